@@ -1,0 +1,229 @@
+/**
+ * Settings: one table from which flags, environment variables, help texts and the README's table are made.
+ * `loadConfig` is a pure function of what it is given; nothing else reads `process.env`.
+ */
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+
+const toggle = z
+  .enum(["0", "1", "true", "false", ""])
+  .transform((value) => value === "1" || value === "true");
+const list = z.string().transform((value) =>
+  value
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== ""),
+);
+const whole = (min: number, max: number): z.ZodType<number, string | number> => z.coerce.number().int().min(min).max(max);
+const size = z.coerce.number().positive();
+
+interface Setting<Value> {
+  /** Names of the environment variables, first wins. */
+  readonly env: readonly string[];
+  /** The flag without dashes; settings without one are set by variable only. */
+  readonly flag?: string;
+  readonly default: string;
+  /** Shown in tables where the default depends on the machine. */
+  readonly defaultText?: string;
+  readonly value: z.ZodType<Value, string>;
+  readonly help: string;
+}
+
+function setting<Value>(definition: Omit<Setting<Value>, "value"> & { readonly value: z.ZodType }): Setting<Value> {
+  return definition as Setting<Value>;
+}
+
+export const SETTINGS = {
+  host: setting<string>({
+    env: ["LATENTCAST_HOST"],
+    flag: "host",
+    default: "127.0.0.1",
+    value: z.string().min(1),
+    help: "Address to listen on. Beyond loopback an API key is required, or LATENTCAST_ALLOW_ANONYMOUS=1.",
+  }),
+  port: setting<number>({
+    env: ["LATENTCAST_PORT", "PORT"],
+    flag: "port",
+    default: "8080",
+    value: whole(0, 65_535),
+    help: "Port to listen on; 0 takes a free one.",
+  }),
+  model: setting<string>({
+    env: ["LATENTCAST_MODEL"],
+    flag: "model",
+    default: "auto",
+    value: z.string().min(1),
+    help: "`auto` (SDXL base with a CUDA device, else `demo`), `demo`, `noise`, a hub id or a diffusers folder.",
+  }),
+  tinyVae: setting<string>({
+    env: ["LATENTCAST_TINY_VAE"],
+    flag: "tiny-vae",
+    default: "madebyollin/taesdxl",
+    value: z.string().min(1),
+    help: "Preview decoder: hub id or folder. A model that brings its own keeps it.",
+  }),
+  devices: setting<string[]>({
+    env: ["LATENTCAST_DEVICES"],
+    flag: "devices",
+    default: "auto",
+    value: list.refine((items) => items.every((item) => /^(auto|cpu|cuda:\d+)$/.test(item)), "use auto, cpu or cuda:N"),
+    help: "`auto` (one worker per CUDA device, else one on the CPU), or a list such as `cuda:0,cuda:1` or `cpu,cpu`.",
+  }),
+  python: setting<string | null>({
+    env: ["LATENTCAST_PYTHON"],
+    flag: "python",
+    default: "",
+    defaultText: "managed in `.venv`",
+    value: z.string().transform((value) => (value === "" ? null : value)),
+    help: "Interpreter to use as it is; naming one switches the managed environment off.",
+  }),
+  apiKeys: setting<string[]>({
+    env: ["LATENTCAST_API_KEYS"],
+    default: "",
+    defaultText: "none",
+    value: list,
+    help: "Comma-separated keys, accepted as `Authorization: Key …` and `Bearer …`.",
+  }),
+  allowAnonymous: setting<boolean>({
+    env: ["LATENTCAST_ALLOW_ANONYMOUS"],
+    default: "0",
+    value: toggle,
+    help: "Listen beyond loopback without a key.",
+  }),
+  queueLimit: setting<number>({
+    env: ["LATENTCAST_QUEUE_LIMIT"],
+    flag: "queue-limit",
+    default: "256",
+    value: whole(0, 100_000),
+    help: "Requests that may wait; more are answered 429 with Retry-After.",
+  }),
+  maxPixels: setting<number>({
+    env: ["LATENTCAST_MAX_PIXELS"],
+    default: "16777216",
+    value: whole(4_096, 2 ** 31),
+    help: "Largest width × height × num_images of one request.",
+  }),
+  maxBatch: setting<number | null>({
+    env: ["LATENTCAST_MAX_BATCH"],
+    default: "auto",
+    value: z.union([z.literal("auto").transform(() => null), whole(1, 64)]),
+    help: "Pictures that may share a UNet call; `auto` measures what pays, 1 is exact mode.",
+  }),
+  dataDir: setting<string>({
+    env: ["LATENTCAST_DATA_DIR"],
+    flag: "data-dir",
+    default: "",
+    defaultText: "`~/.local/share/latentcast`",
+    value: z.string(),
+    help: "Queue state, results and uploads.",
+  }),
+  cacheDir: setting<string>({
+    env: ["LATENTCAST_CACHE_DIR"],
+    default: "",
+    defaultText: "`~/.cache/latentcast`",
+    value: z.string(),
+    help: "Calibrations and compiled kernels; safe to delete.",
+  }),
+  publicUrl: setting<string | null>({
+    env: ["LATENTCAST_PUBLIC_URL"],
+    default: "",
+    defaultText: "from the request",
+    value: z.union([z.literal("").transform(() => null), z.url({ protocol: /^https?$/ })]),
+    help: "How clients reach this server, for the URLs it hands out.",
+  }),
+  corsOrigins: setting<string[]>({
+    env: ["LATENTCAST_CORS_ORIGINS"],
+    default: "",
+    defaultText: "none",
+    value: list,
+    help: "Origins whose pages may call this server; `*` is any.",
+  }),
+  bodyLimitBytes: setting<number>({
+    env: ["LATENTCAST_BODY_LIMIT_BYTES"],
+    default: String(64 * 2 ** 20),
+    value: whole(1_024, 2 ** 30),
+    help: "Largest request body.",
+  }),
+  metadata: setting<boolean>({
+    env: ["LATENTCAST_METADATA"],
+    default: "1",
+    value: toggle,
+    help: "Write prompt, seed, steps and model into finished pictures.",
+  }),
+  logLevel: setting<string>({
+    env: ["LATENTCAST_LOG_LEVEL"],
+    flag: "log-level",
+    default: "info",
+    value: z.enum(["trace", "debug", "info", "warn", "error", "silent"]),
+    help: "trace, debug, info, warn, error or silent.",
+  }),
+  drainTimeoutMs: setting<number>({
+    env: ["LATENTCAST_DRAIN_TIMEOUT_SECONDS"],
+    default: "120",
+    value: size.transform((value) => value * 1_000),
+    help: "How long the first signal waits for running requests.",
+  }),
+  startTimeoutMs: setting<number>({
+    env: ["LATENTCAST_START_TIMEOUT_SECONDS"],
+    default: "1800",
+    value: size.transform((value) => value * 1_000),
+    help: "How long a worker may take to load without a sign of progress.",
+  }),
+  stallTimeoutMs: setting<number>({
+    env: ["LATENTCAST_STALL_TIMEOUT_SECONDS"],
+    default: "30",
+    value: size.transform((value) => value * 1_000),
+    help: "A worker that makes no step for this long, or 10 median steps if longer, is replaced.",
+  }),
+} as const;
+
+type SettingName = keyof typeof SETTINGS;
+export type Config = { readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends Setting<infer Value> ? Value : never };
+
+/** A setting that cannot be used. The text names the flag or variable, the value and what is allowed. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+export interface ConfigSources {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Values of command-line flags by flag name; they win over the environment. */
+  readonly flags?: Readonly<Record<string, string | undefined>>;
+}
+
+/** Reads every setting from flags, then environment, then defaults. Throws {@link ConfigError} naming the first that is wrong. */
+export function loadConfig(sources: ConfigSources): Config {
+  const values: Record<string, unknown> = {};
+  for (const [name, definition] of Object.entries(SETTINGS)) values[name] = readSetting(definition, sources);
+  // The table decides both the keys and, through each entry's schema, the value types.
+  const config = values as Config;
+  const home = homedir();
+  const { env } = sources;
+  return checkDoors({
+    ...config,
+    dataDir: config.dataDir || join(env["XDG_DATA_HOME"] || join(home, ".local", "share"), "latentcast"),
+    cacheDir: config.cacheDir || join(env["XDG_CACHE_HOME"] || join(home, ".cache"), "latentcast"),
+  });
+}
+
+function readSetting(definition: Setting<unknown>, { env, flags = {} }: ConfigSources): unknown {
+  const fromFlag = definition.flag === undefined ? undefined : flags[definition.flag];
+  const variable = definition.env.find((name) => env[name] !== undefined && env[name] !== "");
+  const raw = fromFlag ?? (variable === undefined ? definition.default : env[variable]) ?? definition.default;
+  const parsed = definition.value.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  const source = fromFlag === undefined ? (variable ?? definition.env[0]) : `--${definition.flag}`;
+  throw new ConfigError(`${source}: ${parsed.error.issues[0]?.message ?? "not valid"} (got ${JSON.stringify(raw)}). ${definition.help}`);
+}
+
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function checkDoors(config: Config): Config {
+  if (isLoopback(config.host) || config.apiKeys.length > 0 || config.allowAnonymous) return config;
+  throw new ConfigError(
+    `--host ${config.host} is reachable from other machines: set LATENTCAST_API_KEYS, or LATENTCAST_ALLOW_ANONYMOUS=1 to serve everybody.`,
+  );
+}
