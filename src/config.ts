@@ -15,7 +15,7 @@ const list = z.string().transform((value) =>
     .map((item) => item.trim())
     .filter((item) => item !== ""),
 );
-const whole = (min: number, max: number): z.ZodType<number, string | number> => z.coerce.number().int().min(min).max(max);
+const whole = (min: number, max: number): z.ZodCoercedNumber => z.coerce.number().int().min(min).max(max);
 const size = z.coerce.number().positive();
 
 interface Setting<Value> {
@@ -26,12 +26,12 @@ interface Setting<Value> {
   readonly default: string;
   /** Shown in tables where the default depends on the machine. */
   readonly defaultText?: string;
-  readonly value: z.ZodType<Value, string>;
+  readonly value: z.ZodType<Value>;
   readonly help: string;
 }
 
-function setting<Value>(definition: Omit<Setting<Value>, "value"> & { readonly value: z.ZodType }): Setting<Value> {
-  return definition as Setting<Value>;
+function setting<Value>(definition: Setting<Value>): Setting<Value> {
+  return definition;
 }
 
 export const SETTINGS = {

@@ -1,0 +1,95 @@
+/**
+ * The life of one worker slot as data: a state, the events that can happen to it, and a pure function between them.
+ * starting → ready → draining → stopped; a death leads through backoff to the next epoch, too many of them to `failed`.
+ */
+import type { Capabilities, DeviceInfo, ModelInfo } from "../protocol/messages.ts";
+
+export interface WorkerInfo {
+  readonly pid: number;
+  readonly model: ModelInfo;
+  readonly device: DeviceInfo;
+  readonly capabilities: Capabilities;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly stepSeconds: number;
+}
+
+export interface LoadingStage {
+  readonly stage: string;
+  /** 0..1 within the stage, null where it cannot be known. */
+  readonly progress: number | null;
+  readonly detail: string | null;
+}
+
+interface Common {
+  /** Counts the processes this slot has had; messages of an older one are stale. */
+  readonly epoch: number;
+  /** When this slot's workers died, oldest first, within {@link CRASH_WINDOW_MS}. */
+  readonly crashes: readonly number[];
+  readonly lastError: string | null;
+}
+
+export type SlotState = Common &
+  (
+    | { readonly kind: "starting"; readonly loading: LoadingStage }
+    | { readonly kind: "ready"; readonly info: WorkerInfo }
+    | { readonly kind: "draining" }
+    | { readonly kind: "backoff"; readonly untilMs: number }
+    | { readonly kind: "failed"; readonly untilMs: number; readonly reason: string }
+    | { readonly kind: "stopped" }
+  );
+
+export type SlotEvent =
+  | { readonly kind: "loading"; readonly loading: LoadingStage }
+  | { readonly kind: "ready"; readonly info: WorkerInfo }
+  /** The process is gone. `permanent` when trying again at once cannot help, such as a model that does not exist. */
+  | { readonly kind: "died"; readonly nowMs: number; readonly reason: string; readonly permanent: boolean }
+  | { readonly kind: "retry" }
+  | { readonly kind: "drain" }
+  | { readonly kind: "stopped" };
+
+export const CRASH_WINDOW_MS = 5 * 60_000;
+/** A worker that dies more often than this within the window is not helped by another start. */
+export const MAX_CRASHES = 5;
+export const FIRST_BACKOFF_MS = 250;
+export const MAX_BACKOFF_MS = 30_000;
+/** A failed slot is tried again this often: a folder may have been mended, a device freed. */
+export const FAILED_RETRY_MS = 60_000;
+
+export const INITIAL_STATE: SlotState = {
+  kind: "starting",
+  epoch: 1,
+  crashes: [],
+  lastError: null,
+  loading: { stage: "spawn", progress: null, detail: null },
+};
+
+export function transition(state: SlotState, event: SlotEvent): SlotState {
+  const { epoch, crashes, lastError } = state;
+  if (state.kind === "stopped") return state;
+  switch (event.kind) {
+    case "loading":
+      return state.kind === "starting" ? { ...state, loading: event.loading } : state;
+    case "ready":
+      return state.kind === "starting" ? { kind: "ready", epoch, crashes, lastError, info: event.info } : state;
+    case "died":
+      return state.kind === "draining" ? { kind: "stopped", epoch, crashes, lastError } : afterDeath(state, event);
+    case "retry":
+      return state.kind === "backoff" || state.kind === "failed"
+        ? { ...INITIAL_STATE, epoch: epoch + 1, crashes, lastError }
+        : state;
+    case "drain":
+      return { kind: "draining", epoch, crashes, lastError };
+    case "stopped":
+      return { kind: "stopped", epoch, crashes, lastError };
+  }
+}
+
+function afterDeath(state: SlotState, event: Extract<SlotEvent, { kind: "died" }>): SlotState {
+  const crashes = [...state.crashes.filter((at) => at > event.nowMs - CRASH_WINDOW_MS), event.nowMs];
+  const common = { epoch: state.epoch, crashes, lastError: event.reason };
+  if (event.permanent || crashes.length > MAX_CRASHES) {
+    return { kind: "failed", ...common, untilMs: event.nowMs + FAILED_RETRY_MS, reason: event.reason };
+  }
+  const backoffMs = Math.min(FIRST_BACKOFF_MS * 2 ** (crashes.length - 1), MAX_BACKOFF_MS);
+  return { kind: "backoff", ...common, untilMs: event.nowMs + backoffMs };
+}

@@ -1,0 +1,245 @@
+/** Owns one worker slot: spawns its process, follows its reports, replaces it when it dies or hangs. */
+import type { Logger } from "pino";
+import type { ReportFrames } from "../protocol/frames.ts";
+import { PROTOCOL_VERSION, type Command, type ReportOf } from "../protocol/messages.ts";
+import { spawnWorker, type Launch, type WorkerExit, type WorkerProcess } from "./process.ts";
+import { INITIAL_STATE, transition, type SlotEvent, type SlotState } from "./slot-state.ts";
+import { Watchdog } from "./watchdog.ts";
+
+/** A worker cannot be started and trying again at once would not help; the message says what to do. */
+export class LaunchError extends Error {
+  override readonly name = "LaunchError";
+}
+
+export interface SupervisorSettings {
+  readonly startTimeoutMs: number;
+  readonly stallTimeoutMs: number;
+  /** From SIGTERM to SIGKILL. */
+  readonly stopGraceMs: number;
+}
+
+export interface SupervisorPorts {
+  /** Prepares what the slot's next process is started with. Rejects with {@link LaunchError}. */
+  launch(slot: number, epoch: number): Promise<Launch>;
+  send(identity: string, command: Command): Promise<void>;
+  /** Jobs that the worker holds according to us; with none, a pong is sign of life enough. */
+  jobsInFlight(slot: number): number;
+  changed(slot: number, state: SlotState): void;
+  /** A report about a job of the current epoch. */
+  report(slot: number, frames: ReportFrames): void;
+  /** The process of this epoch is gone, with every job it held. */
+  lost(slot: number, epoch: number, reason: string): void;
+}
+
+/** What no retry mends: somebody has to change a setting or a folder first. */
+const PERMANENT_FATALS = new Set(["model_not_found", "model_invalid", "device_unavailable"]);
+
+export class Supervisor {
+  readonly slot: number;
+  readonly #ports: SupervisorPorts;
+  readonly #settings: SupervisorSettings;
+  readonly #log: Logger;
+  #state: SlotState = INITIAL_STATE;
+  #process: WorkerProcess | undefined;
+  #watchdog: Watchdog;
+  #watchTimer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #nonce = 0;
+  #turns = -1;
+  #pid = 0;
+  /** Why we ended the process, or what it said before it ended itself; better than its exit code. */
+  #verdict: { readonly reason: string; readonly permanent: boolean } | undefined;
+  #lastPong: ReportOf<"pong"> | undefined;
+
+  constructor(slot: number, ports: SupervisorPorts, settings: SupervisorSettings, log: Logger) {
+    this.slot = slot;
+    this.#ports = ports;
+    this.#settings = settings;
+    this.#log = log.child({ slot });
+    this.#watchdog = new Watchdog(settings.startTimeoutMs, performance.now());
+  }
+
+  get state(): SlotState {
+    return this.#state;
+  }
+
+  get identity(): string {
+    return `w${this.slot}.${this.#state.epoch}`;
+  }
+
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  /** The worker's newest account of itself. */
+  get vitals(): ReportOf<"pong"> | undefined {
+    return this.#lastPong;
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  /** No new process from now on; the current one is asked to leave, then ended by the ladder. A second call kills it. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#retryTimer);
+    const running = this.#process;
+    if (running === undefined) {
+      this.#apply({ kind: "stopped" });
+      return;
+    }
+    if (this.#state.kind === "ready") await this.#askToLeave(running);
+    this.#apply({ kind: "drain" });
+    await running.stop(this.#settings.stopGraceMs);
+  }
+
+  kill(reason: string): void {
+    this.#verdict ??= { reason, permanent: false };
+    this.#process?.kill();
+  }
+
+  /** Takes a report whose identity named this slot's current epoch. */
+  handle(frames: ReportFrames): void {
+    const { report } = frames;
+    const now = performance.now();
+    switch (report.type) {
+      case "hello":
+        this.#pid = report.pid;
+        this.#watchdog.sign(now);
+        if (report.protocol !== PROTOCOL_VERSION) {
+          this.#end(`the worker speaks protocol ${report.protocol} and this server ${PROTOCOL_VERSION}; install both from one release`);
+        }
+        return;
+      case "loading":
+        this.#watchdog.sign(now);
+        this.#apply({ kind: "loading", loading: { stage: report.stage, progress: report.progress, detail: report.detail } });
+        return;
+      case "ready":
+        this.#becomeReady(report);
+        return;
+      case "pong":
+        if (report.turns !== this.#turns || this.#ports.jobsInFlight(this.slot) === 0) this.#watchdog.sign(now);
+        this.#turns = report.turns;
+        this.#lastPong = report;
+        return;
+      case "log":
+        this.#log[report.level]({ worker: report.fields }, report.message);
+        return;
+      case "fatal":
+        this.#verdict = { reason: report.message, permanent: PERMANENT_FATALS.has(report.code) };
+        this.#log.error({ code: report.code }, report.message);
+        return;
+      case "progress":
+        this.#watchdog.step(report.step_seconds, now);
+        this.#ports.report(this.slot, frames);
+        return;
+      default:
+        this.#watchdog.sign(now);
+        this.#ports.report(this.slot, frames);
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { epoch } = this.#state;
+    this.#verdict = undefined;
+    this.#lastPong = undefined;
+    let launch: Launch;
+    try {
+      launch = await this.#ports.launch(this.slot, epoch);
+    } catch (error) {
+      this.#died(error instanceof Error ? error.message : String(error), error instanceof LaunchError);
+      return;
+    }
+    // The wait for the launch may have outlasted this supervisor.
+    if (this.#state.kind !== "starting") return;
+    const log = this.#log.child({ epoch });
+    this.#watchdog = new Watchdog(this.#settings.startTimeoutMs, performance.now());
+    this.#process = spawnWorker(launch, (line, stream) => log.info({ stream }, line));
+    log.info({ pid: this.#process.pid }, "worker started");
+    this.#watch();
+    const exit = await this.#process.exited;
+    clearInterval(this.#watchTimer);
+    this.#process = undefined;
+    const verdict = this.#verdict ?? { reason: describeExit(exit), permanent: exit.spawnError !== null };
+    if (!this.#isDraining()) log.warn({ exit }, `worker ended: ${verdict.reason}`);
+    this.#died(verdict.reason, verdict.permanent);
+    this.#ports.lost(this.slot, epoch, verdict.reason);
+  }
+
+  async #askToLeave(running: WorkerProcess): Promise<void> {
+    this.#apply({ kind: "drain" });
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise((resolve) => {
+      timer = setTimeout(resolve, this.#settings.stopGraceMs / 2);
+    });
+    try {
+      await this.#ports.send(this.identity, { type: "shutdown" });
+      await Promise.race([running.exited, patience]);
+    } catch {
+      // Not reachable any more: the ladder follows at once.
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #becomeReady({ model, device, capabilities, versions, step_seconds }: ReportOf<"ready">): void {
+    const info = { pid: this.#pid, model, device, capabilities, versions, stepSeconds: step_seconds };
+    this.#watchdog = new Watchdog(this.#settings.stallTimeoutMs, performance.now());
+    this.#turns = -1;
+    this.#apply({ kind: "ready", info });
+  }
+
+  #watch(): void {
+    const intervalMs = Math.min(Math.max(this.#settings.stallTimeoutMs / 10, 100), 2_000);
+    this.#watchTimer = setInterval(() => {
+      if (this.#watchdog.isStalled(performance.now(), intervalMs)) {
+        const seconds = Math.round(this.#watchdog.limitMs / 1_000);
+        this.#end(
+          this.#state.kind === "starting"
+            ? `the worker showed no progress for ${seconds} s while loading (${this.#state.loading.stage}); raise LATENTCAST_START_TIMEOUT_SECONDS if it is only slow`
+            : `the worker made no step for ${seconds} s`,
+          false,
+        );
+      } else if (this.#state.kind === "ready") {
+        this.#nonce += 1;
+        // A worker that cannot be reached is about to be found dead or stalled.
+        this.#ports.send(this.identity, { type: "ping", nonce: this.#nonce }).catch(() => undefined);
+      }
+    }, intervalMs);
+    this.#watchTimer.unref();
+  }
+
+  #end(reason: string, permanent = true): void {
+    this.#verdict ??= { reason, permanent };
+    this.#process?.kill();
+  }
+
+  #died(reason: string, permanent: boolean): void {
+    this.#apply({ kind: "died", nowMs: performance.now(), reason, permanent });
+    const state = this.#state;
+    if (state.kind !== "backoff" && state.kind !== "failed") return;
+    this.#retryTimer = setTimeout(() => {
+      this.#apply({ kind: "retry" });
+      if (this.#state.kind === "starting") void this.#run();
+    }, Math.max(0, state.untilMs - performance.now()));
+    this.#retryTimer.unref();
+  }
+
+  #isDraining(): boolean {
+    return this.#state.kind === "draining";
+  }
+
+  #apply(event: SlotEvent): void {
+    const next = transition(this.#state, event);
+    if (next === this.#state) return;
+    this.#state = next;
+    this.#ports.changed(this.slot, next);
+  }
+}
+
+function describeExit({ code, signal, stderrTail, spawnError }: WorkerExit): string {
+  if (spawnError !== null) return `the worker could not be started: ${spawnError}`;
+  const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+  const last = stderrTail.at(-1);
+  return last === undefined ? `the worker ended with ${how}` : `the worker ended with ${how}: ${last}`;
+}

@@ -1,0 +1,67 @@
+/** The one ZeroMQ socket of the orchestrator: a ROUTER on an ipc:// path that only this user can reach. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Router } from "zeromq";
+import { decodeReport, encodeCommand, type ReportFrames } from "../protocol/frames.ts";
+import type { Command } from "../protocol/messages.ts";
+import { SerialQueue } from "./serial-queue.ts";
+
+/** What the pool needs of a wire. Tests put an in-memory pair here; nothing above it is ever faked. */
+export interface Transport {
+  /** What workers connect to. */
+  readonly endpoint: string;
+  /** Rejects when the worker is unknown or the socket is closed. */
+  send(identity: string, command: Command): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface TransportHandlers {
+  report(identity: string, frames: ReportFrames): void;
+  /** Bytes that are no message; `error` says why. */
+  garbage(identity: string, error: unknown): void;
+}
+
+/** A local peer takes a command in microseconds; half a second without room means that it is gone. */
+const SEND_TIMEOUT_MS = 500;
+
+/** Binds a fresh socket. Its directory is made 0700 by mkdtemp and removed by `close`. */
+export async function openTransport(handlers: TransportHandlers): Promise<Transport> {
+  const directory = await mkdtemp(join(tmpdir(), "latentcast-"));
+  const endpoint = `ipc://${join(directory, "workers")}`;
+  // Without sendTimeout a send to an unknown identity never settles; with linger the process could not exit.
+  const socket = new Router({ mandatory: true, linger: 0, sendTimeout: SEND_TIMEOUT_MS });
+  try {
+    await socket.bind(endpoint);
+  } catch (error) {
+    socket.close();
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  }
+  const sends = new SerialQueue();
+  const received = receive(socket, handlers);
+  return {
+    endpoint,
+    send: (identity, command) => sends.run(() => socket.send([identity, encodeCommand(command)])),
+    close: async () => {
+      sends.close(new Error("transport closed"));
+      socket.close();
+      await received;
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+async function receive(socket: Router, handlers: TransportHandlers): Promise<void> {
+  for await (const [identity, ...frames] of socket) {
+    const name = identity?.toString("utf8") ?? "";
+    let message: ReportFrames;
+    try {
+      message = decodeReport(frames);
+    } catch (error) {
+      handlers.garbage(name, error);
+      continue;
+    }
+    handlers.report(name, message);
+  }
+}
