@@ -1,0 +1,281 @@
+"""The step engine: many jobs held as data, one turn of device work at a time, chosen by the policy.
+
+Everything that happens to a job happens on the engine thread, between turns. Other threads only put events into the inbox.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar, assert_never
+
+from .job import Job, PreviewCadence
+from .model.port import DeviceOutOfMemoryError, InvalidRequestError, Model, NumericalError, Pixels, S
+from .policy import Decode, Leave, MakePreview, Prepare, Shape, Step, Turn, is_early, next_turn
+from .previews import PreviewCrashed, PreviewFailed, PreviewOutcome, PreviewSent, PreviewService
+from .protocol import (
+    Cancel,
+    Cancelled,
+    Failed,
+    FailureCode,
+    Generate,
+    Progress,
+    Report,
+    Result,
+    ResultImage,
+    Shutdown,
+    Started,
+    Timings,
+)
+from .telemetry import Telemetry
+
+PostReport: TypeAlias = Callable[[Report, Sequence[bytes], Callable[[], None] | None], None]
+
+T = TypeVar("T")
+
+OUT_OF_MEMORY = "the device ran out of memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A command with the moment of its receipt, in monotonic seconds."""
+
+    command: Generate | Cancel | Shutdown
+    received: float
+
+
+EngineEvent: TypeAlias = Arrival | PreviewOutcome
+
+
+class Engine(Generic[S]):
+    """Runs jobs on `model` until a Shutdown arrives. Events enter through `inbox`; reports leave through `post`, from any thread."""
+
+    def __init__(
+        self, model: Model[S], inbox: queue.SimpleQueue[EngineEvent], post: PostReport, telemetry: Telemetry
+    ) -> None:
+        self._model = model
+        self._inbox = inbox
+        self._post_frames = post
+        self._telemetry = telemetry
+        self._previews = PreviewService(post, inbox.put)
+        self._jobs: dict[int, Job[S]] = {}
+        self._arrivals = 0
+        self._early_turns = 0
+        self._batch_limits: dict[Shape, int] = {}
+        self._stopping = False
+
+    def run(self) -> None:
+        """Returns after the turn during which a Shutdown arrived. Jobs that are still held get no further report."""
+        self._previews.start()
+        try:
+            while True:
+                self._read_inbox()
+                if self._stopping:
+                    return
+                turn = self._choose_turn()
+                if turn is None:
+                    self._handle(self._inbox.get())
+                else:
+                    self._take(turn)
+        finally:
+            self._previews.stop()
+
+    def _choose_turn(self) -> Turn | None:
+        views = [job.view(self._batch_limit(job)) for job in self._jobs.values()]
+        turn = next_turn(views, self._model.costs, self._early_turns)
+        if isinstance(turn, Prepare | Step):
+            leader = turn.order if isinstance(turn, Prepare) else turn.samples[0][0]
+            early = any(view.order == leader and is_early(view) for view in views)
+            self._early_turns = self._early_turns + 1 if early and len(views) > 1 else 0
+        return turn
+
+    # Events
+
+    def _read_inbox(self) -> None:
+        while not self._stopping:
+            try:
+                event = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            self._handle(event)
+
+    def _handle(self, event: EngineEvent) -> None:
+        match event:
+            case Arrival(Generate() as request, received):
+                self._admit(request, received)
+            case Arrival(Cancel(job_id)):
+                for job in self._jobs.values():
+                    if job.request.job_id == job_id:
+                        job.cancelled = True
+            case Arrival(Shutdown()):
+                self._stopping = True
+            case PreviewSent(order):
+                if job := self._jobs.get(order):
+                    job.slot_busy = False
+                    self._finish_if_complete(job)
+            case PreviewFailed(order, code, message):
+                if job := self._jobs.get(order):
+                    self._fail(job, code, message)
+            case PreviewCrashed(error):
+                raise error
+            case _:
+                assert_never(event)
+
+    def _admit(self, request: Generate, received: float) -> None:
+        if any(job.request.job_id == request.job_id for job in self._jobs.values()):
+            return  # The same message twice: one job, one ending.
+        self._arrivals += 1
+        cadence = None if request.preview is None else PreviewCadence(request.preview)
+        job: Job[S] = Job(self._arrivals, request, received, cadence)
+        self._jobs[job.order] = job
+        self._telemetry.jobs = len(self._jobs)
+        if len(self._jobs) > self._model.capabilities.max_jobs:
+            self._fail(job, "out_of_memory", f"the worker holds {len(self._jobs) - 1} jobs already")
+            return
+        try:
+            self._model.check(request)
+        except InvalidRequestError as error:
+            self._fail(job, "invalid_request", str(error))
+
+    # Turns
+
+    def _take(self, turn: Turn) -> None:
+        match turn:
+            case Leave(order):
+                job = self._jobs[order]
+                self._end(job, Cancelled(*_ref(job), job.steps_done, job.device_seconds))
+            case Prepare(order):
+                self._prepare(self._jobs[order])
+            case MakePreview(order):
+                self._make_preview(self._jobs[order])
+            case Step(samples):
+                self._step(samples)
+            case Decode(order, index):
+                self._decode(self._jobs[order], index)
+            case _:
+                assert_never(turn)
+
+    def _prepare(self, job: Job[S]) -> None:
+        self._post(Started(*_ref(job)))
+        samples = self._with_memory(job, lambda: self._model.prepare(job.request))
+        if samples is not None:
+            job.samples = samples
+
+    def _step(self, chosen: Sequence[tuple[int, int]]) -> None:
+        jobs = [self._jobs[order] for order, _ in chosen]
+        samples = [job.samples[index] for job, (_, index) in zip(jobs, chosen, strict=True)]
+        began = time.monotonic()
+        try:
+            self._model.step(samples)
+        except DeviceOutOfMemoryError:
+            self._model.release_memory()
+            if len(samples) == 1:
+                self._fail(jobs[0], "out_of_memory", OUT_OF_MEMORY)
+            else:
+                self._batch_limits[samples[0].shape] = len(samples) // 2
+            return
+        ended = time.monotonic()
+        self._telemetry.turns += 1
+        self._telemetry.last_step_seconds = ended - began
+        for job in jobs:
+            job.step_seconds += (ended - began) / len(jobs)
+            if job.first_step is None:
+                job.first_step = began
+        for job in dict.fromkeys(job.order for job in jobs):
+            self._report_step(self._jobs[job], ended)
+
+    def _report_step(self, job: Job[S], now: float) -> None:
+        """Tells of a step once all images of the job have done it."""
+        if job.steps_done == job.reported_steps:
+            return
+        step = job.reported_steps
+        self._post(Progress(*_ref(job), step, job.request.num_inference_steps, job.step_seconds))
+        job.reported_steps += 1
+        job.denoise_seconds += job.step_seconds
+        job.step_seconds = 0.0
+        job.preview_due = job.cadence is not None and job.cadence.is_due(step, now)
+
+    def _make_preview(self, job: Job[S]) -> None:
+        assert job.cadence is not None
+        plan = job.cadence.plan
+        began = time.monotonic()
+        pending = self._with_memory(job, lambda: self._model.start_preview(job.samples, plan))
+        if pending is None:
+            return
+        job.preview_due = False
+        job.slot_busy = True
+        step = job.reported_steps - 1
+        self._previews.submit(
+            job.order, job.ref, step, job.request.num_inference_steps, plan.quality, began, pending
+        )
+
+    def _decode(self, job: Job[S], index: int) -> None:
+        began = time.monotonic()
+        pixels = self._with_memory(job, lambda: self._model.decode(job.samples[index]))
+        if pixels is None:
+            return
+        job.decode_seconds += time.monotonic() - began
+        job.images.append(pixels)
+        self._finish_if_complete(job)
+
+    def _with_memory(self, job: Job[S], work: Callable[[], T]) -> T | None:
+        """Runs device work of one job, a second time with freed memory if it ran out. None if the job failed."""
+        try:
+            try:
+                return work()
+            except DeviceOutOfMemoryError:
+                self._model.release_memory()
+                return work()
+        except DeviceOutOfMemoryError:
+            self._model.release_memory()
+            self._fail(job, "out_of_memory", OUT_OF_MEMORY)
+        except NumericalError as error:
+            self._fail(job, "numerical_error", str(error))
+        except InvalidRequestError as error:
+            self._fail(job, "invalid_request", str(error))
+        return None
+
+    # Endings
+
+    def _finish_if_complete(self, job: Job[S]) -> None:
+        if not job.is_complete or job.cancelled:
+            return
+        assert job.first_step is not None
+        timings = Timings(
+            wait_seconds=job.first_step - job.received,
+            denoise_seconds=job.denoise_seconds,
+            decode_seconds=job.decode_seconds,
+            total_seconds=time.monotonic() - job.first_step,
+        )
+        images = tuple(
+            ResultImage(pixels.shape[1], pixels.shape[0], job.request.image_seed(index))
+            for index, pixels in enumerate(job.images)
+        )
+        self._end(job, Result(*_ref(job), images, timings), [_rgb8(pixels) for pixels in job.images])
+
+    def _fail(self, job: Job[S], code: FailureCode, message: str) -> None:
+        self._end(job, Failed(*_ref(job), code, message, retryable=code == "out_of_memory"))
+
+    def _end(self, job: Job[S], report: Report, payload: Sequence[bytes] = ()) -> None:
+        """The one way out: no preview of the job can follow its last report."""
+        self._previews.withdraw(job.order)
+        del self._jobs[job.order]
+        self._telemetry.jobs = len(self._jobs)
+        self._post(report, payload)
+
+    def _post(self, report: Report, payload: Sequence[bytes] = ()) -> None:
+        self._post_frames(report, payload, None)
+
+    def _batch_limit(self, job: Job[S]) -> int:
+        shape = job.samples[0].shape if job.samples else (0, 0)
+        return self._batch_limits.get(shape, self._model.capabilities.max_batch)
+
+
+def _ref(job: Job[S]) -> tuple[str, int]:
+    return job.request.job_id, job.request.epoch
+
+
+def _rgb8(pixels: Pixels) -> bytes:
+    return pixels.tobytes()

@@ -1,0 +1,104 @@
+"""Finds a model's folder: a local one as it is, a hub id in the Hugging Face cache, downloaded as far as it is not there yet."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+from tqdm.auto import tqdm
+
+from ..protocol import Loading
+from .port import LoadError
+
+ReportLoading: TypeAlias = Callable[[Loading], None]
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+_WEIGHT_FOLDERS = ("text_encoder", "text_encoder_2", "unet", "vae")
+
+# Named one by one: the root of SDXL's repository also holds the whole model as a single file, twice.
+_SMALL_FILES = (
+    "model_index.json",
+    "latentcast.json",
+    "config.json",
+    "diffusion_pytorch_model.safetensors",
+    "scheduler/*.json",
+    "tokenizer/*",
+    "tokenizer_2/*",
+    *(f"{folder}/config.json" for folder in _WEIGHT_FOLDERS),
+)
+
+_PROGRESS_INTERVAL_SECONDS = 0.5
+
+
+def find_folder(model: str, report: ReportLoading, *, half_precision: bool) -> Path:
+    """The folder of `model`, a path or a hub id. `half_precision` takes the fp16 files of a repository that has them.
+
+    Raises LoadError `model_not_found` or `download_failed`.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if not _HUB_ID.fullmatch(model):
+        raise LoadError("model_not_found", f"no model at {model}")
+    try:
+        patterns = [*_SMALL_FILES, *_weight_patterns(model, half_precision)]
+        bar = _progress_bar(model, report)
+        return Path(snapshot_download(model, allow_patterns=patterns, tqdm_class=bar))
+    except RepositoryNotFoundError as error:
+        raise LoadError("model_not_found", f"{model} is neither a folder nor a model on the hub that you may read") from error
+    except LocalEntryNotFoundError as error:
+        raise LoadError("download_failed", f"{model} is not on this machine and the hub cannot be reached") from error
+    except OSError as error:  # A full disk, a refused folder, and every HTTP error of the hub's client.
+        raise LoadError("download_failed", f"{model} could not be downloaded: {error}") from error
+
+
+def _weight_patterns(model: str, half_precision: bool) -> list[str]:
+    wanted = ".fp16.safetensors" if half_precision and _publishes_half_precision(model) else ".safetensors"
+    return [f"{folder}/*{wanted}" for folder in _WEIGHT_FOLDERS]
+
+
+def _publishes_half_precision(model: str) -> bool:
+    try:
+        files = HfApi().model_info(model).siblings or []
+    except RepositoryNotFoundError:
+        raise
+    except OSError:
+        return True  # Offline: what is in the cache will be used, whatever it is.
+    return any(file.rfilename.startswith("unet/") and ".fp16." in file.rfilename for file in files)
+
+
+def _progress_bar(model: str, report: ReportLoading) -> type[Any]:
+    """A tqdm class, which is how the hub's client tells of its progress, that reports instead of drawing."""
+    last_report = 0.0
+
+    class ReportingBar(tqdm):  # pyright: ignore[reportMissingTypeArgument]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **{**options, "disable": False, "file": _Nowhere()})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            nonlocal last_report
+            done = super().update(n)
+            now = time.monotonic()
+            if self.unit == "B" and self.total and now - last_report >= _PROGRESS_INTERVAL_SECONDS:
+                last_report = now
+                report(Loading("download", min(1.0, self.n / self.total), model))
+            return done
+
+    return ReportingBar
+
+
+class _Nowhere:
+    """A file that swallows the drawn bar."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        return

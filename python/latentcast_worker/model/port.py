@@ -1,0 +1,113 @@
+"""What the engine needs from a model. The engine knows nothing else of torch, so a stub that sleeps can stand in for a device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..policy import CallCosts, Shape
+from ..protocol import Capabilities, DeviceInfo, Generate, ModelInfo, PreviewPlan
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""RGB8, (height, width, 3), contiguous."""
+
+
+class InvalidRequestError(ValueError):
+    """The model cannot make this picture; the text says what to change."""
+
+
+class DeviceOutOfMemoryError(RuntimeError):
+    """The device has no memory for this call. No sample has changed: the call may be made again, with fewer samples."""
+
+
+class NumericalError(ArithmeticError):
+    """The picture holds NaN or infinity."""
+
+
+class LoadError(RuntimeError):
+    """The model cannot be served. `code` is one of the `fatal` codes of the protocol; the text goes to the person who runs it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Sample(Protocol):
+    """One picture in the making. Models hang their tensors on it; the engine reads only this."""
+
+    @property
+    def steps_done(self) -> int: ...
+
+    @property
+    def total_steps(self) -> int: ...
+
+    @property
+    def shape(self) -> Shape:
+        """Latent height and width. Samples of equal shape may share a step."""
+        ...
+
+
+S = TypeVar("S", bound=Sample)
+
+
+class PendingPreview(Protocol):
+    """A preview that the device may still be working on."""
+
+    def wait(self) -> Sequence[Pixels]:
+        """Called once, on the preview thread, and must not hold the interpreter lock while it waits.
+
+        Raises NumericalError, DeviceOutOfMemoryError.
+        """
+        ...
+
+
+class Model(Protocol[S]):
+    """A loaded model on one device. All methods are called on the engine thread."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    @property
+    def device(self) -> DeviceInfo: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def costs(self) -> CallCosts:
+        """What a step costs by the number of samples that share it; seconds[0] is the solo step measured at load."""
+        ...
+
+    def check(self, request: Generate) -> None:
+        """Raises InvalidRequestError for a request that this model cannot serve."""
+        ...
+
+    def prepare(self, request: Generate) -> Sequence[S]:
+        """Encodes the prompts and draws the first noise: one sample per image. Raises DeviceOutOfMemoryError."""
+        ...
+
+    def step(self, samples: Sequence[S]) -> None:
+        """Advances all samples, which have equal shapes, by one step in one call and returns when the device has done it.
+
+        Raises DeviceOutOfMemoryError.
+        """
+        ...
+
+    def start_preview(self, samples: Sequence[S], plan: PreviewPlan) -> PendingPreview:
+        """Starts to decode a preview of each sample as it is after its last step. Raises DeviceOutOfMemoryError."""
+        ...
+
+    def decode(self, sample: S) -> Pixels:
+        """The final picture. Raises NumericalError, DeviceOutOfMemoryError."""
+        ...
+
+    def release_memory(self) -> None:
+        """Gives cached memory back to the device, after it ran out."""
+        ...
+
+    def device_memory_bytes(self) -> int:
+        """Device memory in use. Called on the IO thread at any time; must not wait for the device."""
+        ...

@@ -1,0 +1,103 @@
+"""Schedulers by name, and the two views of their state that previews need.
+
+A scheduler object carries the state of one picture (step index, multistep history), so every sample gets its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, cast
+
+import diffusers
+import torch
+from torch import Tensor
+
+from ..protocol import SchedulerName
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    class_name: str
+    options: dict[str, object]
+
+
+# Options are laid over the model's own scheduler config, so that betas, spacing and prediction type stay the model's.
+_RECIPES: dict[SchedulerName, _Recipe] = {
+    "euler": _Recipe("EulerDiscreteScheduler", {"use_karras_sigmas": False}),
+    "euler_a": _Recipe("EulerAncestralDiscreteScheduler", {}),
+    "dpmpp_2m": _Recipe(
+        "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": False}
+    ),
+    "dpmpp_2m_karras": _Recipe(
+        "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": True}
+    ),
+    "ddim": _Recipe("DDIMScheduler", {}),
+    "unipc": _Recipe("UniPCMultistepScheduler", {}),
+}
+
+@dataclass(slots=True)
+class SchedulerRun:
+    """One scheduler object on its way through `steps` steps of one picture."""
+
+    scheduler: Any
+    generator: torch.Generator
+
+    @classmethod
+    def start(cls, scheduler: Any, steps: int, generator: torch.Generator) -> SchedulerRun:
+        """Sets up a fresh scheduler. `generator` also feeds those that draw noise in every step."""
+        scheduler.set_timesteps(steps, device="cpu")
+        if hasattr(scheduler, "set_begin_index"):  # Otherwise the first step searches its index on the device, and waits for it.
+            scheduler.set_begin_index(0)
+        return cls(scheduler, generator)
+
+    @property
+    def timesteps(self) -> Tensor:
+        """All timesteps, on the CPU: schedulers index their tables with them, which would stall a GPU."""
+        return cast(Tensor, self.scheduler.timesteps)
+
+    @property
+    def init_noise_sigma(self) -> float | Tensor:
+        return cast("float | Tensor", self.scheduler.init_noise_sigma)
+
+    def model_input(self, latents: Tensor, step: int) -> Tensor:
+        return cast(Tensor, self.scheduler.scale_model_input(latents, self.timesteps[step]))
+
+    def advance(self, noise: Tensor, latents: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """The latents after `step`, and the picture that this step predicts (x0), both in the scale of the model's latents."""
+        takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
+        options = {"generator": self.generator} if takes_generator else {}
+        stepped = self.scheduler.step(noise, self.timesteps[step], latents, **options, return_dict=False)
+        if len(stepped) > 1:  # Euler and DDIM hand x0 out; for Euler it is x - sigma * noise.
+            return stepped[0], stepped[1]
+        return stepped[0], self.scheduler.model_outputs[-1]  # Multistep solvers in x0 form keep it as their history.
+
+    def visible(self, latents: Tensor) -> Tensor:
+        """Noisy latents in the range a decoder expects: samples in sigma space have a deviation of up to 14."""
+        if not isinstance(
+            self.scheduler, diffusers.EulerDiscreteScheduler | diffusers.EulerAncestralDiscreteScheduler
+        ):
+            return latents
+        sigma = self.scheduler.sigmas[self.scheduler.step_index]
+        return latents / (sigma**2 + 1) ** 0.5
+
+
+def own_scheduler_name(own: Any) -> SchedulerName | None:
+    """The name under which a model's own scheduler is served, None for a variant that has no name. Raises KeyError if not served."""
+    class_name = type(own).__name__
+    if class_name not in {recipe.class_name for recipe in _RECIPES.values()}:
+        raise KeyError(class_name)
+    if class_name == "DPMSolverMultistepScheduler" and not own.config.algorithm_type.endswith("dpmsolver++"):
+        raise KeyError(f"{class_name} with {own.config.algorithm_type}")  # Its history is noise, not x0.
+    for name, recipe in _RECIPES.items():
+        if recipe.class_name == class_name and all(own.config.get(key) == value for key, value in recipe.options.items()):
+            return name
+    return None
+
+
+def make_scheduler(own: Any, name: SchedulerName | None) -> Any:
+    """A fresh scheduler: the model's own kind for None, else the named one with the model's own noise schedule."""
+    if name is None:
+        return type(own).from_config(own.config)
+    recipe = _RECIPES[name]
+    return getattr(diffusers, recipe.class_name).from_config(own.config, **recipe.options)

@@ -1,0 +1,96 @@
+"""SDXL behind the engine's port: parts that `load` has put on a device, and how they work together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..policy import CallCosts
+from ..protocol import Capabilities, DeviceInfo, Generate, ModelInfo, PreviewPlan
+from .decode import FullDecoder, InlinePreviews, StreamPreviews
+from .denoise import SdxlSample, UNetCall, denoise_step, first_latents, make_conditioning
+from .memory import memory_guard
+from .port import InvalidRequestError, PendingPreview, Pixels
+from .prompts import PromptEncoder
+from .schedulers import SchedulerRun, make_scheduler
+
+
+@dataclass(slots=True)
+class SdxlModel:
+    """`size_factor` is pixels per latent along each side; `dtype` is the UNet's."""
+
+    info: ModelInfo
+    device: DeviceInfo
+    capabilities: Capabilities
+    costs: CallCosts
+    prompts: PromptEncoder
+    unet: UNetCall
+    dtype: torch.dtype
+    latent_channels: int
+    size_factor: int
+    scheduler: Any
+    decoder: FullDecoder
+    previews: InlinePreviews | StreamPreviews
+    torch_device: torch.device
+
+    def check(self, request: Generate) -> None:
+        low, high = self.info.min_side, self.info.max_side
+        for name, side in (("width", request.width), ("height", request.height)):
+            if not low <= side <= high:
+                raise InvalidRequestError(f"{name} {side} is outside {low}..{high} of this model")
+            if side % self.size_factor != 0:
+                raise InvalidRequestError(f"{name} {side} is not a multiple of {self.size_factor}")
+
+    @torch.inference_mode()
+    def prepare(self, request: Generate) -> Sequence[SdxlSample]:
+        with memory_guard():
+            positive = self.prompts.encode(request.prompt)
+            # The pipeline's rule: a scale of 1 or less is no guidance, and the negative prompt is not read.
+            negative = self.prompts.encode(request.negative_prompt) if request.guidance_scale > 1 else None
+            size = (request.height, request.width)
+            conditioning = make_conditioning(positive, negative, size, request.guidance_scale)
+            shape = (request.height // self.size_factor, request.width // self.size_factor)
+            samples: list[SdxlSample] = []
+            for index in range(request.num_images):
+                generator = torch.Generator().manual_seed(request.image_seed(index))
+                scheduler = make_scheduler(self.scheduler, request.scheduler)
+                run = SchedulerRun.start(scheduler, request.num_inference_steps, generator)
+                latents = first_latents(run, shape, self.latent_channels, self.torch_device)
+                timesteps = run.timesteps.to(self.torch_device)
+                samples.append(SdxlSample(conditioning, run, latents, timesteps))
+            return samples
+
+    @torch.inference_mode()
+    def step(self, samples: Sequence[SdxlSample]) -> None:
+        denoise_step(samples, self.unet, self.dtype)
+        if self.torch_device.type == "cuda":
+            # One wait per step keeps what the host decides and what the device does together: a cancelled job ends within a step.
+            torch.cuda.current_stream().synchronize()
+
+    @torch.inference_mode()
+    def start_preview(self, samples: Sequence[SdxlSample], plan: PreviewPlan) -> PendingPreview:
+        with memory_guard():
+            latents = torch.cat([_preview_latents(sample, plan) for sample in samples])
+        return self.previews.start(latents, plan)
+
+    @torch.inference_mode()
+    def decode(self, sample: SdxlSample) -> Pixels:
+        with memory_guard():
+            return self.decoder.decode(sample.latents)
+
+    def release_memory(self) -> None:
+        if self.torch_device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def device_memory_bytes(self) -> int:
+        return torch.cuda.memory_reserved(self.torch_device) if self.torch_device.type == "cuda" else 0
+
+
+def _preview_latents(sample: SdxlSample, plan: PreviewPlan) -> Tensor:
+    if plan.source == "x0" and sample.x0 is not None:
+        return sample.x0
+    return sample.run.visible(sample.latents)

@@ -1,0 +1,33 @@
+"""Counters that the engine writes and the IO thread reads for `pong`. Plain attributes: each has one writer, and reads never block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .protocol import Pong
+
+
+def _no_device_memory() -> int:
+    return 0
+
+
+@dataclass(slots=True)
+class Telemetry:
+    jobs: int = 0
+    turns: int = 0
+    last_step_seconds: float | None = None
+    device_memory_bytes: Callable[[], int] = _no_device_memory
+
+    def pong(self, nonce: int) -> Pong:
+        return Pong(nonce, self.jobs, self.turns, self.last_step_seconds, resident_bytes(), self.device_memory_bytes())
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; 0 where the system does not say (no /proc)."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

@@ -1,0 +1,148 @@
+"""The IO thread: the only owner of the ZeroMQ socket.
+
+It reads commands while the engine computes, answers `ping` itself, and sends reports in the order in which they were posted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import zmq
+
+from .protocol import Cancel, Command, Failed, Generate, JobRef, Log, Ping, Pong, ProtocolError, Report, decode_command, encode_report
+
+# How long a closing worker waits for its last report to leave: long enough for a result of several pictures over a local socket.
+LINGER_MS = 1000
+
+# Messages that may wait inside ZeroMQ. Beyond it they wait in the outbox, where a preview still counts as its job's unsent one.
+SEND_HIGH_WATER_MARK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    frames: Sequence[bytes]
+    sent: Callable[[], None] | None
+
+
+class Transport:
+    """Connects a DEALER under `identity` and runs until `close`.
+
+    `deliver` gets every command except `ping`, on the IO thread; `answer_ping` makes the pong. Commands of another epoch than
+    `epoch` are dropped and counted.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        identity: str,
+        epoch: int,
+        deliver: Callable[[Command], None],
+        answer_ping: Callable[[int], Pong],
+    ) -> None:
+        self._endpoint = endpoint
+        self._identity = identity
+        self._epoch = epoch
+        self._deliver = deliver
+        self._answer_ping = answer_ping
+        self._outbox: deque[_Parcel] = deque()
+        self._closing = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
+        self.stale_commands = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def post(self, report: Report, payload: Sequence[bytes] = (), sent: Callable[[], None] | None = None) -> None:
+        """Queues a report from any thread. `sent` is called on the IO thread once ZeroMQ has taken the message."""
+        self._outbox.append(_Parcel((encode_report(report), *payload), sent))
+        self._wake()
+
+    def close(self) -> None:
+        """Sends what was posted, then ends the thread. Waits no longer than the linger time for a peer that does not read."""
+        self._closing = True
+        self._wake()
+        self._thread.join(2 * LINGER_MS / 1000)
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass  # The pipe is full of wake-ups already.
+
+    def _run(self) -> None:
+        context = zmq.Context()
+        socket = context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.IDENTITY, self._identity.encode())
+        socket.setsockopt(zmq.LINGER, LINGER_MS)
+        socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
+        socket.connect(self._endpoint)
+        try:
+            self._serve(socket)
+        finally:
+            socket.close()
+            context.term()
+
+    def _serve(self, socket: zmq.Socket[bytes]) -> None:
+        poller = zmq.Poller()
+        poller.register(self._wake_read, zmq.POLLIN)
+        while True:
+            blocked = not self._send_outbox(socket)
+            if self._closing:
+                return
+            poller.register(socket, zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
+            ready = dict(poller.poll())
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+            if ready.get(socket, 0) & zmq.POLLIN:
+                self._receive_all(socket)
+
+    def _send_outbox(self, socket: zmq.Socket[bytes]) -> bool:
+        """Sends until the outbox is empty (True) or the socket takes no more (False)."""
+        while self._outbox:
+            parcel = self._outbox[0]
+            try:
+                socket.send_multipart(parcel.frames, flags=zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return False
+            self._outbox.popleft()
+            if parcel.sent is not None:
+                parcel.sent()
+        return True
+
+    def _receive_all(self, socket: zmq.Socket[bytes]) -> None:
+        while True:
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._receive(frames)
+
+    def _receive(self, frames: Sequence[bytes]) -> None:
+        try:
+            command = decode_command(frames[0])
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        match command:
+            case Ping(nonce):
+                self.post(self._answer_ping(nonce))
+            case Generate() | Cancel() if command.epoch != self._epoch:
+                self.stale_commands += 1
+            case _:
+                self._deliver(command)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        print(f"unreadable command: {error}", file=sys.stderr, flush=True)
+        if error.job is None:
+            self.post(Log("warn", "unreadable command", {"problem": str(error)}))
+        else:
+            job: JobRef = error.job
+            self.post(Failed(job.job_id, job.epoch, "invalid_request", str(error), retryable=False))

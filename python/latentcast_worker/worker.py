@@ -1,0 +1,148 @@
+"""Wires the threads of a worker together: IO, engine, previews, and the watch on the parent process."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from . import __version__
+from .engine import Arrival, Engine, EngineEvent
+from .model.port import LoadError, Model
+from .protocol import (
+    PROTOCOL_VERSION,
+    Cancel,
+    Fatal,
+    Generate,
+    Hello,
+    Loading,
+    Log,
+    LogLevel,
+    Ping,
+    Pong,
+    Ready,
+    Shutdown,
+)
+from .telemetry import Telemetry
+from .transport import Transport
+
+EXIT_OK = 0
+EXIT_FATAL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """`identity` is `w<slot>.<epoch>`; the epoch stands on every message about a job."""
+
+    endpoint: str
+    identity: str
+
+    @property
+    def epoch(self) -> int:
+        return int(self.identity.rpartition(".")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """What a loader may tell while it works."""
+
+    loading: Callable[[Loading], None]
+    log: Callable[[LogLevel, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    model: Model[Any]
+    versions: dict[str, str]
+
+
+LoadModel: TypeAlias = Callable[[Reporter], LoadedModel]
+
+
+def run_worker(options: WorkerOptions, load_model: LoadModel) -> int:
+    """Runs until a shutdown, a signal or a fatal error, and returns the exit code. To be called on the main thread.
+
+    Ends the process at once when stdin reaches its end: the parent is gone, and nobody is left to answer to.
+    """
+    worker = _Worker(options, load_model)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the orchestrator decides what it means.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: worker.shut_down())
+    _watch_parent()
+    return worker.run()
+
+
+class _Worker:
+    def __init__(self, options: WorkerOptions, load_model: LoadModel) -> None:
+        self._load_model = load_model
+        self._inbox: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
+        self._telemetry = Telemetry()
+        self._exit_code: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._ready = False
+        self._transport = Transport(
+            options.endpoint, options.identity, options.epoch, deliver=self._receive, answer_ping=self._telemetry.pong
+        )
+        self._engine_thread = threading.Thread(target=self._run_engine, name="engine", daemon=True)
+
+    def run(self) -> int:
+        self._transport.start()
+        self._transport.post(Hello(PROTOCOL_VERSION, os.getpid(), __version__))
+        self._engine_thread.start()
+        code = self._exit_code.get()
+        self._transport.close()
+        return code
+
+    def shut_down(self) -> None:
+        """Asks for a clean end: after the current turn, or at once while the model is still loading."""
+        self._inbox.put(Arrival(Shutdown(), time.monotonic()))
+        if not self._ready:
+            self._exit_code.put(EXIT_OK)
+
+    def _receive(self, command: Generate | Cancel | Shutdown) -> None:
+        if isinstance(command, Shutdown):
+            self.shut_down()
+        else:
+            self._inbox.put(Arrival(command, time.monotonic()))
+
+    def _run_engine(self) -> None:
+        try:
+            self._serve()
+        except LoadError as error:
+            self._transport.post(Fatal(error.code, str(error)))
+            self._exit_code.put(EXIT_FATAL)
+        except BaseException as error:  # noqa: BLE001 - the thread has no caller, and the worker must not live on without it
+            traceback.print_exc()
+            self._transport.post(Fatal("internal_error", f"{type(error).__name__}: {error}"))
+            self._exit_code.put(EXIT_FATAL)
+        else:
+            self._exit_code.put(EXIT_OK)
+
+    def _serve(self) -> None:
+        loaded = self._load_model(Reporter(self._transport.post, self._log))
+        model = loaded.model
+        self._telemetry.device_memory_bytes = model.device_memory_bytes
+        engine = Engine(model, self._inbox, self._transport.post, self._telemetry)
+        self._ready = True
+        self._transport.post(
+            Ready(model.info, model.device, model.capabilities, loaded.versions, model.costs.seconds[0])
+        )
+        engine.run()
+
+    def _log(self, level: LogLevel, message: str) -> None:
+        print(f"{level}: {message}", file=sys.stderr, flush=True)
+        self._transport.post(Log(level, message, {}))
+
+
+def _watch_parent() -> None:
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        os._exit(EXIT_OK)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
