@@ -227,3 +227,8 @@ function checkDoors(config: Config): Config {
     `--host ${config.host} is reachable from other machines: set LATENTCAST_API_KEYS, or LATENTCAST_ALLOW_ANONYMOUS=1 to serve everybody.`,
   );
 }
+
+/** The one place where the process's own environment is read. */
+export function processEnvironment(): Readonly<Record<string, string | undefined>> {
+  return process.env;
+}

@@ -62,8 +62,12 @@ export class WorkerPool {
     const open = options.open ?? openTransport;
     let pool: WorkerPool | undefined;
     const transport = await open({
-      report: (identity, frames) => pool?.#handle(identity, frames),
-      garbage: (identity, error) => pool?.#noteGarbage(identity, error),
+      report: (identity, frames) => {
+        if (pool !== undefined) pool.#handle(identity, frames);
+      },
+      garbage: (identity, error) => {
+        if (pool !== undefined) pool.#noteGarbage(identity, error);
+      },
     });
     pool = new WorkerPool(transport, options, listener);
     for (const supervisor of pool.#supervisors) supervisor.start();

@@ -8,7 +8,7 @@ import { Watchdog } from "./watchdog.ts";
 
 /** A worker cannot be started and trying again at once would not help; the message says what to do. */
 export class LaunchError extends Error {
-  override readonly name = "LaunchError";
+  override readonly name: string = "LaunchError";
 }
 
 export interface SupervisorSettings {

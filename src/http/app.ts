@@ -1,0 +1,78 @@
+/** The HTTP application. It never listens; whoever has it may `inject` or `listen`. */
+import { randomUUID } from "node:crypto";
+import cors from "@fastify/cors";
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from "fastify";
+import type { Config } from "../config.ts";
+import { LatentcastError } from "../errors.ts";
+import type { Orchestrator } from "../orchestrator.ts";
+import { acceptJson } from "./body-parser.ts";
+import { handleError } from "./error-body.ts";
+import { routedUrl } from "./fal-target.ts";
+import { requireKeys } from "./plugins/auth.ts";
+import { generateRoutes } from "./routes/generate.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { trackShutdown, type Shutdown } from "./shutdown.ts";
+
+export interface AppOptions {
+  readonly config: Config;
+  readonly orchestrator: Orchestrator;
+  readonly log: FastifyBaseLogger;
+  readonly version: string;
+}
+
+/** fal keeps idle connections for five minutes; its clients poll with pauses of seconds. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+/** A header that takes longer than this is somebody holding sockets open. */
+const HEADERS_TIMEOUT_MS = 20_000;
+/** For the whole request body, uploads on slow lines included. */
+const REQUEST_TIMEOUT_MS = 120_000;
+
+export interface App {
+  readonly fastify: FastifyInstance;
+  readonly shutdown: Shutdown;
+}
+
+export async function buildApp({ config, orchestrator, log, version }: AppOptions): Promise<App> {
+  const app = Fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: () => randomUUID(),
+    bodyLimit: config.bodyLimitBytes,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    rewriteUrl: ({ url = "/", headers }) =>
+      routedUrl({ url, host: headers.host, target: headers["x-fal-target-url"]?.toString() }),
+    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
+  });
+  app.setErrorHandler(handleError);
+  acceptJson(app);
+  const shutdown = trackShutdown(app);
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("x-fal-request-id", request.id);
+  });
+  if (config.corsOrigins.length > 0) {
+    await app.register(cors, {
+      origin: config.corsOrigins.includes("*") ? true : [...config.corsOrigins],
+      methods: ["GET", "POST", "PUT"],
+      exposedHeaders: ["x-fal-request-id", "x-fal-request-timeout-type", "x-fal-error-type"],
+    });
+  }
+  requireKeys(app, config.apiKeys);
+
+  generateRoutes(app, orchestrator);
+  healthRoutes(app, orchestrator, version);
+  // Reached only when the header names no address of fal's: every usable one has been rewritten to a path of ours.
+  for (const path of ["/fal", "/api/fal/proxy"]) {
+    app.all(path, () => {
+      throw new LatentcastError("bad_request", { message: "The header x-fal-target-url must name an https address of fal." });
+    });
+  }
+  app.setNotFoundHandler((request) => {
+    const path = request.url.split("?", 1)[0] ?? "/";
+    const methods = (["GET", "POST", "PUT"] as const).filter((method) => app.findRoute({ url: path, method }) !== null);
+    if (methods.length === 0) throw new LatentcastError("not_found", { message: `Path ${path} not found` });
+    throw new LatentcastError("method_not_allowed", { message: `Path ${path} answers ${methods.join(", ")}` });
+  });
+  return { fastify: app, shutdown };
+}

@@ -1,0 +1,56 @@
+/** Failures as HTTP: one body shape, the headers fal's clients read, and no text of ours that could carry a path or a prompt. */
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { LatentcastError, type ErrorCode } from "../errors.ts";
+import type { ErrorBody } from "../schema/output.ts";
+
+export function errorBody(error: LatentcastError): ErrorBody {
+  return {
+    detail: error.fields.length > 0 ? error.fields.map((field) => ({ ...field, loc: [...field.loc] })) : error.message,
+    // fal's and Vercel's clients show `message`; `detail` never reaches their error texts.
+    message: error.message,
+    error_type: error.code,
+  };
+}
+
+/** The headers that go with an error. */
+export function errorHeaders(error: LatentcastError): Record<string, string> {
+  return {
+    "x-fal-error-type": error.code,
+    ...(error.retryAfterSeconds === undefined ? {} : { "retry-after": String(error.retryAfterSeconds) }),
+    // Stops fal's clients from trying again: it was the caller's own limit.
+    ...(error.code === "request_timeout" ? { "x-fal-request-timeout-type": "user" } : {}),
+  };
+}
+
+export function sendError(reply: FastifyReply, error: LatentcastError): FastifyReply {
+  return reply.code(error.status).headers(errorHeaders(error)).send(errorBody(error));
+}
+
+/** Fastify's error handler. */
+export function handleError(thrown: FastifyError | LatentcastError, request: FastifyRequest, reply: FastifyReply): void {
+  const error = fromFastify(thrown);
+  if (error.blame === "server") request.log.error({ err: error, cause: error.cause }, "request failed");
+  else request.log.debug({ err: error }, "request refused");
+  void sendError(reply, error);
+}
+
+const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
+  400: "bad_request",
+  401: "unauthorized",
+  404: "not_found",
+  405: "method_not_allowed",
+  413: "payload_too_large",
+  415: "unsupported_media_type",
+  429: "rate_limited",
+  503: "overloaded",
+};
+
+function fromFastify(thrown: FastifyError | LatentcastError): LatentcastError {
+  if (thrown instanceof LatentcastError) return thrown;
+  const code = BY_STATUS[thrown.statusCode ?? 500] ?? (isClientStatus(thrown.statusCode) ? "bad_request" : "internal_error");
+  return new LatentcastError(code, { cause: thrown });
+}
+
+function isClientStatus(status: number | undefined): boolean {
+  return status !== undefined && status >= 400 && status < 500;
+}

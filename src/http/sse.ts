@@ -1,0 +1,85 @@
+/**
+ * Server-Sent Events as fal's clients need them: `data:` lines of ASCII JSON and comments, nothing else. Frames are made when the
+ * socket has room for them, so what a slow reader misses was never encoded.
+ */
+import type { ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import type { FastifyReply } from "fastify";
+import { toAsciiJson } from "../schema/ascii-json.ts";
+
+/** Proxies and load balancers cut connections that are silent for 60 s, some after 30. */
+const KEEP_ALIVE_MS = 15_000;
+/** How long the last words of a failed stream may take to reach the socket before it is destroyed all the same. */
+const LAST_WORDS_MS = 2_000;
+
+export function dataFrame(value: object): string {
+  return `data: ${toAsciiJson(value)}\n\n`;
+}
+
+/** Thrown by a source of frames after its last one: the connection must not end cleanly, or the failure would pass for a result. */
+export class StreamFailure extends Error {
+  override readonly name = "StreamFailure";
+}
+
+/**
+ * Sends `frames` as the body. The source is closed by the caller's own listener on the response's `close` event: a generator that
+ * waits for its next event does not notice that its reader has gone.
+ */
+export function sendEvents(reply: FastifyReply, frames: AsyncIterable<string>, keepAliveMs = KEEP_ALIVE_MS): FastifyReply {
+  const body = Readable.from(eventStream(frames, reply.raw, keepAliveMs), { objectMode: false, highWaterMark: 1 });
+  return reply
+    .header("content-type", "text/event-stream; charset=utf-8")
+    .header("cache-control", "no-cache")
+    .header("x-accel-buffering", "no")
+    // A socket that went back to keep-alive would hold up `server.close()` for five seconds.
+    .header("connection", "close")
+    .send(body);
+}
+
+async function* eventStream(
+  frames: AsyncIterable<string>,
+  response: ServerResponse,
+  keepAliveMs: number,
+): AsyncGenerator<string, void, undefined> {
+  // Flushes the headers before there is anything to say.
+  yield ": welcome\n\n";
+  const source = frames[Symbol.asyncIterator]();
+  let next = source.next();
+  try {
+    while (true) {
+      const outcome = await settledWithin(next, keepAliveMs);
+      if (outcome === "silent") {
+        yield ": ping\n\n";
+        continue;
+      }
+      if (outcome.done === true) return;
+      yield outcome.value;
+      next = source.next();
+    }
+  } catch (error) {
+    if (error instanceof StreamFailure) await flushed(response);
+    throw error;
+  }
+}
+
+async function settledWithin<Value>(promise: Promise<Value>, ms: number): Promise<Value | "silent"> {
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<"silent">((resolve) => {
+    timer = setTimeout(() => resolve("silent"), ms);
+  });
+  try {
+    return await Promise.race([promise, silence]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Destroying a socket drops what it has not yet handed to the kernel. */
+async function flushed(response: ServerResponse): Promise<void> {
+  if (response.writableLength === 0) return;
+  const signal = AbortSignal.timeout(LAST_WORDS_MS);
+  await new Promise<void>((resolve) => {
+    for (const event of ["drain", "close"]) response.once(event, () => resolve());
+    signal.addEventListener("abort", () => resolve());
+  });
+}

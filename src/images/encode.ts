@@ -1,0 +1,65 @@
+/** Finished pictures: raw RGB8 to the format that was asked for, with what made them written inside. The only user of sharp. */
+import sharp, { type Sharp } from "sharp";
+import type { OutputFormat } from "../schema/input.ts";
+
+export interface RawPicture {
+  /** height * width * 3 bytes, rows from the top, no padding. */
+  readonly rgb: Buffer;
+  readonly width: number;
+  readonly height: number;
+}
+
+const JPEG_QUALITY = 95;
+/** Level 1 costs half of level 6's time for a few per cent of size (37 against 69 ms at 1024 pixels). */
+const PNG_COMPRESSION_LEVEL = 1;
+
+export const CONTENT_TYPES = {
+  jpeg: "image/jpeg",
+  png: "image/png",
+  webp: "image/webp",
+  avif: "image/avif",
+} as const satisfies Record<OutputFormat, string>;
+
+/**
+ * @param description Written into the EXIF ImageDescription, which every one of the four formats can carry; null writes nothing.
+ */
+export async function encodePicture(
+  picture: RawPicture,
+  format: OutputFormat,
+  description: string | null,
+): Promise<Buffer> {
+  const { rgb, width, height } = picture;
+  let image = sharp(rgb, { raw: { width, height, channels: 3 } });
+  if (description !== null) {
+    image = image.withExif({ IFD0: { Software: "Latentcast", ImageDescription: description } });
+  }
+  return compress(image, format).toBuffer();
+}
+
+function compress(image: Sharp, format: OutputFormat): Sharp {
+  switch (format) {
+    case "jpeg":
+      return image.jpeg({ quality: JPEG_QUALITY });
+    case "png":
+      return image.png({ compressionLevel: PNG_COMPRESSION_LEVEL });
+    case "webp":
+      return image.webp({ quality: JPEG_QUALITY });
+    case "avif":
+      // Effort 2 of 9: AV1 at its default effort takes longer than making the picture.
+      return image.avif({ quality: 80, effort: 2 });
+  }
+}
+
+/** Decodes a preview for a terminal: `columns` by `rows` pixels of RGB8, the picture fitted inside. */
+export async function decodeForTerminal(
+  bytes: Buffer,
+  columns: number,
+  rows: number,
+): Promise<RawPicture> {
+  const { data, info } = await sharp(bytes)
+    .resize(columns, rows, { fit: "inside" })
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  return { rgb: data, width: info.width, height: info.height };
+}

@@ -1,0 +1,13 @@
+/** Who wants to count what happens to jobs. Called synchronously; must not throw. */
+import type { TerminalEvent } from "./events.ts";
+import type { Job } from "./job.ts";
+
+export interface JobObserver {
+  accepted?(job: Job): void;
+  started?(job: Job): void;
+  step?(job: Job, seconds: number): void;
+  preview?(job: Job, seconds: number): void;
+  finished?(job: Job, ending: TerminalEvent): void;
+  /** A worker confirmed a cancellation after this much device time. */
+  cancelled?(job: Job, deviceSeconds: number): void;
+}

@@ -1,0 +1,209 @@
+/** The engine room in one object: workers, queue, dispatcher. What HTTP serves, and what in-process users call. */
+import type { Logger } from "pino";
+import type { Config } from "./config.ts";
+import { LatentcastError } from "./errors.ts";
+import { describePicture } from "./images/description.ts";
+import { encodePicture, CONTENT_TYPES } from "./images/encode.ts";
+import { Dispatcher, imageSeed, type SubmitOptions } from "./jobs/dispatcher.ts";
+import type { Picture } from "./jobs/events.ts";
+import type { Job } from "./jobs/job.ts";
+import type { JobObserver } from "./jobs/observer.ts";
+import { resolveRequest, type JobRequest } from "./jobs/request.ts";
+import { Tally } from "./jobs/tally.ts";
+import { deriveStatus, type ServiceStatus } from "./jobs/status.ts";
+import type { ModelInfo, ReportOf } from "./protocol/messages.ts";
+import type { ParsedInput } from "./schema/input.ts";
+import { WorkerPool, type PoolOptions } from "./worker/pool.ts";
+import type { SlotState } from "./worker/slot-state.ts";
+
+export interface OrchestratorOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Who else counts what happens to jobs. */
+  readonly observers?: readonly JobObserver[];
+  /** How many workers there are, and how each is started. */
+  readonly slots: number;
+  readonly launch: PoolOptions["launch"];
+}
+
+export interface SubmitExtras extends SubmitOptions {
+  readonly warnings?: readonly string[];
+  readonly traceparent?: string | null;
+  /** Stops waiting for the model to load. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A request that comes while the model loads waits this long for it before it is answered `worker_unavailable`. Loading SDXL from
+ * a local disk takes 10 to 40 s; a download takes minutes, and no client waits that long for its first byte.
+ */
+const MODEL_WAIT_MS = 60_000;
+const STOP_GRACE_MS = 5_000;
+
+export class Orchestrator {
+  readonly tally: Tally;
+  readonly #config: Config;
+  readonly #dispatcher: Dispatcher;
+  readonly #pool: WorkerPool;
+  #model: ModelInfo | undefined;
+  #isDraining = false;
+  readonly #changed = new Set<() => void>();
+
+  private constructor(config: Config, dispatcher: Dispatcher, pool: WorkerPool, tally: Tally) {
+    this.tally = tally;
+    this.#config = config;
+    this.#dispatcher = dispatcher;
+    this.#pool = pool;
+  }
+
+  /** Starts the workers. Resolves before any of them is ready. */
+  static async start({ config, log, observers = [], slots, launch }: OrchestratorOptions): Promise<Orchestrator> {
+    const tally = new Tally();
+    let orchestrator: Orchestrator | undefined;
+    let pool: WorkerPool | undefined;
+    const dispatcher = new Dispatcher(
+      {
+        send: (slot, command) => pool?.send(slot, command) ?? Promise.reject(new Error("the pool is not open yet")),
+        kill: (slot, reason) => pool?.kill(slot, reason),
+        finishPictures: (request, result, rgb) => finishPictures(request, result, rgb, config.metadata ? modelId() : null),
+      },
+      { queueLimit: config.queueLimit, log, observers: [tally, ...observers] },
+    );
+    const modelId = (): string => orchestrator?.model?.id ?? "";
+    pool = await WorkerPool.open(
+      {
+        slots,
+        launch,
+        log,
+        settings: {
+          startTimeoutMs: config.startTimeoutMs,
+          stallTimeoutMs: config.stallTimeoutMs,
+          stopGraceMs: STOP_GRACE_MS,
+        },
+      },
+      {
+        changed: (slot, state) => {
+          if (orchestrator !== undefined) orchestrator.#slotChanged(slot, state);
+        },
+        report: (slot, _epoch, frames) => dispatcher.report(slot, frames),
+        lost: (slot, epoch, reason) => dispatcher.lost(slot, epoch, reason),
+        jobsInFlight: (slot) => dispatcher.jobsInFlight(slot),
+      },
+    );
+    orchestrator = new Orchestrator(config, dispatcher, pool, tally);
+    return orchestrator;
+  }
+
+  get status(): ServiceStatus {
+    return deriveStatus({
+      slots: this.#pool.slots.map(({ state }) => state),
+      waiting: this.#dispatcher.waiting,
+      isDraining: this.#isDraining,
+    });
+  }
+
+  /** What the newest worker that became ready has loaded; undefined until the first has. */
+  get model(): ModelInfo | undefined {
+    return this.#model;
+  }
+
+  get pool(): WorkerPool {
+    return this.#pool;
+  }
+
+  get dispatcher(): Dispatcher {
+    return this.#dispatcher;
+  }
+
+  /**
+   * Accepts a request, after the model has loaded. Rejects with `invalid_request`, `queue_full`, `draining`, or
+   * `worker_unavailable` when no worker comes up.
+   */
+  async submit(input: ParsedInput, extras: SubmitExtras = {}): Promise<Job> {
+    const model = await this.modelLoaded(MODEL_WAIT_MS, extras.signal);
+    const request = resolveRequest(input, model, { maxPixels: this.#config.maxPixels }, extras);
+    if (this.status.kind === "failed") throw this.#unavailable();
+    return this.#dispatcher.submit(request, extras);
+  }
+
+  /** Resolves when the first worker is ready; rejects with `worker_unavailable` when that cannot be awaited any longer. */
+  async modelLoaded(timeoutMs: number, signal?: AbortSignal): Promise<ModelInfo> {
+    const deadline = AbortSignal.timeout(timeoutMs);
+    const stop = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
+    while (this.#model === undefined) {
+      if (this.#isDraining) throw new LatentcastError("draining");
+      if (this.status.kind === "failed" || deadline.aborted) throw this.#unavailable();
+      if (signal?.aborted === true) throw new LatentcastError("cancelled");
+      await this.#nextChange(stop);
+    }
+    return this.#model;
+  }
+
+  /** Refuses new jobs, waits for the accepted ones (at most `timeoutMs`), then stops the workers. */
+  async drain(timeoutMs: number): Promise<void> {
+    this.#isDraining = true;
+    this.#announce();
+    await this.#dispatcher.drain(timeoutMs);
+    await this.#pool.stop();
+  }
+
+  /** Cancels everything and stops the workers; a second call kills those that linger. */
+  async close(): Promise<void> {
+    this.#isDraining = true;
+    this.#announce();
+    this.#dispatcher.abort();
+    await this.#pool.stop();
+  }
+
+  #slotChanged(slot: number, state: SlotState): void {
+    if (state.kind === "ready") this.#model = state.info.model;
+    this.#dispatcher.changed(slot, state);
+    const { status } = this;
+    if (status.kind === "failed") this.#dispatcher.giveUp(status.reason);
+    this.#announce();
+  }
+
+  #unavailable(): LatentcastError {
+    const { status } = this;
+    const message =
+      status.kind === "loading" ? `The model is still loading (${status.loading.stage}); try again later.` : undefined;
+    return new LatentcastError("worker_unavailable", {
+      retryAfterSeconds: 10,
+      ...(message === undefined ? {} : { message }),
+    });
+  }
+
+  #nextChange(stop: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#changed.delete(done);
+        stop.removeEventListener("abort", done);
+        resolve();
+      };
+      this.#changed.add(done);
+      stop.addEventListener("abort", done);
+      if (stop.aborted) done();
+    });
+  }
+
+  #announce(): void {
+    for (const notify of [...this.#changed]) notify();
+  }
+}
+
+async function finishPictures(
+  request: JobRequest,
+  result: ReportOf<"result">,
+  rgb: readonly Buffer[],
+  modelId: string | null,
+): Promise<Picture[]> {
+  return Promise.all(
+    result.images.map(async ({ width, height }, index) => {
+      const seed = imageSeed(request.seed, index);
+      const description = modelId === null ? null : describePicture(request, seed, modelId);
+      const raw = { rgb: rgb[index] ?? Buffer.alloc(0), width, height };
+      const bytes = await encodePicture(raw, request.outputFormat, description);
+      return { bytes, contentType: CONTENT_TYPES[request.outputFormat], width, height, seed };
+    }),
+  );
+}

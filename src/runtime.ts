@@ -1,0 +1,135 @@
+/** Composition root: puts the parts together, starts them in order, ends them in reverse. */
+import { access } from "node:fs/promises";
+import { join } from "node:path";
+import type { FastifyInstance } from "fastify";
+import pino, { type Logger } from "pino";
+import { loadConfig, processEnvironment, type Config } from "./config.ts";
+import { buildApp } from "./http/app.ts";
+import { Orchestrator } from "./orchestrator.ts";
+import { packageRoot, packageVersion } from "./package-info.ts";
+import { childEnvironment } from "./worker/child-environment.ts";
+import { resolveDevices, type Device } from "./worker/devices.ts";
+import type { Launch } from "./worker/process.ts";
+
+export interface RuntimeOptions {
+  /** Defaults to what the environment says. */
+  readonly config?: Config;
+  readonly log?: Logger;
+  /** The interpreter that workers run in, once it is ready to be used. */
+  readonly python: () => Promise<string>;
+  /** Stands in for `python -m latentcast_worker`; for workers that misbehave on purpose. */
+  readonly workerProgram?: readonly string[];
+}
+
+export type StartServerOptions = RuntimeOptions;
+
+export interface LatentcastServer {
+  /** Where it listens, such as `http://127.0.0.1:8080`. */
+  readonly url: string;
+  readonly app: FastifyInstance;
+  readonly orchestrator: Orchestrator;
+  /** Finishes what was accepted, at most for the configured time, then ends. */
+  drain(): Promise<void>;
+  /** Cancels everything and ends. */
+  close(): Promise<void>;
+}
+
+/** How long clients may take to read answers that are ready when the server ends by itself. */
+const FLUSH_PATIENCE_MS = 10_000;
+/** The same when it is told to end now: enough for error bodies to leave. */
+const LAST_WORDS_PATIENCE_MS = 1_000;
+
+const SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0";
+
+/** Listens at once; the workers load behind it. */
+export async function startServer(options: StartServerOptions): Promise<LatentcastServer> {
+  const config = options.config ?? loadConfig({ env: processEnvironment() });
+  const log = options.log ?? pino({ level: config.logLevel });
+  const orchestrator = await startOrchestrator({ ...options, config, log });
+  const { fastify, shutdown } = await buildApp({ config, orchestrator, log, version: packageVersion() });
+  let url: string;
+  try {
+    url = await fastify.listen({ host: config.host, port: config.port });
+  } catch (error) {
+    await orchestrator.close();
+    throw error;
+  }
+  return {
+    url,
+    app: fastify,
+    orchestrator,
+    drain: async () => {
+      await orchestrator.drain(config.drainTimeoutMs);
+      await shutdown.close(FLUSH_PATIENCE_MS);
+    },
+    close: async () => {
+      await orchestrator.close();
+      await shutdown.close(LAST_WORDS_PATIENCE_MS);
+    },
+  };
+}
+
+export async function startOrchestrator(
+  options: RuntimeOptions & { readonly config: Config; readonly log: Logger },
+): Promise<Orchestrator> {
+  const { config, log } = options;
+  const devices = await resolveDevices(config.devices, processEnvironment());
+  const model = await resolveModel(config.model, devices);
+  return Orchestrator.start({
+    config,
+    log,
+    slots: devices.length,
+    launch: async (slot, epoch, endpoint) => {
+      const device = devices[slot];
+      if (device === undefined) throw new RangeError(`no device for slot ${slot}`);
+      return workerLaunch({ ...options, python: await options.python(), device, model, endpoint, identity: `w${slot}.${epoch}` });
+    },
+  });
+}
+
+interface WorkerLaunchOptions extends Omit<RuntimeOptions, "python"> {
+  readonly config: Config;
+  readonly python: string;
+  readonly device: Device;
+  readonly model: string;
+  readonly endpoint: string;
+  readonly identity: string;
+}
+
+function workerLaunch(options: WorkerLaunchOptions): Launch {
+  const { config, device, python, workerProgram = ["-m", "latentcast_worker"] } = options;
+  const flags = {
+    endpoint: options.endpoint,
+    identity: options.identity,
+    model: options.model,
+    "tiny-vae": config.tinyVae,
+    device: device.cudaVisible === null ? "cpu" : "cuda:0",
+    "cache-dir": config.cacheDir,
+    "max-batch": config.maxBatch === null ? "auto" : String(config.maxBatch),
+  };
+  return {
+    file: python,
+    args: [...workerProgram, ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])],
+    env: childEnvironment(processEnvironment(), {
+      PYTHONPATH: join(packageRoot(), "python"),
+      // Log lines when they are written, and no .pyc files in an installed package.
+      PYTHONUNBUFFERED: "1",
+      PYTHONDONTWRITEBYTECODE: "1",
+      ...(device.cudaVisible === null
+        ? {}
+        : { CUDA_VISIBLE_DEVICES: device.cudaVisible, CUDA_DEVICE_ORDER: "PCI_BUS_ID" }),
+    }),
+  };
+}
+
+/** `auto` is SDXL where there is a CUDA device to run it, else the model that comes with the package. */
+async function resolveModel(model: string, devices: readonly Device[]): Promise<string> {
+  if (model !== "auto") return model;
+  if (devices.some(({ cudaVisible }) => cudaVisible !== null)) return SDXL_BASE;
+  try {
+    await access(join(packageRoot(), "models", "demo", "model_index.json"));
+    return "demo";
+  } catch {
+    return "noise";
+  }
+}

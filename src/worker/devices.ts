@@ -1,0 +1,57 @@
+/** Which devices get a worker each. Asks the NVIDIA driver rather than torch: 20 ms instead of two seconds of imports. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
+export interface Device {
+  /** As in the settings and in `/health`: `cpu` or `cuda:N`, N counting the devices this server may see. */
+  readonly label: string;
+  /** `CUDA_VISIBLE_DEVICES` of the worker, which then sees its device as `cuda:0`. Null on the CPU. */
+  readonly cudaVisible: string | null;
+}
+
+/** A driver that does not answer within this time is broken; the CPU is then what is left. */
+const DRIVER_TIMEOUT_MS = 5_000;
+
+/** @param wanted The `devices` setting: `["auto"]` or labels. */
+export async function resolveDevices(
+  wanted: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Device[]> {
+  if (wanted.includes("auto")) {
+    const visible = await visibleCudaDevices(env);
+    if (visible.length === 0) return [cpu];
+    return visible.map((cudaVisible, index) => ({ label: `cuda:${index}`, cudaVisible }));
+  }
+  if (wanted.every((label) => label === "cpu")) return wanted.map(() => cpu);
+  const visible = await visibleCudaDevices(env);
+  return wanted.map((label) => {
+    if (label === "cpu") return cpu;
+    const index = Number(label.slice("cuda:".length));
+    // Not seen by the driver's tool: the worker's own attempt brings the clearer error.
+    return { label, cudaVisible: visible[index] ?? String(index) };
+  });
+}
+
+const cpu: Device = { label: "cpu", cudaVisible: null };
+
+async function visibleCudaDevices(env: Readonly<Record<string, string | undefined>>): Promise<string[]> {
+  const present = await driverDevices();
+  const allowed = env["CUDA_VISIBLE_DEVICES"];
+  if (allowed === undefined || present.length === 0) return present;
+  return allowed
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "" && entry !== "-1");
+}
+
+async function driverDevices(): Promise<string[]> {
+  try {
+    const { stdout } = await promisify(execFile)("nvidia-smi", ["--query-gpu=index", "--format=csv,noheader"], {
+      timeout: DRIVER_TIMEOUT_MS,
+    });
+    return stdout.split("\n").map((line) => line.trim()).filter((line) => /^\d+$/.test(line));
+  } catch {
+    // No driver, no CUDA device.
+    return [];
+  }
+}

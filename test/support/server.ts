@@ -1,0 +1,67 @@
+/** Real servers with real worker processes for tests. Each is closed by the test that opened it. */
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import pino from "pino";
+import { loadConfig } from "../../src/config.ts";
+import { startServer, type LatentcastServer } from "../../src/runtime.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** The interpreter that has the worker's packages: the one named, else the managed one. */
+export function testPython(): string {
+  const named = process.env["LATENTCAST_PYTHON"];
+  const python = named ?? join(root, ".venv", "bin", "python");
+  if (!existsSync(python)) throw new Error(`${python} is missing: run \`npx latentcast setup --dev\` first`);
+  return python;
+}
+
+export function fixtureWorker(name: string): string[] {
+  return [fileURLToPath(new URL(`../fixtures/workers/${name}.py`, import.meta.url))];
+}
+
+export interface TestServerOptions {
+  /** File name of a fixture worker without `.py`; the real worker when absent. */
+  readonly worker?: string;
+  /** Environment variables of the server. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly logs?: string[];
+}
+
+export interface TestServer extends LatentcastServer, AsyncDisposable {
+  /** Resolves when `GET /ready` is 200. */
+  ready(): Promise<void>;
+}
+
+export async function startTestServer({ worker, env = {}, logs }: TestServerOptions = {}): Promise<TestServer> {
+  const directory = await mkdtemp(join(tmpdir(), "latentcast-test-"));
+  const config = loadConfig({
+    env: {
+      LATENTCAST_PORT: "0",
+      LATENTCAST_DATA_DIR: join(directory, "data"),
+      LATENTCAST_CACHE_DIR: join(directory, "cache"),
+      LATENTCAST_MODEL: "noise",
+      LATENTCAST_DEVICES: "cpu",
+      ...env,
+    },
+  });
+  const log = logs === undefined ? pino({ level: "silent" }) : pino({ level: "debug" }, { write: (line) => void logs.push(line) });
+  const server = await startServer({
+    config,
+    log,
+    python: () => Promise.resolve(testPython()),
+    ...(worker === undefined ? {} : { workerProgram: fixtureWorker(worker) }),
+  });
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => (closed ??= server.close().then(() => rm(directory, { recursive: true, force: true })));
+  return {
+    ...server,
+    close,
+    ready: async () => {
+      await server.orchestrator.modelLoaded(60_000);
+    },
+    [Symbol.asyncDispose]: close,
+  };
+}
