@@ -13,9 +13,8 @@ import { parseObject } from "./schema/parse.ts";
 export interface CreateOrchestratorOptions {
   /** Defaults to what the environment says. */
   readonly config?: Config;
+  /** Silent when absent. */
   readonly log?: Logger;
-  /** Interpreter with the worker's packages; the managed environment is made when absent. */
-  readonly python?: string;
 }
 
 export interface GenerateOptions {
@@ -68,12 +67,7 @@ const READY_TIMEOUT_MS = 24 * 3_600_000;
 export async function createOrchestrator(options: CreateOrchestratorOptions = {}): Promise<InProcessOrchestrator> {
   const config = options.config ?? loadConfig({ env: processEnvironment() });
   const log = options.log ?? pino({ level: "silent" });
-  const { python } = options;
-  const orchestrator = await startOrchestrator({
-    config,
-    log,
-    python: python === undefined ? () => Promise.reject(new Error(config.model)) : () => Promise.resolve(python),
-  });
+  const orchestrator = await startOrchestrator({ config, log });
   return {
     ready: async () => {
       await orchestrator.modelLoaded(READY_TIMEOUT_MS);

@@ -1,5 +1,4 @@
 /** Composition root: puts the parts together, starts them in order, ends them in reverse. */
-import { access } from "node:fs/promises";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
@@ -8,6 +7,8 @@ import { buildApp } from "./http/app.ts";
 import { Orchestrator } from "./orchestrator.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import { childEnvironment } from "./worker/child-environment.ts";
+import { managedPython } from "./worker/environment.ts";
+import { resolveModel } from "./worker/model-choice.ts";
 import { resolveDevices, type Device } from "./worker/devices.ts";
 import type { Launch } from "./worker/process.ts";
 
@@ -15,8 +16,8 @@ export interface RuntimeOptions {
   /** Defaults to what the environment says. */
   readonly config?: Config;
   readonly log?: Logger;
-  /** The interpreter that workers run in, once it is ready to be used. */
-  readonly python: () => Promise<string>;
+  /** Finds the interpreter that workers run in; by default the one of the settings, the managed one made first where needed. */
+  readonly python?: () => Promise<string>;
   /** Stands in for `python -m latentcast_worker`; for workers that misbehave on purpose. */
   readonly workerProgram?: readonly string[];
 }
@@ -39,10 +40,8 @@ const FLUSH_PATIENCE_MS = 10_000;
 /** The same when it is told to end now: enough for error bodies to leave. */
 const LAST_WORDS_PATIENCE_MS = 1_000;
 
-const SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0";
-
 /** Listens at once; the workers load behind it. */
-export async function startServer(options: StartServerOptions): Promise<LatentcastServer> {
+export async function startServer(options: StartServerOptions = {}): Promise<LatentcastServer> {
   const config = options.config ?? loadConfig({ env: processEnvironment() });
   const log = options.log ?? pino({ level: config.logLevel });
   const orchestrator = await startOrchestrator({ ...options, config, log });
@@ -72,9 +71,9 @@ export async function startServer(options: StartServerOptions): Promise<Latentca
 export async function startOrchestrator(
   options: RuntimeOptions & { readonly config: Config; readonly log: Logger },
 ): Promise<Orchestrator> {
-  const { config, log } = options;
+  const { config, log, python = () => managedPython(config) } = options;
   const devices = await resolveDevices(config.devices, processEnvironment());
-  const model = await resolveModel(config.model, devices);
+  const model = await resolveModel(config.model, devices.some(({ cudaVisible }) => cudaVisible !== null));
   return Orchestrator.start({
     config,
     log,
@@ -82,7 +81,7 @@ export async function startOrchestrator(
     launch: async (slot, epoch, endpoint) => {
       const device = devices[slot];
       if (device === undefined) throw new RangeError(`no device for slot ${slot}`);
-      return workerLaunch({ ...options, python: await options.python(), device, model, endpoint, identity: `w${slot}.${epoch}` });
+      return workerLaunch({ ...options, python: await python(), device, model, endpoint, identity: `w${slot}.${epoch}` });
     },
   });
 }
@@ -120,16 +119,4 @@ function workerLaunch(options: WorkerLaunchOptions): Launch {
         : { CUDA_VISIBLE_DEVICES: device.cudaVisible, CUDA_DEVICE_ORDER: "PCI_BUS_ID" }),
     }),
   };
-}
-
-/** `auto` is SDXL where there is a CUDA device to run it, else the model that comes with the package. */
-async function resolveModel(model: string, devices: readonly Device[]): Promise<string> {
-  if (model !== "auto") return model;
-  if (devices.some(({ cudaVisible }) => cudaVisible !== null)) return SDXL_BASE;
-  try {
-    await access(join(packageRoot(), "models", "demo", "model_index.json"));
-    return "demo";
-  } catch {
-    return "noise";
-  }
 }

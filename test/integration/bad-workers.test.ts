@@ -1,0 +1,153 @@
+import { readdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { describe, expect, it } from "vitest";
+import { eventually, isAlive } from "../support/eventually.ts";
+import { startTestServer } from "../support/server.ts";
+import { post, postStream } from "../support/sse.ts";
+
+/** Short enough for a test, long enough for a fixture worker on a busy machine. */
+const QUICK_WATCHDOG = { LATENTCAST_STALL_TIMEOUT_SECONDS: "1.5", LATENTCAST_START_TIMEOUT_SECONDS: "20" };
+
+describe("a worker that", () => {
+  it("is never ready is replaced, and the client is told that it is still loading", async () => {
+    await using server = await startTestServer({
+      worker: "never_ready",
+      env: { LATENTCAST_START_TIMEOUT_SECONDS: "1" },
+    });
+    expect((await fetch(`${server.url}/ready`)).status).toBe(503);
+    await eventually(() => expect(server.orchestrator.pool.counters.restarts).toBeGreaterThan(0));
+    const health = await (await fetch(`${server.url}/health`)).json();
+    expect(health.workers[0].last_error).toMatch(/no progress for 1 s while loading .* LATENTCAST_START_TIMEOUT_SECONDS/);
+  });
+
+  it("speaks another protocol ends in one error that names both versions", async () => {
+    await using server = await startTestServer({ worker: "wrong_version" });
+    await eventually(() => expect(server.orchestrator.status.kind).toBe("failed"));
+    const health = await (await fetch(`${server.url}/health`)).json();
+    expect(health).toMatchObject({ status: "failed", reason: expect.stringMatching(/protocol 999 and this server 1/) });
+    const response = await post(server.url, { prompt: "x" });
+    expect(response.status).toBe(503);
+    expect(await response.json()).toMatchObject({ error_type: "worker_unavailable" });
+    expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+  });
+
+  it("sends garbage between its messages still does its job", async () => {
+    await using server = await startTestServer({ worker: "garbage_frames" });
+    const { events } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 1 });
+    expect(events.at(-1)).toMatchObject({ seed: 1, image: {} });
+    expect(server.orchestrator.pool.counters.garbage).toBeGreaterThan(10);
+  });
+
+  it("crashes on every start is given up after a while, and waiting requests hear of it", async () => {
+    await using server = await startTestServer({ worker: "crash_on_start" });
+    const response = await post(server.url, { prompt: "x" });
+    expect(response.status).toBe(503);
+    const health = await (await fetch(`${server.url}/health`)).json();
+    expect(health).toMatchObject({ status: "failed", reason: expect.stringContaining("cannot start: the fixture was made so") });
+    expect((await fetch(`${server.url}/ready`)).status).toBe(503);
+  }, 40_000);
+
+  it("dies in the middle of a job is replaced and the same seed is made again", async () => {
+    await using server = await startTestServer({ worker: "crash_mid_job" });
+    const { events, broken } = await postStream(`${server.url}/stream`, { prompt: "crash once", seed: 99, preview: { every: 1 } });
+    expect(broken).toBeUndefined();
+    expect(events.at(-1)).toMatchObject({ seed: 99, image: {} });
+    expect(server.orchestrator.pool.counters.restarts).toBe(1);
+  });
+
+  it("dies of one request again and again fails that request only", async () => {
+    await using server = await startTestServer({ worker: "crash_mid_job" });
+    const [poison, ...others] = await Promise.all(
+      ["crash always", "a", "b", "c"].map((prompt) => postStream(`${server.url}/stream`, { prompt, seed: 5 })),
+    );
+    expect(poison?.events.at(-1)).toMatchObject({ error_type: "worker_crashed" });
+    expect(poison?.broken).toBeDefined();
+    for (const other of others) expect(other.events.at(-1)).toMatchObject({ seed: 5, image: {} });
+  });
+
+  it("ignores SIGTERM and EOF is killed", async () => {
+    const server = await startTestServer({ worker: "ignores_sigterm" });
+    await server.ready();
+    const { pid } = server.orchestrator.pool.slots[0]!;
+    await server.close();
+    expect(isAlive(pid!)).toBe(false);
+  }, 20_000);
+
+  it("leaves a grandchild behind takes it along", async () => {
+    const logs: string[] = [];
+    const server = await startTestServer({ worker: "grandchild_holds_stdout", logs });
+    await server.ready();
+    const grandchild = await eventually(() => Number(/grandchild (\d+)/.exec(logs.join(""))![1]));
+    expect(isAlive(grandchild)).toBe(true);
+    await server.close();
+    await eventually(() => expect(isAlive(grandchild)).toBe(false));
+  });
+
+  it("floods previews loses some of them, never the ending", async () => {
+    await using server = await startTestServer({ worker: "floods_previews" });
+    const { events } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 3, preview: { every: 1 } });
+    expect(events.at(-1)).toMatchObject({ seed: 3, image: {} });
+    expect(events.slice(0, -1).every((event) => "preview" in event)).toBe(true);
+    expect(server.orchestrator.tally.totals.previews).toBe(1200);
+    expect(server.orchestrator.tally.totals.previews_dropped).toBe(1200 - (events.length - 1));
+  });
+
+  it("ends jobs twice, and jobs that do not exist, ends each once", async () => {
+    await using server = await startTestServer({ worker: "two_endings" });
+    const results = await Promise.all([1, 2, 3].map((seed) => postStream(`${server.url}/stream`, { prompt: "x", seed })));
+    for (const [index, { events, broken }] of results.entries()) {
+      expect(broken).toBeUndefined();
+      expect(events.filter((event) => !("preview" in event))).toEqual([expect.objectContaining({ seed: index + 1 })]);
+    }
+    await eventually(() => expect(server.orchestrator.dispatcher.stale).toBe(12));
+    expect(server.orchestrator.tally.totals).toMatchObject({ succeeded: 3, failed: 0 });
+  });
+
+  it.each(["stops_answering", "stuck_step"])("%s is found, killed, and its job made elsewhere", async (worker) => {
+    await using server = await startTestServer({ worker, env: QUICK_WATCHDOG });
+    const { events } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 8, preview: { every: 1 } });
+    expect(events.at(-1)).toMatchObject({ seed: 8, image: {} });
+    const health = await (await fetch(`${server.url}/health`)).json();
+    expect(health.workers[0].last_error).toMatch(/made no step for 2 s/);
+  }, 20_000);
+
+  it.each(["out_of_memory", "numerical_error", "internal_error"])("fails a job with %s breaks the stream off and hides the details", async (code) => {
+    await using server = await startTestServer({ worker: "fails_after_preview" });
+    const { events, broken, raw } = await postStream(`${server.url}/stream`, { prompt: code, preview: { every: 1 } });
+    expect(events).toHaveLength(2);
+    expect(events[1]).toMatchObject({ error_type: code, error: expect.any(String), detail: expect.any(String) });
+    expect(broken).toBeInstanceOf(TypeError);
+    expect(raw).not.toContain("/etc/passwd");
+    const response = await post(server.url, { prompt: code });
+    expect(response.status).toBe(code === "out_of_memory" ? 503 : 500);
+    expect(response.headers.get("x-fal-error-type")).toBe(code);
+    expect(await response.text()).not.toContain("/etc/passwd");
+  });
+});
+
+describe("closing", () => {
+  it("leaves no socket directory and no worker behind", async () => {
+    const before = (await readdir(tmpdir())).filter((name) => name.startsWith("latentcast-") && !name.includes("test"));
+    const server = await startTestServer({ worker: "fixture_worker" });
+    await server.ready();
+    const { pid } = server.orchestrator.pool.slots[0]!;
+    await server.close();
+    expect(isAlive(pid!)).toBe(false);
+    const after = (await readdir(tmpdir())).filter((name) => name.startsWith("latentcast-") && !name.includes("test"));
+    expect(after.filter((name) => !before.includes(name))).toEqual([]);
+  });
+
+  it("finishes accepted requests when it drains, and refuses new ones", async () => {
+    const server = await startTestServer({ worker: "fixture_worker" });
+    await server.ready();
+    const running = postStream(`${server.url}/stream`, { prompt: "x", seed: 4, num_inference_steps: 20 });
+    await eventually(() => expect(server.orchestrator.dispatcher.unfinished).toBe(1));
+    const drained = server.drain();
+    expect((await fetch(`${server.url}/ready`)).status).toBe(503);
+    const refused = await post(server.url, { prompt: "y" });
+    expect([refused.status, (await refused.json()).error_type]).toEqual([503, "draining"]);
+    expect((await running).events.at(-1)).toMatchObject({ seed: 4, image: {} });
+    await drained;
+    await server.close();
+  });
+});
