@@ -101,7 +101,7 @@ function requirementName(text = ""): string {
 
 /** `https://…/torch-2.13.0-cp311-none-linux.whl (780.3 MB)` becomes `torch-2.13.0 (780.3 MB)`. */
 function fileName(text = ""): string {
-  const [, path = text, size = ""] = /^(\S+)\s*(\(.*\))?/.exec(text) ?? [];
+  const [, path = text, size = ""] = /^(\S+)\s*(\([\d.]+ [kMG]?B\))?/.exec(text) ?? [];
   const file = path.slice(path.lastIndexOf("/") + 1);
   const release = /^([^-]+-[^-]+)-/.exec(file)?.[1] ?? file;
   return size === "" ? release : `${release} ${size}`;

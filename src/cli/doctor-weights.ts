@@ -1,0 +1,93 @@
+/** Whether the model's weights are on this machine, and how much there is to fetch when they are not. */
+import { access, readdir } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { Config } from "../config.ts";
+import { packageRoot } from "../package-info.ts";
+import { resolveModel } from "../worker/model-choice.ts";
+import { fail, gigabytes, ok, warn, type Check } from "./doctor-checks.ts";
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** fp16 SDXL base without its duplicates in other formats; other models of the family are of the same size. */
+const SDXL_BYTES = 7 * 2 ** 30;
+const TINY_VAE_BYTES = 10 * 2 ** 20;
+/** What every model of these kinds has; its absence tells an interrupted download from a finished one. */
+const MODEL_FILE = "model_index.json";
+const TINY_VAE_FILE = "config.json";
+
+export interface WeightsReport {
+  readonly checks: readonly Check[];
+  readonly missingBytes: number;
+}
+
+export async function checkWeights(config: Config, env: Env, usesCuda: boolean): Promise<WeightsReport> {
+  const model = await resolveModel(config.model, usesCuda);
+  if (model === "noise") return { checks: [ok("Model", "noise: random weights, made when needed")], missingBytes: 0 };
+  if (model === "demo") {
+    const folder = join(packageRoot(), "models", "demo");
+    const isThere = await exists(join(folder, MODEL_FILE));
+    const check = isThere
+      ? ok("Model", "demo, comes with Latentcast")
+      : fail("Model", "demo is not in this copy", "use --model noise or a hub id");
+    return { checks: [check], missingBytes: 0 };
+  }
+  const found = [
+    await look("Model", model, MODEL_FILE, SDXL_BYTES, env),
+    await look("Tiny VAE", config.tinyVae, TINY_VAE_FILE, TINY_VAE_BYTES, env),
+  ];
+  return {
+    checks: found.map(({ check }) => check),
+    missingBytes: found.reduce((sum, { missingBytes }) => sum + missingBytes, 0),
+  };
+}
+
+/** Where downloads from the Hugging Face hub are kept, by the hub library's own rules. */
+export function hubCache(env: Env): string {
+  const home = env["HF_HOME"] ?? join(env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "huggingface");
+  return env["HF_HUB_CACHE"] ?? env["HUGGINGFACE_HUB_CACHE"] ?? join(home, "hub");
+}
+
+async function look(
+  name: string,
+  id: string,
+  file: string,
+  bytes: number,
+  env: Env,
+): Promise<{ readonly check: Check; readonly missingBytes: number }> {
+  if (await exists(id)) {
+    const check = (await exists(join(id, file)))
+      ? ok(name, id)
+      : fail(name, `${id} has no ${file}`, "name a diffusers folder");
+    return { check, missingBytes: 0 };
+  }
+  if (!/^[\w.-]+\/[\w.-]+$/.test(id)) {
+    return { check: fail(name, `${id} is neither a folder nor a hub id`, "correct its name"), missingBytes: 0 };
+  }
+  if (await isCached(id, file, env)) return { check: ok(name, `${id}, in the cache`), missingBytes: 0 };
+  if (env["HF_HUB_OFFLINE"] === "1") {
+    return { check: fail(name, `${id} is not in the cache`, "unset HF_HUB_OFFLINE to fetch it"), missingBytes: 0 };
+  }
+  const text = `${id} is not in the cache`;
+  return { check: warn(name, text, `the first start fetches ${gigabytes(bytes)}`), missingBytes: bytes };
+}
+
+async function isCached(id: string, file: string, env: Env): Promise<boolean> {
+  const snapshots = join(hubCache(env), `models--${id.replace("/", "--")}`, "snapshots");
+  try {
+    const revisions = await readdir(snapshots);
+    const found = await Promise.all(revisions.map((revision) => exists(join(snapshots, revision, file))));
+    return found.includes(true);
+  } catch {
+    return false;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

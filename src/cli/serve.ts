@@ -1,0 +1,59 @@
+/** `latentcast serve`: the server, until the first signal. */
+import { once } from "node:events";
+import pino, { type Logger } from "pino";
+import pretty from "pino-pretty";
+import { startServer } from "../runtime.ts";
+import { configOf, settingFlags, variableNotes } from "./settings.ts";
+import { preparedPython } from "./setup.ts";
+import type { Verb, VerbContext } from "./verb.ts";
+
+export const serve: Verb = {
+  usage: "[flags]",
+  positionals: 0,
+  flags: settingFlags(),
+  notes: [["By variable only:", ...variableNotes().map((note) => `  ${note}`)].join("\n")],
+  run: async (context) => {
+    const { terminal, signal } = context;
+    const config = configOf(context);
+    const python = await preparedPython(context);
+    const server = await startServer({
+      config,
+      log: openLog(config.logLevel, terminal.isInteractive),
+      python: () => Promise.resolve(python),
+    });
+    terminal.note(`Latentcast listens on ${server.url}`);
+    void announceModel(context, server);
+    if (!signal.aborted) await once(signal, "abort");
+    terminal.note("Finishing what was accepted; a second signal ends now.");
+    await server.drain();
+    return "done";
+  },
+};
+
+/** Lines for people in a terminal, JSON for everything else. */
+function openLog(level: string, isInteractive: boolean): Logger {
+  if (!isInteractive) return pino({ level });
+  return pino({ level }, pretty({ sync: true, ignore: "pid,hostname", translateTime: "HH:MM:ss", destination: 2 }));
+}
+
+/** Loading is bounded by the workers' own start timeout, and a failure is in the log and in `GET /health`. */
+const NEVER_MS = 24 * 3_600_000;
+
+async function announceModel(
+  { terminal, signal }: VerbContext,
+  { url, orchestrator }: Awaited<ReturnType<typeof startServer>>,
+): Promise<void> {
+  try {
+    const { id } = await orchestrator.modelLoaded(NEVER_MS, signal);
+    terminal.note(
+      [
+        `Ready with ${id}. Try:`,
+        "",
+        `  curl -N ${url}/stream -H 'content-type: application/json' -d '{"prompt": "a lighthouse at dusk"}'`,
+        "",
+      ].join("\n"),
+    );
+  } catch {
+    // Stopped before it was loaded, or no worker comes up: both are told elsewhere.
+  }
+}

@@ -1,0 +1,39 @@
+/** Flags and help lines of the settings table. */
+import { loadConfig, SETTINGS, type Config } from "../config.ts";
+import type { FlagDefinition, FlagTable } from "./arguments.ts";
+import type { VerbContext } from "./verb.ts";
+
+/** The flags of the named settings, or of all that have one. */
+export function settingFlags(only?: readonly string[]): FlagTable {
+  const flags: Record<string, FlagDefinition> = {};
+  for (const { flag, env, help, ...setting } of Object.values(SETTINGS).map(withFlag)) {
+    if (flag === undefined || (only !== undefined && !only.includes(flag))) continue;
+    const fallback = setting.defaultText ?? setting.default;
+    flags[flag] = { value: "VALUE", help: `${help} [${env.join(", ")}; default ${fallback}]` };
+  }
+  return flags;
+}
+
+/** Names and help of the settings that have a variable only. */
+export function variableNotes(): string[] {
+  return Object.values(SETTINGS)
+    .map(withFlag)
+    .filter(({ flag }) => flag === undefined)
+    .map(({ env, help, ...setting }) => `${env[0] ?? ""}  ${help} [default ${setting.defaultText ?? setting.default}]`);
+}
+
+export function configOf({ args, env }: VerbContext): Config {
+  return loadConfig({ env, flags: args.values });
+}
+
+interface SettingTexts {
+  readonly env: readonly string[];
+  readonly flag?: string;
+  readonly default: string;
+  readonly defaultText?: string;
+  readonly help: string;
+}
+
+function withFlag(setting: SettingTexts): SettingTexts {
+  return setting;
+}
