@@ -1,3 +1,3 @@
-"""The Latentcast worker: one process per device. It loads SDXL, runs the step engine and speaks ZeroMQ to the orchestrator."""
+"""The Latentcast worker: one process per device that loads SDXL, runs the step engine and speaks ZeroMQ."""
 
 __version__ = "0.1.0"

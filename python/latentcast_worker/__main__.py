@@ -35,12 +35,17 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="latentcast_worker", description=__doc__, allow_abbrev=False)
     parser.add_argument("--endpoint", required=True, help="ZeroMQ address that the orchestrator listens on")
     parser.add_argument("--identity", required=True, type=_identity, help="w<slot>.<epoch>")
-    parser.add_argument("--model", required=True, help="hub id, diffusers folder, `demo`, or `noise` for random weights")
+    parser.add_argument(
+        "--model", required=True, help="hub id, diffusers folder, `demo`, or `noise` for random weights"
+    )
     parser.add_argument("--tiny-vae", required=True, help="hub id or folder of the preview decoder")
     parser.add_argument("--device", required=True, help="cpu or cuda:<index>")
     parser.add_argument("--cache-dir", required=True, type=Path, help="where made models are kept")
     parser.add_argument(
-        "--max-batch", default=None, type=_max_batch, help="most pictures per UNet call: auto (measured), or a number; 1 is exact"
+        "--max-batch",
+        default=None,
+        type=_max_batch,
+        help="most pictures per UNet call: auto (measured), or a number; 1 is exact",
     )
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
 """The step engine: many jobs held as data, one turn of device work at a time, chosen by the policy.
 
-Everything that happens to a job happens on the engine thread, between turns. Other threads only put events into the inbox.
+Everything that happens to a job happens on the engine thread, between turns. Other threads only fill the inbox.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Generic, TypeAlias, TypeVar, assert_never
 from .job import Job, PreviewCadence
 from .model.port import DeviceOutOfMemoryError, InvalidRequestError, Model, NumericalError, Pixels, S
 from .policy import Decode, Leave, MakePreview, Prepare, Shape, Step, Turn, is_early, next_turn
-from .previews import PreviewCrashed, PreviewFailed, PreviewOutcome, PreviewSent, PreviewService
+from .previews import PostReport, PreviewCrashed, PreviewFailed, PreviewOutcome, PreviewSent, PreviewService
 from .protocol import (
     Cancel,
     Cancelled,
+    EngineCommand,
     Failed,
     FailureCode,
     Generate,
@@ -31,8 +32,6 @@ from .protocol import (
 )
 from .telemetry import Telemetry
 
-PostReport: TypeAlias = Callable[[Report, Sequence[bytes], Callable[[], None] | None], None]
-
 T = TypeVar("T")
 
 OUT_OF_MEMORY = "the device ran out of memory"
@@ -42,7 +41,7 @@ OUT_OF_MEMORY = "the device ran out of memory"
 class Arrival:
     """A command with the moment of its receipt, in monotonic seconds."""
 
-    command: Generate | Cancel | Shutdown
+    command: EngineCommand
     received: float
 
 
@@ -50,7 +49,7 @@ EngineEvent: TypeAlias = Arrival | PreviewOutcome
 
 
 class Engine(Generic[S]):
-    """Runs jobs on `model` until a Shutdown arrives. Events enter through `inbox`; reports leave through `post`, from any thread."""
+    """Runs jobs on `model` until a Shutdown arrives. Events enter through `inbox`; reports leave through `post`."""
 
     def __init__(
         self, model: Model[S], inbox: queue.SimpleQueue[EngineEvent], post: PostReport, telemetry: Telemetry
@@ -103,14 +102,8 @@ class Engine(Generic[S]):
 
     def _handle(self, event: EngineEvent) -> None:
         match event:
-            case Arrival(Generate() as request, received):
-                self._admit(request, received)
-            case Arrival(Cancel(job_id)):
-                for job in self._jobs.values():
-                    if job.request.job_id == job_id:
-                        job.cancelled = True
-            case Arrival(Shutdown()):
-                self._stopping = True
+            case Arrival(command, received):
+                self._obey(command, received)
             case PreviewSent(order):
                 if job := self._jobs.get(order):
                     job.slot_busy = False
@@ -123,6 +116,19 @@ class Engine(Generic[S]):
             case _:
                 assert_never(event)
 
+    def _obey(self, command: EngineCommand, received: float) -> None:
+        match command:
+            case Generate():
+                self._admit(command, received)
+            case Cancel(job_id):
+                for job in self._jobs.values():
+                    if job.request.job_id == job_id:
+                        job.cancelled = True
+            case Shutdown():
+                self._stopping = True
+            case _:
+                assert_never(command)
+
     def _admit(self, request: Generate, received: float) -> None:
         if any(job.request.job_id == request.job_id for job in self._jobs.values()):
             return  # The same message twice: one job, one ending.
@@ -133,6 +139,9 @@ class Engine(Generic[S]):
         self._telemetry.jobs = len(self._jobs)
         if len(self._jobs) > self._model.capabilities.max_jobs:
             self._fail(job, "out_of_memory", f"the worker holds {len(self._jobs) - 1} jobs already")
+            return
+        if sum(_pixels(held.request) for held in self._jobs.values()) > self._model.capabilities.max_pixels:
+            self._fail(job, "out_of_memory", "the pictures that the worker holds leave no room for this one")
             return
         try:
             self._model.check(request)
@@ -207,9 +216,7 @@ class Engine(Generic[S]):
         job.preview_due = False
         job.slot_busy = True
         step = job.reported_steps - 1
-        self._previews.submit(
-            job.order, job.ref, step, job.request.num_inference_steps, plan.quality, began, pending
-        )
+        self._previews.submit(job.order, job.ref, step, job.request.num_inference_steps, plan.quality, began, pending)
 
     def _decode(self, job: Job[S], index: int) -> None:
         began = time.monotonic()
@@ -275,6 +282,10 @@ class Engine(Generic[S]):
 
 def _ref(job: Job[S]) -> tuple[str, int]:
     return job.request.job_id, job.request.epoch
+
+
+def _pixels(request: Generate) -> int:
+    return request.width * request.height * request.num_images
 
 
 def _rgb8(pixels: Pixels) -> bytes:

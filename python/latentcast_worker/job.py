@@ -1,4 +1,4 @@
-"""A job as data: what was asked for, how far it is, and what it still owes. The engine moves it; nothing here knows a device."""
+"""A job as data: what was asked for, how far it is, and what it still owes. Nothing here knows a device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PreviewCadence:
     last_due: float | None = None
 
     def is_due(self, step: int, now: float) -> bool:
-        """True for the steps 0, every, 2*every ...; the first always, later ones no faster than the plan's rate. Times in seconds."""
+        """True for the steps 0, every, 2*every ...; then no faster than the plan's rate. `now` in seconds."""
         if step % self.plan.every != 0:
             return False
         rate = self.plan.max_per_second

@@ -1,25 +1,26 @@
-"""The turn policy: which piece of device work comes next. Pure: views in, one turn out; no clock, no torch, no state of its own.
+"""The turn policy: which piece of device work comes next. Pure: views in, one turn out; no clock, no torch, no state.
 
 1. Cancelled jobs leave.
 2. Previews that are due are made: the step they show has just finished, and their job cannot go on without its slot.
-3. Newcomers get their first steps at once, fewest steps first, so that a first preview comes after about 1.5 steps at any load.
-   At load 0.8 that costs 3-6 % of mean latency; plain first-come-first-served makes a newcomer wait 60 steps.
+3. Newcomers get their first steps at once, fewest steps first, so that a first preview comes after about 1.5 steps.
+   At load 0.8 that costs 3-6 % of mean latency, where plain first-come-first-served makes them wait for 60 steps.
 4. The oldest job goes on: steps, then its decodes, one at a time.
 
-A UNet call starts with the sample that is next by these rules and is filled up with samples of equal latent shape, in the same
-order, as far as the measured costs say that sharing pays.
+A UNet call starts with the sample that is next by these rules and is filled up with samples of equal latent shape, in
+the same order, as far as the measured costs say that sharing pays.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 EARLY_STEPS = 2
 
-# Early turns in a row before the oldest waiting job gets one. A burst of newcomers is over long before; only an endless stream of
-# them (clients that connect and leave) reaches it, and must not stop those that stay.
+# Early turns in a row before the oldest job gets one. A burst of newcomers is over long before; only an endless stream
+# of them (clients that connect and leave) gets this far, and must not stop those that stay.
 MAX_EARLY_TURNS = 32
 
 # A shared call must be this much cheaper per image than a solo one: it makes everyone in it wait for the slowest.
@@ -92,7 +93,7 @@ class CallCosts:
         """From measurements at some counts, 1 among them; between them the cost is taken to be linear."""
         counts = sorted(points)
         seconds: list[float] = []
-        for low, high in zip(counts, counts[1:], strict=False):
+        for low, high in itertools.pairwise(counts):
             slope = (points[high] - points[low]) / (high - low)
             seconds.extend(points[low] + slope * step for step in range(high - low))
         return cls((*seconds, points[counts[-1]]))
@@ -158,18 +159,13 @@ def _has_work(job: JobView) -> bool:
 
 
 def _fill_call(leader: JobView, ranked: Sequence[JobView], costs: CallCosts) -> Step:
-    waiting = [
-        (job.order, index)
-        for job in ranked
-        if job.shape == leader.shape
-        for index in _samples_to_step(job)
-    ]
+    waiting = [(job.order, index) for job in ranked if job.shape == leader.shape for index in _samples_to_step(job)]
     count = costs.best_count(min(len(waiting), leader.batch_limit))
     return Step(tuple(waiting[:count]))
 
 
 def _samples_to_step(job: JobView) -> Iterator[int]:
-    """The samples that are behind: a job's images go step by step together, so that a preview shows one step of all of them."""
+    """The samples that are behind. A job's images go step by step together, so a preview shows one step of all."""
     behind = _steps(job)
     if job.steps_done and behind < job.total_steps:
         yield from (index for index, steps in enumerate(job.steps_done) if steps == behind)

@@ -1,7 +1,7 @@
 """The preview service: waits for decoded previews, encodes them and sends them, beside the engine.
 
-The engine gives it at most one preview per job at a time (the job's slot). The slot is free again once the message has left the
-process, so a peer that does not read holds at most one preview per job in memory.
+The engine gives it at most one preview per job at a time (the job's slot). The slot is free again once the message has
+left the process, so a peer that does not read holds at most one preview per job in memory.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from .jpeg import encode_jpeg
 from .model.port import DeviceOutOfMemoryError, NumericalError, PendingPreview, Pixels
@@ -40,9 +41,10 @@ class PreviewCrashed:
     error: BaseException
 
 
-PreviewOutcome = PreviewSent | PreviewFailed | PreviewCrashed
+PreviewOutcome: TypeAlias = PreviewSent | PreviewFailed | PreviewCrashed
 
-PostReport = Callable[[Report, Sequence[bytes], Callable[[], None] | None], None]
+PostReport: TypeAlias = Callable[[Report, Sequence[bytes], Callable[[], None] | None], None]
+"""Takes (report, payload frames, what to call once the message has left)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,14 @@ class PreviewService:
         self._thread.start()
 
     def submit(
-        self, order: int, job: JobRef, step: int, total_steps: int, quality: int, started: float, pending: PendingPreview
+        self,
+        order: int,
+        job: JobRef,
+        step: int,
+        total_steps: int,
+        quality: int,
+        started: float,
+        pending: PendingPreview,
     ) -> None:
         """Takes over a preview whose decode began at `started` (monotonic seconds)."""
         with self._lock:
@@ -95,7 +104,7 @@ class PreviewService:
                 self._notify(PreviewFailed(item.order, "numerical_error", str(error)))
             except DeviceOutOfMemoryError as error:
                 self._notify(PreviewFailed(item.order, "out_of_memory", str(error)))
-            except Exception as error:  # noqa: BLE001 - a thread has no caller: the engine ends the worker
+            except Exception as error:  # The thread has no caller: the engine ends the worker.
                 self._notify(PreviewCrashed(error))
 
     def _deliver(self, item: _Order, pictures: Sequence[Pixels]) -> None:

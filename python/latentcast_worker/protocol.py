@@ -1,7 +1,7 @@
 """The wire between orchestrator and worker, as the worker sees it: commands in, reports out.
 
-`src/protocol/messages.ts` is the source of truth. Names and shapes here follow it field by field; the golden messages and the
-generated `protocol.schema.json` are read by the tests of both sides.
+`src/protocol/messages.ts` is the source of truth. Names and shapes here follow it field by field; the golden messages
+and the generated `protocol.schema.json` are read by the tests of both sides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SCHEDULERS: tuple[SchedulerName, ...] = get_args(SchedulerName)
 PREVIEW_DECODERS: tuple[PreviewDecoder, ...] = get_args(PreviewDecoder)
 PREVIEW_SOURCES: tuple[PreviewSource, ...] = get_args(PreviewSource)
 
-# The largest honest header is a `generate` with two 5,000-character prompts, all escaped; the orchestrator has the same limit.
+# The largest honest header is a `generate` with two 5,000-character prompts, all escaped.
 MAX_HEADER_BYTES = 1 << 20
 MAX_SEED = 2**32 - 1
 
@@ -41,7 +41,7 @@ class JobRef:
 
 
 class ProtocolError(ValueError):
-    """A message broke the protocol. `job` is set where the message could still be tied to a job that waits for an answer."""
+    """A message broke the protocol. `job` is set where it could still be tied to a job that waits for an answer."""
 
     def __init__(self, message: str, job: JobRef | None = None) -> None:
         super().__init__(message)
@@ -98,7 +98,8 @@ class Shutdown:
     type: Literal["shutdown"] = "shutdown"
 
 
-Command: TypeAlias = Generate | Cancel | Ping | Shutdown
+EngineCommand: TypeAlias = Generate | Cancel | Shutdown
+Command: TypeAlias = EngineCommand | Ping
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,18 +265,7 @@ class Fatal:
 
 
 Report: TypeAlias = (
-    Hello
-    | Loading
-    | Ready
-    | Started
-    | Progress
-    | Preview
-    | Result
-    | Failed
-    | Cancelled
-    | Pong
-    | Log
-    | Fatal
+    Hello | Loading | Ready | Started | Progress | Preview | Result | Failed | Cancelled | Pong | Log | Fatal
 )
 
 
@@ -285,7 +275,7 @@ def encode_report(report: Report) -> bytes:
 
 
 def decode_command(header: bytes) -> Command:
-    """Reads a header frame. Raises ProtocolError for anything that is not a whole command; fields it does not know are left out."""
+    """Reads a header frame and ignores fields it does not know. Raises ProtocolError for all but a whole command."""
     if len(header) > MAX_HEADER_BYTES:
         raise ProtocolError(f"header of {len(header)} bytes")
     try:
@@ -358,16 +348,16 @@ class _Fields:
 
     def value(self, name: str) -> object:
         if name not in self._values:
-            self._fail(name, "is missing")
+            raise self._problem(name, "is missing")
         return self._values[name]
 
     def text(self, name: str) -> str:
         value = self.value(name)
         if not isinstance(value, str):
-            self._fail(name, "is not a string")
+            raise self._problem(name, "is not a string")
         # JSON can spell lone surrogates, which no tokenizer can read and no log can print.
         if any("\ud800" <= character <= "\udfff" for character in value):
-            self._fail(name, "is not valid Unicode")
+            raise self._problem(name, "is not valid Unicode")
         return value
 
     def optional_text(self, name: str) -> str | None:
@@ -376,14 +366,14 @@ class _Fields:
     def integer(self, name: str, low: int, high: int | None = None) -> int:
         value = self.value(name)
         if not isinstance(value, int) or isinstance(value, bool):
-            self._fail(name, "is not an integer")
+            raise self._problem(name, "is not an integer")
         self._check_range(name, value, low, high)
         return value
 
     def number(self, name: str, low: float) -> float:
         value = self.value(name)
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self._fail(name, "is not a number")
+            raise self._problem(name, "is not a number")
         self._check_range(name, value, low, sys.float_info.max)  # 1e999 is good JSON and infinite
         return float(value)
 
@@ -392,7 +382,7 @@ class _Fields:
         for choice in choices:
             if value == choice:
                 return choice
-        self._fail(name, f"is not one of {', '.join(choices)}")
+        raise self._problem(name, f"is not one of {', '.join(choices)}")
 
     def optional_choice(self, name: str, choices: tuple[Choice, ...]) -> Choice | None:
         return None if self.value(name) is None else self.choice(name, choices)
@@ -400,15 +390,15 @@ class _Fields:
     def job(self) -> JobRef:
         job_id = self.text("job_id")
         if not job_id:
-            self._fail("job_id", "is empty")
+            raise self._problem("job_id", "is empty")
         return JobRef(job_id, self.integer("epoch", 0))
 
     def _check_range(self, name: str, value: float, low: float, high: float | None) -> None:
         if value < low or (high is not None and value > high):
-            self._fail(name, f"is outside {low}..{'' if high is None else high}")
+            raise self._problem(name, f"is outside {low}..{'' if high is None else high}")
 
-    def _fail(self, name: str, problem: str) -> NoReturn:
-        raise ProtocolError(f"{self._where}.{name} {problem}")
+    def _problem(self, name: str, problem: str) -> ProtocolError:
+        return ProtocolError(f"{self._where}.{name} {problem}")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Counters that the engine writes and the IO thread reads for `pong`. Plain attributes: each has one writer, and reads never block."""
+"""Counters that the engine writes and the IO thread reads for `pong`: plain attributes, so that reads never block."""
 
 from __future__ import annotations
 

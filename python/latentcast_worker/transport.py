@@ -1,10 +1,12 @@
 """The IO thread: the only owner of the ZeroMQ socket.
 
-It reads commands while the engine computes, answers `ping` itself, and sends reports in the order in which they were posted.
+It reads commands while the engine computes, answers `ping` itself, and sends reports in the order in which they were
+posted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -14,12 +16,27 @@ from dataclasses import dataclass
 
 import zmq
 
-from .protocol import Cancel, Command, Failed, Generate, JobRef, Log, Ping, Pong, ProtocolError, Report, decode_command, encode_report
+from .protocol import (
+    Cancel,
+    EngineCommand,
+    Failed,
+    Generate,
+    JobRef,
+    Log,
+    Ping,
+    Pong,
+    ProtocolError,
+    Report,
+    Shutdown,
+    decode_command,
+    encode_report,
+)
 
-# How long a closing worker waits for its last report to leave: long enough for a result of several pictures over a local socket.
+# How long a closing worker waits for its last report to leave: plenty for a few pictures over a local socket.
 LINGER_MS = 1000
 
-# Messages that may wait inside ZeroMQ. Beyond it they wait in the outbox, where a preview still counts as its job's unsent one.
+# Messages that may wait inside ZeroMQ. Beyond it they wait in the outbox, where a preview still counts as its job's
+# unsent one.
 SEND_HIGH_WATER_MARK = 64
 
 
@@ -32,8 +49,8 @@ class _Parcel:
 class Transport:
     """Connects a DEALER under `identity` and runs until `close`.
 
-    `deliver` gets every command except `ping`, on the IO thread; `answer_ping` makes the pong. Commands of another epoch than
-    `epoch` are dropped and counted.
+    `deliver` gets every command except `ping`, on the IO thread; `answer_ping` makes the pong. Commands of another
+    epoch than `epoch` are dropped and counted.
     """
 
     def __init__(
@@ -41,7 +58,7 @@ class Transport:
         endpoint: str,
         identity: str,
         epoch: int,
-        deliver: Callable[[Command], None],
+        deliver: Callable[[EngineCommand], None],
         answer_ping: Callable[[int], Pong],
     ) -> None:
         self._endpoint = endpoint
@@ -66,16 +83,14 @@ class Transport:
         self._wake()
 
     def close(self) -> None:
-        """Sends what was posted, then ends the thread. Waits no longer than the linger time for a peer that does not read."""
+        """Sends what was posted, then ends the thread. Waits no longer than linger for a peer that does not read."""
         self._closing = True
         self._wake()
         self._thread.join(2 * LINGER_MS / 1000)
 
     def _wake(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):  # A full pipe holds wake-ups enough.
             os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            pass  # The pipe is full of wake-ups already.
 
     def _run(self) -> None:
         context = zmq.Context()
@@ -136,7 +151,7 @@ class Transport:
                 self.post(self._answer_ping(nonce))
             case Generate() | Cancel() if command.epoch != self._epoch:
                 self.stale_commands += 1
-            case _:
+            case Generate() | Cancel() | Shutdown():
                 self._deliver(command)
 
     def _refuse(self, error: ProtocolError) -> None:

@@ -18,15 +18,12 @@ from .engine import Arrival, Engine, EngineEvent
 from .model.port import LoadError, Model
 from .protocol import (
     PROTOCOL_VERSION,
-    Cancel,
+    EngineCommand,
     Fatal,
-    Generate,
     Hello,
     Loading,
     Log,
     LogLevel,
-    Ping,
-    Pong,
     Ready,
     Shutdown,
 )
@@ -72,7 +69,9 @@ def run_worker(options: WorkerOptions, load_model: LoadModel) -> int:
     Ends the process at once when stdin reaches its end: the parent is gone, and nobody is left to answer to.
     """
     worker = _Worker(options, load_model)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the orchestrator decides what it means.
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the orchestrator decides what it means.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: worker.shut_down())
     _watch_parent()
     return worker.run()
@@ -104,7 +103,7 @@ class _Worker:
         if not self._ready:
             self._exit_code.put(EXIT_OK)
 
-    def _receive(self, command: Generate | Cancel | Shutdown) -> None:
+    def _receive(self, command: EngineCommand) -> None:
         if isinstance(command, Shutdown):
             self.shut_down()
         else:
@@ -116,7 +115,7 @@ class _Worker:
         except LoadError as error:
             self._transport.post(Fatal(error.code, str(error)))
             self._exit_code.put(EXIT_FATAL)
-        except BaseException as error:  # noqa: BLE001 - the thread has no caller, and the worker must not live on without it
+        except BaseException as error:  # The thread has no caller, and the worker must not live on without it.
             traceback.print_exc()
             self._transport.post(Fatal("internal_error", f"{type(error).__name__}: {error}"))
             self._exit_code.put(EXIT_FATAL)

@@ -18,6 +18,7 @@ def accelerated_unet(unet: Any, device: torch.device) -> UNetCall:
 
     def call(latents: Tensor, timesteps: Tensor, tokens: Tensor, pooled: Tensor, time_ids: Tensor) -> Tensor:
         conditions = {"text_embeds": pooled, "time_ids": time_ids}
-        return unet(latents, timesteps, encoder_hidden_states=tokens, added_cond_kwargs=conditions, return_dict=False)[0]
+        output = unet(latents, timesteps, encoder_hidden_states=tokens, added_cond_kwargs=conditions, return_dict=False)
+        return output[0]
 
     return call

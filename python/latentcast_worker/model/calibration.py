@@ -1,4 +1,4 @@
-"""Measures a step at load: the first estimate of the queue's speed, and whether sharing a UNet call pays on this device."""
+"""Measures a step at load: the first estimate of the queue's speed, and whether sharing a UNet call pays here."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _warm_up(model: SdxlModel) -> None:
 
 
 def _step_seconds(model: SdxlModel, count: int) -> float:
-    """Seconds of a call with `count` samples: the fastest of a few, because everything that disturbs makes it slower."""
+    """Seconds of a call with `count` samples: the fastest of a few, because disturbances only add."""
     samples = model.prepare(_request(model, count))
     seconds: list[float] = []
     with memory_guard():

@@ -1,4 +1,4 @@
-"""Latents to pixels: the full VAE for the final picture, a tiny VAE or a linear map for previews. uint8 is made on the device."""
+"""Latents to pixels: the full VAE for the final picture, a tiny VAE or a linear map for previews."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_FINITE = "the picture became NaN or infinite"
 
 
 def to_rgb8(images: Tensor) -> Tensor:
-    """(n, 3, height, width) in -1..1 to (n, height, width, 3) uint8, with the pipeline's own rounding: half to even, after a clamp."""
+    """(n, 3, height, width) in -1..1 to (n, height, width, 3) uint8, rounded as the pipeline rounds: half to even."""
     levels = (images.float() * 0.5 + 0.5).clamp(0, 1) * 255
     return levels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
@@ -63,7 +63,8 @@ class PreviewRenderer:
     def render(self, latents: Tensor, plan: PreviewPlan) -> tuple[Tensor, Tensor]:
         """Pictures (n, height, width, 3) uint8 and one flag, whether all latents were finite; both still on the device.
 
-        `tae` gives pictures of full size, `linear` one pixel per latent; both are scaled down to `max_side` with their aspect kept.
+        `tae` gives pictures of full size, `linear` one pixel per latent; both are scaled down to `max_side` with their
+        aspect kept.
         """
         images = self._decode(latents, plan.decoder)
         return to_rgb8(_fit(images, plan.max_side)), torch.isfinite(latents).all()
@@ -126,7 +127,8 @@ class InlinePreviews:
 class StreamPreviews:
     """Previews on a CUDA stream of lower priority than the denoising stream, fetched through pinned memory.
 
-    torch keeps freed pinned blocks for reuse and knows which copies still use them, so after the first few previews no block is new.
+    torch keeps freed pinned blocks for reuse and knows which copies still use them, so after the first few previews no
+    block is new.
     """
 
     def __init__(self, renderer: PreviewRenderer, device: torch.device) -> None:

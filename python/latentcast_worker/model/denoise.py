@@ -1,4 +1,4 @@
-"""Samples and the denoising step: StableDiffusionXLPipeline's arithmetic, for any mix of samples of one latent shape."""
+"""Samples and the denoising step: StableDiffusionXLPipeline's arithmetic, for any mix of samples of one shape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .prompts import TextEmbedding
 from .schedulers import SchedulerRun
 
 UNetCall: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(latents, timesteps, token embeddings, pooled embeddings, time ids), one row each -> predicted noise. Model dtype throughout."""
+"""(latents, timesteps, token embeddings, pooled embeddings, time ids), one row each -> predicted noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def make_conditioning(
 
 @dataclass(slots=True)
 class SdxlSample:
-    """One picture in the making. `latents` (1, 4, height / 8, width / 8) stay in fp32 between steps, whatever the UNet runs in."""
+    """One picture in the making. `latents` (1, 4, height / 8, width / 8) stay in fp32, whatever the UNet runs in."""
 
     conditioning: Conditioning
     run: SchedulerRun
@@ -65,7 +65,7 @@ class SdxlSample:
 
 
 def first_latents(run: SchedulerRun, shape: Shape, channels: int, device: torch.device) -> Tensor:
-    """The first noise, drawn on the CPU in fp32 at the picture's own shape: the same on every device and in any company."""
+    """The first noise, drawn on the CPU in fp32 at the picture's own shape: the same everywhere and in any company."""
     noise = torch.randn((1, channels, *shape), generator=run.generator, dtype=torch.float32)
     return noise.to(device) * run.init_noise_sigma
 
@@ -94,8 +94,7 @@ def _predict(samples: Sequence[SdxlSample], unet: UNetCall, dtype: torch.dtype) 
         _rows([sample.conditioning.time_ids for sample in samples]),
     )
     return [
-        _guide(noise.float(), sample.conditioning)
-        for sample, noise in zip(samples, predicted.split(rows), strict=True)
+        _guide(noise.float(), sample.conditioning) for sample, noise in zip(samples, predicted.split(rows), strict=True)
     ]
 
 

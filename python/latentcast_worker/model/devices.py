@@ -40,16 +40,20 @@ def _limit_threads() -> None:
 
 def _open_cuda(device: torch.device) -> None:
     if not torch.cuda.is_available():
-        raise LoadError("device_unavailable", "torch sees no CUDA device: check the driver, and that torch was built for CUDA")
+        raise LoadError(
+            "device_unavailable", "torch sees no CUDA device: check the driver, and that torch was built for CUDA"
+        )
     if (device.index or 0) >= torch.cuda.device_count():
-        raise LoadError("device_unavailable", f"{device} does not exist, there are {torch.cuda.device_count()} CUDA devices")
+        raise LoadError(
+            "device_unavailable", f"{device} does not exist, there are {torch.cuda.device_count()} CUDA devices"
+        )
     torch.cuda.set_device(device)
-    # Denoising outranks the default stream, on whose priority the previews run; CUDA knows no priority below the default.
+    # Denoising outranks the previews, which run at the default priority: CUDA knows none below it.
     torch.cuda.set_stream(torch.cuda.Stream(device, priority=-1))
 
 
 def has_fast_bf16() -> bool:
-    """True where the CPU multiplies bf16 natively (AVX-512 or better); elsewhere bf16 is emulated and slower than fp32."""
+    """True where the CPU is good at bf16 (AVX-512 or better); elsewhere it is emulated, and slower than fp32."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

@@ -1,4 +1,4 @@
-"""Finds a model's folder: a local one as it is, a hub id in the Hugging Face cache, downloaded as far as it is not there yet."""
+"""Finds a model's folder: a local one as it is, a hub id in the Hugging Face cache, downloaded where needed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def find_folder(model: str, report: ReportLoading, *, half_precision: bool) -> P
         bar = _progress_bar(model, report)
         return Path(snapshot_download(model, allow_patterns=patterns, tqdm_class=bar))
     except RepositoryNotFoundError as error:
-        raise LoadError("model_not_found", f"{model} is neither a folder nor a model on the hub that you may read") from error
+        raise LoadError(
+            "model_not_found", f"{model} is neither a folder nor a model on the hub that you may read"
+        ) from error
     except LocalEntryNotFoundError as error:
         raise LoadError("download_failed", f"{model} is not on this machine and the hub cannot be reached") from error
     except OSError as error:  # A full disk, a refused folder, and every HTTP error of the hub's client.
@@ -77,7 +79,7 @@ def _progress_bar(model: str, report: ReportLoading) -> type[Any]:
     """A tqdm class, which is how the hub's client tells of its progress, that reports instead of drawing."""
     last_report = 0.0
 
-    class ReportingBar(tqdm):  # pyright: ignore[reportMissingTypeArgument]
+    class ReportingBar(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
             options.pop("name", None)
             super().__init__(*args, **{**options, "disable": False, "file": _Nowhere()})

@@ -96,7 +96,9 @@ def _assemble(
     vae = parts.weights(AutoencoderKL, "vae", dtypes.vae)
     scheduler = parts.scheduler()
     if unet.config.time_cond_proj_dim is not None:
-        raise LoadError("model_invalid", f"{options.model} is guidance-distilled (time_cond_proj_dim), which is not served")
+        raise LoadError(
+            "model_invalid", f"{options.model} is guidance-distilled (time_cond_proj_dim), which is not served"
+        )
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     tiny = _load_tiny(options, folder, settings, dtypes.tiny, device, factor, report, log)
     renderer = PreviewRenderer(tiny, settings.latent_rgb, device)
@@ -191,7 +193,11 @@ def _load_tiny(
 ) -> Any | None:
     """The tiny decoder, or None with a warning: without it previews come from the linear map."""
     try:
-        source = folder / settings.tiny_vae if settings.tiny_vae else find_folder(options.tiny_vae, report, half_precision=False)
+        source = (
+            folder / settings.tiny_vae
+            if settings.tiny_vae
+            else find_folder(options.tiny_vae, report, half_precision=False)
+        )
         tiny = _load_weights(AutoencoderTiny, source, dtype, None)
     except (LoadError, OSError, ValueError) as error:
         log("warn", f"no tiny decoder, previews will be linear: {error}")

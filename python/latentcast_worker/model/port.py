@@ -1,4 +1,4 @@
-"""What the engine needs from a model. The engine knows nothing else of torch, so a stub that sleeps can stand in for a device."""
+"""What the engine needs from a model. It knows nothing of torch, so a stub that sleeps can stand in for a device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NumericalError(ArithmeticError):
 
 
 class LoadError(RuntimeError):
-    """The model cannot be served. `code` is one of the `fatal` codes of the protocol; the text goes to the person who runs it."""
+    """The model cannot be served. `code` is one of the protocol's `fatal` codes; the text is for whoever runs it."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -90,7 +90,7 @@ class Model(Protocol[S]):
         ...
 
     def step(self, samples: Sequence[S]) -> None:
-        """Advances all samples, which have equal shapes, by one step in one call and returns when the device has done it.
+        """Advances all samples, which have equal shapes, by one step in one call; returns when the device has done it.
 
         Raises DeviceOutOfMemoryError.
         """

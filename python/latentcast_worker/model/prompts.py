@@ -1,4 +1,4 @@
-"""Prompts to embeddings, exactly as StableDiffusionXLPipeline makes them, with a cache: negative prompts repeat all the time."""
+"""Prompts to embeddings, exactly as StableDiffusionXLPipeline makes them, with a cache: negative prompts repeat."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PromptEncoder:
         return embedding
 
     def _encode(self, text: str) -> TextEmbedding:
-        # One text per call: cond and uncond in one batch would be a little faster and not bit-identical to the pipeline.
+        # One text per call: both prompts in one batch would be a little faster, and not bit-identical to the pipeline.
         hidden: list[Tensor] = []
         pooled: Tensor | None = None
         for tokenizer, encoder in self._parts:

@@ -36,6 +36,7 @@ _RECIPES: dict[SchedulerName, _Recipe] = {
     "unipc": _Recipe("UniPCMultistepScheduler", {}),
 }
 
+
 @dataclass(slots=True)
 class SchedulerRun:
     """One scheduler object on its way through `steps` steps of one picture."""
@@ -47,8 +48,8 @@ class SchedulerRun:
     def start(cls, scheduler: Any, steps: int, generator: torch.Generator) -> SchedulerRun:
         """Sets up a fresh scheduler. `generator` also feeds those that draw noise in every step."""
         scheduler.set_timesteps(steps, device="cpu")
-        if hasattr(scheduler, "set_begin_index"):  # Otherwise the first step searches its index on the device, and waits for it.
-            scheduler.set_begin_index(0)
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(0)  # Otherwise the first step searches its index on the device, and waits for it.
         return cls(scheduler, generator)
 
     @property
@@ -64,7 +65,7 @@ class SchedulerRun:
         return cast(Tensor, self.scheduler.scale_model_input(latents, self.timesteps[step]))
 
     def advance(self, noise: Tensor, latents: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """The latents after `step`, and the picture that this step predicts (x0), both in the scale of the model's latents."""
+        """The latents after `step`, and the clean latents that this step predicts (x0)."""
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         options = {"generator": self.generator} if takes_generator else {}
         stepped = self.scheduler.step(noise, self.timesteps[step], latents, **options, return_dict=False)
@@ -74,23 +75,22 @@ class SchedulerRun:
 
     def visible(self, latents: Tensor) -> Tensor:
         """Noisy latents in the range a decoder expects: samples in sigma space have a deviation of up to 14."""
-        if not isinstance(
-            self.scheduler, diffusers.EulerDiscreteScheduler | diffusers.EulerAncestralDiscreteScheduler
-        ):
+        if not isinstance(self.scheduler, diffusers.EulerDiscreteScheduler | diffusers.EulerAncestralDiscreteScheduler):
             return latents
         sigma = self.scheduler.sigmas[self.scheduler.step_index]
         return latents / (sigma**2 + 1) ** 0.5
 
 
 def own_scheduler_name(own: Any) -> SchedulerName | None:
-    """The name under which a model's own scheduler is served, None for a variant that has no name. Raises KeyError if not served."""
+    """The name of a model's own scheduler, None for a variant that has no name. Raises KeyError for an unserved one."""
     class_name = type(own).__name__
     if class_name not in {recipe.class_name for recipe in _RECIPES.values()}:
         raise KeyError(class_name)
     if class_name == "DPMSolverMultistepScheduler" and not own.config.algorithm_type.endswith("dpmsolver++"):
         raise KeyError(f"{class_name} with {own.config.algorithm_type}")  # Its history is noise, not x0.
     for name, recipe in _RECIPES.items():
-        if recipe.class_name == class_name and all(own.config.get(key) == value for key, value in recipe.options.items()):
+        options_match = all(own.config.get(key) == value for key, value in recipe.options.items())
+        if recipe.class_name == class_name and options_match:
             return name
     return None
 

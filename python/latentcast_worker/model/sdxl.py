@@ -68,7 +68,7 @@ class SdxlModel:
     def step(self, samples: Sequence[SdxlSample]) -> None:
         denoise_step(samples, self.unet, self.dtype)
         if self.torch_device.type == "cuda":
-            # One wait per step keeps what the host decides and what the device does together: a cancelled job ends within a step.
+            # One wait per step keeps the host's decisions and the device's work together: cancelling takes one step.
             torch.cuda.current_stream().synchronize()
 
     @torch.inference_mode()

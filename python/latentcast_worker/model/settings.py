@@ -1,4 +1,4 @@
-"""What a model folder says about itself in an optional `latentcast.json`, and SDXL's own values where it says nothing."""
+"""What a model folder says about itself in an optional `latentcast.json`, and SDXL's own values elsewhere."""
 
 from __future__ import annotations
 

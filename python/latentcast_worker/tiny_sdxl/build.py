@@ -1,4 +1,4 @@
-"""Makes the tiny model from the configs next to this file: seeded weights, and a tokenizer whose alphabet is the 256 bytes."""
+"""Makes the tiny model from the configs beside this file: seeded weights, and a tokenizer whose tokens are bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import (
@@ -29,7 +29,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def ensure_tiny_sdxl(cache_dir: Path) -> Path:
-    """The model's folder under `cache_dir`, made if it is not there yet. Safe against other processes and interruption."""
+    """The model's folder under `cache_dir`, made if it is not there yet. Safe against interruption and rivals."""
     folder = cache_dir / f"tiny-sdxl-{_fingerprint()}"
     if folder.is_dir():
         return folder
@@ -52,17 +52,20 @@ def build_tiny_sdxl(folder: Path, seed: int = SEED) -> None:
     """Writes a diffusers folder with the tiny decoder and `latentcast.json` beside the usual parts."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pipeline = StableDiffusionXLPipeline(
-            vae=AutoencoderKL.from_config(_config("vae")),
-            text_encoder=CLIPTextModel(CLIPTextConfig(**_config("text_encoder"))),
-            text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**_config("text_encoder_2"))),
-            tokenizer=_tokenizer(END),
-            tokenizer_2=_tokenizer("!"),
-            unet=UNet2DConditionModel.from_config(_config("unet")),
-            scheduler=EulerDiscreteScheduler.from_config(_config("scheduler")),
-            add_watermarker=False,
-        )
-        tiny_vae = AutoencoderTiny.from_config(_config("tiny_vae"))
+        parts: dict[str, Any] = {
+            "unet": UNet2DConditionModel.from_config(_config("unet")),
+            "vae": AutoencoderKL.from_config(_config("vae")),
+            "text_encoder": CLIPTextModel(CLIPTextConfig(**_config("text_encoder"))),
+            "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig(**_config("text_encoder_2"))),
+        }
+        tiny_vae: Any = AutoencoderTiny.from_config(_config("tiny_vae"))
+    pipeline = StableDiffusionXLPipeline(
+        **parts,
+        tokenizer=_tokenizer(END),
+        tokenizer_2=_tokenizer("!"),
+        scheduler=cast(Any, EulerDiscreteScheduler.from_config(_config("scheduler"))),
+        add_watermarker=False,
+    )
     pipeline.save_pretrained(folder)
     tiny_vae.save_pretrained(folder / "tiny_vae")
     shutil.copyfile(CONFIGS / "latentcast.json", folder / "latentcast.json")
@@ -73,7 +76,7 @@ def _config(name: str) -> dict[str, Any]:
 
 
 def _tokenizer(pad: str) -> CLIPTokenizer:
-    """CLIP's byte-level tokenizer without merges: every byte is a token, with a form of its own at the end of a word."""
+    """CLIP's byte-level tokenizer without merges: every byte is a token, and another at the end of a word."""
     alphabet = _byte_alphabet()
     tokens = [*alphabet, *(f"{character}</w>" for character in alphabet), START, END]
     vocabulary = {token: index for index, token in enumerate(tokens)}

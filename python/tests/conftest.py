@@ -1,0 +1,27 @@
+"""Fixtures that load the tiny model once for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentcast_worker.model.load import LoadOptions, load_sdxl
+from latentcast_worker.model.sdxl import SdxlModel
+from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
+
+# One thread: on a shared machine two threads of so small a model mostly wait for each other.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ensure_tiny_sdxl(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_folder: Path) -> SdxlModel:
+    """The tiny model in exact mode on the CPU."""
+    options = LoadOptions(str(tiny_folder), "noise", "unused", "cpu", max_batch=1)
+    return load_sdxl(options, lambda _report: None, lambda _level, _message: None)
