@@ -1,0 +1,138 @@
+/** A client of one Latentcast server. Runs in browsers, Node, Deno and Bun. */
+import type { GenerateInput } from "../schema/input.ts";
+import { connect, type Connection, type Fetch } from "./connection.ts";
+import { cancelled, LatentcastError } from "./error.ts";
+import { pause, pauseBefore } from "./pause.ts";
+import { RequestStream, type GenerateStream } from "./stream.ts";
+import type { CancelOutcome, GeneratedResult, RequestStatus } from "./types.ts";
+import { decodeCancel, decodeRequestId, decodeResult, decodeStatus } from "./wire.ts";
+
+export interface ClientOptions {
+  /** Where the server is, such as `http://127.0.0.1:8080`. A path is kept. */
+  readonly baseUrl: string;
+  readonly apiKey?: string;
+  /** Stands in for the global `fetch`. */
+  readonly fetch?: Fetch;
+}
+
+export interface CallOptions {
+  /** Ends the call with the code `cancelled`, and with it the request it made. */
+  readonly signal?: AbortSignal;
+}
+
+export interface SubmitOptions extends CallOptions {
+  /** `low` runs after everything normal. */
+  readonly priority?: "normal" | "low";
+  /** Where the server posts the result. */
+  readonly webhookUrl?: string;
+  /** Gives up when no worker has started on it by then. */
+  readonly startTimeoutSeconds?: number;
+}
+
+/** Every call rejects with a {@link LatentcastError}. */
+export interface LatentcastClient {
+  /** One request from prompt to pictures. */
+  generate(input: GenerateInput, options?: CallOptions): Promise<GeneratedResult>;
+  /** The same with everything that happens on the way. Leaving the loop before the end cancels the request. */
+  stream(input: GenerateInput, options?: CallOptions): GenerateStream;
+  /** Leaves a request with the server, which keeps it and its result. */
+  submit(input: GenerateInput, options?: SubmitOptions): Promise<{ readonly requestId: string }>;
+  status(requestId: string, options?: CallOptions): Promise<RequestStatus>;
+  /** The result of a request that has ended; `bad_request` while it has not. */
+  result(requestId: string, options?: CallOptions): Promise<GeneratedResult>;
+  cancel(requestId: string, options?: CallOptions): Promise<CancelOutcome>;
+  /** What happens to a submitted request. Leaving this loop leaves the request alone. */
+  events(requestId: string, options?: CallOptions): GenerateStream;
+  /** What `GET /health` tells. */
+  health(options?: CallOptions): Promise<unknown>;
+}
+
+export function createClient(options: ClientOptions): LatentcastClient {
+  const connection = connect(options);
+  const client: LatentcastClient = {
+    generate: async (input, { signal } = {}) => client.stream({ ...input, preview: false }, signal && { signal }).result(),
+    stream: (input, { signal } = {}) => {
+      const source = {
+        begin: (stop: AbortSignal) => submitOrCancel(connection, input, stop),
+        leave: (requestId: string) => void cancelForSure(connection, requestId),
+      };
+      return new RequestStream(connection, source, signal);
+    },
+    submit: async (input, submitOptions) => ({ requestId: await submit(connection, input, submitOptions) }),
+    status: async (requestId, { signal } = {}) => decodeStatus(await connection.json(`${pathOf(requestId)}/status?logs=1`, { signal })),
+    result: async (requestId, { signal } = {}) => decodeResult(await connection.json(pathOf(requestId), { signal }), requestId),
+    cancel: (requestId, { signal } = {}) => cancel(connection, requestId, { signal }),
+    events: (requestId, { signal } = {}) => {
+      const source = { begin: () => Promise.resolve(requestId), leave: () => undefined };
+      return new RequestStream(connection, source, signal);
+    },
+    health: ({ signal } = {}) => connection.json("/health", { signal }),
+  };
+  return client;
+}
+
+function pathOf(requestId: string): string {
+  return `/requests/${encodeURIComponent(requestId)}`;
+}
+
+async function submit(connection: Connection, input: GenerateInput, options: SubmitOptions = {}): Promise<string> {
+  const { priority, webhookUrl, startTimeoutSeconds, signal } = options;
+  const query = webhookUrl === undefined ? "" : `?${new URLSearchParams({ fal_webhook: webhookUrl })}`;
+  const answer = await connection.json(`/queue${query}`, {
+    method: "POST",
+    body: input,
+    signal,
+    headers: {
+      ...(priority === undefined ? {} : { "x-fal-queue-priority": priority }),
+      ...(startTimeoutSeconds === undefined ? {} : { "x-fal-request-timeout": String(startTimeoutSeconds) }),
+    },
+  });
+  return decodeRequestId(answer);
+}
+
+/** Submitting is not broken off: a request that may have been accepted must be known by its id to be cancelled. */
+async function submitOrCancel(connection: Connection, input: GenerateInput, stop: AbortSignal): Promise<string> {
+  const submitted = submit(connection, input);
+  let abandon: (() => void) | undefined;
+  const abandoned = new Promise<never>((_resolve, reject) => {
+    abandon = () => {
+      submitted.then((requestId) => cancelForSure(connection, requestId)).catch(() => undefined);
+      reject(cancelled(stop.reason));
+    };
+    stop.addEventListener("abort", abandon, { once: true });
+  });
+  try {
+    return await Promise.race([submitted, abandoned]);
+  } finally {
+    if (abandon !== undefined) stop.removeEventListener("abort", abandon);
+  }
+}
+
+interface CancelCall {
+  readonly signal?: AbortSignal | undefined;
+  readonly keepalive?: boolean;
+}
+
+async function cancel(connection: Connection, requestId: string, call: CancelCall): Promise<CancelOutcome> {
+  try {
+    return decodeCancel(await connection.json(`${pathOf(requestId)}/cancel`, { method: "PUT", ...call }));
+  } catch (error) {
+    if (error instanceof LatentcastError && error.status === 400) return "finished";
+    throw error;
+  }
+}
+
+/** Tries as long as a broken connection may be the reason; nobody waits for it, so it never rejects. */
+async function cancelForSure(connection: Connection, requestId: string): Promise<void> {
+  const { signal } = new AbortController();
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      await cancel(connection, requestId, { keepalive: true });
+      return;
+    } catch (error) {
+      const ms = pauseBefore(attempt);
+      if (ms === undefined || !(error instanceof LatentcastError) || error.code !== "connection_failed") return;
+      await pause(ms, signal);
+    }
+  }
+}

@@ -1,0 +1,70 @@
+/** The events of one request across as many connections as it takes. */
+import type { Connection } from "./connection.ts";
+import { cancelled, connectionFailed, LatentcastError } from "./error.ts";
+import { pause, pauseBefore } from "./pause.ts";
+import { readEvents } from "./server-events.ts";
+import type { GeneratedResult, StreamEvent } from "./types.ts";
+import { decodeEvent, type Decoded } from "./wire.ts";
+
+export interface FollowOptions {
+  readonly connection: Connection;
+  readonly requestId: string;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: StreamEvent) => Promise<void>;
+}
+
+type Ending = Exclude<Decoded, { kind: "event" | "unknown" }>;
+
+/**
+ * Resolves with the result. A connection that breaks off is taken up again after the last event that arrived, for about half a
+ * minute without news; then it rejects with `connection_failed`. Rejects with `cancelled` when aborted.
+ */
+export async function follow(options: FollowOptions): Promise<GeneratedResult> {
+  const { signal } = options;
+  const place = { lastEventId: "" };
+  let attempt = 0;
+  while (true) {
+    const before = place.lastEventId;
+    let failure: LatentcastError;
+    try {
+      const ending = await readUntilEnding(options, place);
+      if (ending?.kind === "result") return ending.result;
+      if (ending !== undefined) throw ending.error;
+      failure = connectionFailed("the stream ended before the request did");
+    } catch (error) {
+      if (!(error instanceof LatentcastError) || !isPassing(error)) throw error;
+      failure = error;
+    }
+    if (signal.aborted) throw cancelled(signal.reason);
+    if (place.lastEventId !== before) attempt = 0;
+    const pauseMs = pauseBefore(attempt);
+    if (pauseMs === undefined) throw failure;
+    attempt += 1;
+    await pause(pauseMs, signal);
+    if (signal.aborted) throw cancelled(signal.reason);
+  }
+}
+
+async function readUntilEnding(
+  { connection, requestId, signal, onEvent }: FollowOptions,
+  place: { lastEventId: string },
+): Promise<Ending | undefined> {
+  const response = await connection.open(`/requests/${encodeURIComponent(requestId)}/events`, {
+    signal,
+    headers: { accept: "text/event-stream", ...(place.lastEventId === "" ? {} : { "last-event-id": place.lastEventId }) },
+  });
+  for await (const { event: name, id, data } of readEvents(response)) {
+    if (id !== undefined) place.lastEventId = id;
+    const decoded = decodeEvent(name, data, requestId);
+    if (decoded.kind === "event") await onEvent(decoded.event);
+    else if (decoded.kind !== "unknown") return decoded;
+    if (signal.aborted) return undefined;
+  }
+  return undefined;
+}
+
+/** Whether the same request may well be answered in a while: the network, a proxy, a server that starts again. */
+function isPassing({ code, status }: LatentcastError): boolean {
+  if (code === "connection_failed" || code === "rate_limited" || code === "overloaded" || code === "draining") return true;
+  return code === "unexpected_response" && status !== undefined && status >= 500;
+}

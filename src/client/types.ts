@@ -1,0 +1,67 @@
+/** What the client gives: the events and results of `latentcast` in process, with pictures as URLs instead of bytes. */
+
+export interface Picture {
+  /** A data URI, or an address on the server. */
+  readonly url: string;
+  readonly contentType: string;
+  readonly width: number;
+  readonly height: number;
+}
+
+export type StreamEvent =
+  | {
+      readonly kind: "queued";
+      /** Requests ahead of this one. */
+      readonly position: number;
+      /** Until the first step, as far as the server can tell. */
+      readonly estimateMs: number | null;
+    }
+  | { readonly kind: "started" }
+  | {
+      readonly kind: "progress";
+      /** Counts from 0. */
+      readonly step: number;
+      readonly totalSteps: number;
+    }
+  | {
+      readonly kind: "preview";
+      readonly step: number;
+      readonly totalSteps: number;
+      /** The only picture, or the first of several. */
+      readonly image: Picture;
+      readonly images: readonly Picture[];
+    };
+
+export interface GeneratedResult {
+  readonly requestId: string;
+  /** The only picture, or the first of several. */
+  readonly image: Picture;
+  readonly images: readonly Picture[];
+  /** Of the first picture; each next one has the next seed. */
+  readonly seed: number;
+  readonly prompt: string;
+  readonly timings: {
+    /** Acceptance to the first step. */
+    readonly queueMs: number;
+    /** First step to the finished picture. */
+    readonly inferenceMs: number;
+    /** Acceptance to the first preview. */
+    readonly firstPreviewMs: number | null;
+  };
+  readonly warnings: readonly string[];
+}
+
+export interface LogLine {
+  readonly message: string;
+  readonly level: string;
+  readonly timestamp: string;
+}
+
+export type RequestStatus =
+  | { readonly kind: "queued"; readonly position: number }
+  | { readonly kind: "started"; readonly logs: readonly LogLine[] }
+  /** Ended, well or not; `result()` tells which. `errorCode` is set when not. */
+  | { readonly kind: "finished"; readonly logs: readonly LogLine[]; readonly errorCode: string | null };
+
+/** `cancelled`: it never ran. `requested`: it ends at the next step. `finished`: too late. */
+export type CancelOutcome = "cancelled" | "requested" | "finished";
