@@ -6,9 +6,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 
-const toggle = z
-  .enum(["0", "1", "true", "false", ""])
-  .transform((value) => value === "1" || value === "true");
+const toggle = z.enum(["0", "1", "true", "false", ""]).transform((value) => value === "1" || value === "true");
 const list = z.string().transform((value) =>
   value
     .split(",")
@@ -179,7 +177,9 @@ export const SETTINGS = {
 } as const;
 
 type SettingName = keyof typeof SETTINGS;
-export type Config = { readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends Setting<infer Value> ? Value : never };
+export type Config = {
+  readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends Setting<infer Value> ? Value : never;
+};
 
 /** A setting that cannot be used. The text names the flag or variable, the value and what is allowed. */
 export class ConfigError extends Error {
@@ -214,7 +214,9 @@ function readSetting(definition: Setting<unknown>, { env, flags = {} }: ConfigSo
   const parsed = definition.value.safeParse(raw);
   if (parsed.success) return parsed.data;
   const source = fromFlag === undefined ? (variable ?? definition.env[0]) : `--${definition.flag}`;
-  throw new ConfigError(`${source}: ${parsed.error.issues[0]?.message ?? "not valid"} (got ${JSON.stringify(raw)}). ${definition.help}`);
+  throw new ConfigError(
+    `${source}: ${parsed.error.issues[0]?.message ?? "not valid"} (got ${JSON.stringify(raw)}). ${definition.help}`,
+  );
 }
 
 export function isLoopback(host: string): boolean {

@@ -65,7 +65,8 @@ export class Orchestrator {
       {
         send: (slot, command) => pool?.send(slot, command) ?? Promise.reject(new Error("the pool is not open yet")),
         kill: (slot, reason) => pool?.kill(slot, reason),
-        finishPictures: (request, result, rgb) => finishPictures(request, result, rgb, config.metadata ? modelId() : null),
+        finishPictures: (request, result, rgb) =>
+          finishPictures(request, result, rgb, config.metadata ? modelId() : null),
       },
       { queueLimit: config.queueLimit, log, observers: [tally, ...observers] },
     );

@@ -73,7 +73,10 @@ export async function startOrchestrator(
 ): Promise<Orchestrator> {
   const { config, log, python = () => managedPython(config) } = options;
   const devices = await resolveDevices(config.devices, processEnvironment());
-  const model = await resolveModel(config.model, devices.some(({ cudaVisible }) => cudaVisible !== null));
+  const model = await resolveModel(
+    config.model,
+    devices.some(({ cudaVisible }) => cudaVisible !== null),
+  );
   return Orchestrator.start({
     config,
     log,
@@ -81,7 +84,14 @@ export async function startOrchestrator(
     launch: async (slot, epoch, endpoint) => {
       const device = devices[slot];
       if (device === undefined) throw new RangeError(`no device for slot ${slot}`);
-      return workerLaunch({ ...options, python: await python(), device, model, endpoint, identity: `w${slot}.${epoch}` });
+      return workerLaunch({
+        ...options,
+        python: await python(),
+        device,
+        model,
+        endpoint,
+        identity: `w${slot}.${epoch}`,
+      });
     },
   });
 }

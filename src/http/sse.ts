@@ -25,14 +25,20 @@ export class StreamFailure extends Error {
  * Sends `frames` as the body. The source is closed by the caller's own listener on the response's `close` event: a generator that
  * waits for its next event does not notice that its reader has gone.
  */
-export function sendEvents(reply: FastifyReply, frames: AsyncIterable<string>, keepAliveMs = KEEP_ALIVE_MS): FastifyReply {
+export function sendEvents(
+  reply: FastifyReply,
+  frames: AsyncIterable<string>,
+  keepAliveMs = KEEP_ALIVE_MS,
+): FastifyReply {
   const body = Readable.from(eventStream(frames, reply.raw, keepAliveMs), { objectMode: false, highWaterMark: 1 });
-  return reply
-    .header("content-type", "text/event-stream; charset=utf-8")
-    .header("cache-control", "no-cache")
-    .header("x-accel-buffering", "no")
-    // No `connection: close`: Node's fetch would then take a connection that breaks off for one that ended well.
-    .send(body);
+  return (
+    reply
+      .header("content-type", "text/event-stream; charset=utf-8")
+      .header("cache-control", "no-cache")
+      .header("x-accel-buffering", "no")
+      // No `connection: close`: Node's fetch would then take a connection that breaks off for one that ended well.
+      .send(body)
+  );
 }
 
 async function* eventStream(

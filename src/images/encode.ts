@@ -51,11 +51,7 @@ function compress(image: Sharp, format: OutputFormat): Sharp {
 }
 
 /** Decodes a preview for a terminal: `columns` by `rows` pixels of RGB8, the picture fitted inside. */
-export async function decodeForTerminal(
-  bytes: Buffer,
-  columns: number,
-  rows: number,
-): Promise<RawPicture> {
+export async function decodeForTerminal(bytes: Buffer, columns: number, rows: number): Promise<RawPicture> {
   const { data, info } = await sharp(bytes)
     .resize(columns, rows, { fit: "inside" })
     .removeAlpha()

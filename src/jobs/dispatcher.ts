@@ -169,7 +169,10 @@ export class Dispatcher {
         this.#release(worker, run);
         for (const observer of this.#observers) observer.cancelled?.(job, report.device_seconds);
         // A worker cancels only what it was told to; anything else must not leave the job without an ending.
-        this.#finish(job, { kind: "failed", error: new LatentcastError("internal_error", { cause: "cancelled unasked" }) });
+        this.#finish(job, {
+          kind: "failed",
+          error: new LatentcastError("internal_error", { cause: "cancelled unasked" }),
+        });
         return;
     }
   }

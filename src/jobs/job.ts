@@ -1,5 +1,5 @@
 /** One accepted request: its state, its listeners, and the single place where it may end. */
-import { isTerminal, type JobEvent, type PreviewEvent, type TerminalEvent } from "./events.ts";
+import { isTerminal, type JobEvent, type PreviewEvent, type QueuedEvent, type TerminalEvent } from "./events.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { JobRequest } from "./request.ts";
 
@@ -29,6 +29,7 @@ export class Job {
   /** Workers that died while they held this job. */
   deaths = 0;
   #state: JobState = { kind: "queued" };
+  #place: QueuedEvent | undefined;
   #latestPreview: PreviewEvent | undefined;
   readonly #listeners = new Set<Mailbox>();
   readonly #onAbandoned: (job: Job) => void;
@@ -65,14 +66,18 @@ export class Job {
     return sum;
   }
 
-  /** A new listener. It first hears the state and the newest preview, then everything. */
+  /** A new listener. It first hears where the job stands and the newest preview, then everything; of an ended job the ending. */
   listen(): Mailbox {
     const mailbox = new Mailbox((leaving) => this.#leave(leaving));
+    const { ended } = this;
+    if (ended !== undefined) {
+      mailbox.push(ended);
+      return mailbox;
+    }
+    if (this.#state.kind === "queued" && this.#place !== undefined) mailbox.push(this.#place);
     if (this.#state.kind === "running") mailbox.push({ kind: "started" });
     if (this.#latestPreview !== undefined) mailbox.push(this.#latestPreview);
-    const { ended } = this;
-    if (ended === undefined) this.#listeners.add(mailbox);
-    else mailbox.push(ended);
+    this.#listeners.add(mailbox);
     return mailbox;
   }
 
@@ -98,7 +103,9 @@ export class Job {
 
   /** Tells a waiting job's listeners how many are ahead. */
   queued(position: number, estimateMs: number | null): void {
-    if (this.#state.kind === "queued") this.#announce({ kind: "queued", position, estimateMs });
+    if (this.#state.kind !== "queued") return;
+    this.#place = { kind: "queued", position, estimateMs };
+    this.#announce(this.#place);
   }
 
   /** Its worker died: the job waits again, with the same seed. */

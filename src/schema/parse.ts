@@ -51,7 +51,9 @@ function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
 
 function unknownFieldWarnings(value: object, shape: Readonly<Record<string, unknown>>): string[] {
   const unknown = Object.keys(value).filter((name) => !Object.hasOwn(shape, name));
-  const warnings = unknown.slice(0, MAX_WARNINGS).map((name) => `unknown field ${JSON.stringify(shorten(name))} was ignored`);
+  const warnings = unknown
+    .slice(0, MAX_WARNINGS)
+    .map((name) => `unknown field ${JSON.stringify(shorten(name))} was ignored`);
   const rest = unknown.length - warnings.length;
   return rest > 0 ? [...warnings, `${rest} more unknown fields were ignored`] : warnings;
 }

@@ -45,7 +45,8 @@ export class WorkerPool {
       send: (identity: string, command: Command) => transport.send(identity, command),
       jobsInFlight: (slot: number) => listener.jobsInFlight(slot),
       changed: (slot: number, state: SlotState) => {
-        if (state.kind === "starting" && state.epoch > 1 && state.loading.stage === "spawn") this.counters.restarts += 1;
+        if (state.kind === "starting" && state.epoch > 1 && state.loading.stage === "spawn")
+          this.counters.restarts += 1;
         listener.changed(slot, state);
       },
       report: (slot: number, frames: ReportFrames) => listener.report(slot, this.state(slot).epoch, frames),

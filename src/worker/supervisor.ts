@@ -107,12 +107,17 @@ export class Supervisor {
         this.#pid = report.pid;
         this.#watchdog.sign(now);
         if (report.protocol !== PROTOCOL_VERSION) {
-          this.#end(`the worker speaks protocol ${report.protocol} and this server ${PROTOCOL_VERSION}; install both from one release`);
+          this.#end(
+            `the worker speaks protocol ${report.protocol} and this server ${PROTOCOL_VERSION}; install both from one release`,
+          );
         }
         return;
       case "loading":
         this.#watchdog.sign(now);
-        this.#apply({ kind: "loading", loading: { stage: report.stage, progress: report.progress, detail: report.detail } });
+        this.#apply({
+          kind: "loading",
+          loading: { stage: report.stage, progress: report.progress, detail: report.detail },
+        });
         return;
       case "ready":
         this.#becomeReady(report);
@@ -218,10 +223,13 @@ export class Supervisor {
     this.#apply({ kind: "died", nowMs: performance.now(), reason, permanent });
     const state = this.#state;
     if (state.kind !== "backoff" && state.kind !== "failed") return;
-    this.#retryTimer = setTimeout(() => {
-      this.#apply({ kind: "retry" });
-      if (this.#state.kind === "starting") void this.#run();
-    }, Math.max(0, state.untilMs - performance.now()));
+    this.#retryTimer = setTimeout(
+      () => {
+        this.#apply({ kind: "retry" });
+        if (this.#state.kind === "starting") void this.#run();
+      },
+      Math.max(0, state.untilMs - performance.now()),
+    );
     this.#retryTimer.unref();
   }
 

@@ -17,7 +17,9 @@ describe("a worker that", () => {
     expect((await fetch(`${server.url}/ready`)).status).toBe(503);
     await eventually(() => expect(server.orchestrator.pool.counters.restarts).toBeGreaterThan(0));
     const health = await (await fetch(`${server.url}/health`)).json();
-    expect(health.workers[0].last_error).toMatch(/no progress for 1 s while loading .* LATENTCAST_START_TIMEOUT_SECONDS/);
+    expect(health.workers[0].last_error).toMatch(
+      /no progress for 1 s while loading .* LATENTCAST_START_TIMEOUT_SECONDS/,
+    );
   });
 
   it("speaks another protocol ends in one error that names both versions", async () => {
@@ -43,13 +45,20 @@ describe("a worker that", () => {
     const response = await post(server.url, { prompt: "x" });
     expect(response.status).toBe(503);
     const health = await (await fetch(`${server.url}/health`)).json();
-    expect(health).toMatchObject({ status: "failed", reason: expect.stringContaining("cannot start: the fixture was made so") });
+    expect(health).toMatchObject({
+      status: "failed",
+      reason: expect.stringContaining("cannot start: the fixture was made so"),
+    });
     expect((await fetch(`${server.url}/ready`)).status).toBe(503);
   }, 40_000);
 
   it("dies in the middle of a job is replaced and the same seed is made again", async () => {
     await using server = await startTestServer({ worker: "crash_mid_job" });
-    const { events, broken } = await postStream(`${server.url}/stream`, { prompt: "crash once", seed: 99, preview: { every: 1 } });
+    const { events, broken } = await postStream(`${server.url}/stream`, {
+      prompt: "crash once",
+      seed: 99,
+      preview: { every: 1 },
+    });
     expect(broken).toBeUndefined();
     expect(events.at(-1)).toMatchObject({ seed: 99, image: {} });
     expect(server.orchestrator.pool.counters.restarts).toBe(1);
@@ -94,7 +103,9 @@ describe("a worker that", () => {
 
   it("ends jobs twice, and jobs that do not exist, ends each once", async () => {
     await using server = await startTestServer({ worker: "two_endings" });
-    const results = await Promise.all([1, 2, 3].map((seed) => postStream(`${server.url}/stream`, { prompt: "x", seed })));
+    const results = await Promise.all(
+      [1, 2, 3].map((seed) => postStream(`${server.url}/stream`, { prompt: "x", seed })),
+    );
     for (const [index, { events, broken }] of results.entries()) {
       expect(broken).toBeUndefined();
       expect(events.filter((event) => !("preview" in event))).toEqual([expect.objectContaining({ seed: index + 1 })]);
@@ -103,26 +114,33 @@ describe("a worker that", () => {
     expect(server.orchestrator.tally.totals).toMatchObject({ succeeded: 3, failed: 0 });
   });
 
-  it.each(["stops_answering", "stuck_step"])("%s is found, killed, and its job made elsewhere", async (worker) => {
-    await using server = await startTestServer({ worker, env: QUICK_WATCHDOG });
-    const { events } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 8, preview: { every: 1 } });
-    expect(events.at(-1)).toMatchObject({ seed: 8, image: {} });
-    const health = await (await fetch(`${server.url}/health`)).json();
-    expect(health.workers[0].last_error).toMatch(/made no step for 2 s/);
-  }, 20_000);
+  it.each(["stops_answering", "stuck_step"])(
+    "%s is found, killed, and its job made elsewhere",
+    async (worker) => {
+      await using server = await startTestServer({ worker, env: QUICK_WATCHDOG });
+      const { events } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 8, preview: { every: 1 } });
+      expect(events.at(-1)).toMatchObject({ seed: 8, image: {} });
+      const health = await (await fetch(`${server.url}/health`)).json();
+      expect(health.workers[0].last_error).toMatch(/made no step for 2 s/);
+    },
+    20_000,
+  );
 
-  it.each(["out_of_memory", "numerical_error", "internal_error"])("fails a job with %s breaks the stream off and hides the details", async (code) => {
-    await using server = await startTestServer({ worker: "fails_after_preview" });
-    const { events, broken, raw } = await postStream(`${server.url}/stream`, { prompt: code, preview: { every: 1 } });
-    expect(events).toHaveLength(2);
-    expect(events[1]).toMatchObject({ error_type: code, error: expect.any(String), detail: expect.any(String) });
-    expect(broken).toBeInstanceOf(TypeError);
-    expect(raw).not.toContain("/etc/passwd");
-    const response = await post(server.url, { prompt: code });
-    expect(response.status).toBe(code === "out_of_memory" ? 503 : 500);
-    expect(response.headers.get("x-fal-error-type")).toBe(code);
-    expect(await response.text()).not.toContain("/etc/passwd");
-  });
+  it.each(["out_of_memory", "numerical_error", "internal_error"])(
+    "fails a job with %s breaks the stream off and hides the details",
+    async (code) => {
+      await using server = await startTestServer({ worker: "fails_after_preview" });
+      const { events, broken, raw } = await postStream(`${server.url}/stream`, { prompt: code, preview: { every: 1 } });
+      expect(events).toHaveLength(2);
+      expect(events[1]).toMatchObject({ error_type: code, error: expect.any(String), detail: expect.any(String) });
+      expect(broken).toBeInstanceOf(TypeError);
+      expect(raw).not.toContain("/etc/passwd");
+      const response = await post(server.url, { prompt: code });
+      expect(response.status).toBe(code === "out_of_memory" ? 503 : 500);
+      expect(response.headers.get("x-fal-error-type")).toBe(code);
+      expect(await response.text()).not.toContain("/etc/passwd");
+    },
+  );
 });
 
 describe("closing", () => {

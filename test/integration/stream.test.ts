@@ -21,9 +21,16 @@ describe("POST /", () => {
     const body = await response.json();
     expect(response.status).toBe(200);
     expect(response.headers.get("x-fal-request-id")).toMatch(/^[0-9a-f-]{36}$/);
-    expect(body).toMatchObject({ seed: 7, prompt: "x", warnings: [], image: { content_type: "image/jpeg", width: 64, height: 96 } });
+    expect(body).toMatchObject({
+      seed: 7,
+      prompt: "x",
+      warnings: [],
+      image: { content_type: "image/jpeg", width: 64, height: 96 },
+    });
     const { data } = await sharp(bytesOf(body.image.url)).raw().toBuffer({ resolveWithObject: true });
-    expect([data[0], data[1], data[2]].map((value, index) => Math.abs((value ?? 0) - [7, 0, 128][index]!) < 6)).toEqual([true, true, true]);
+    expect([data[0], data[1], data[2]].map((value, index) => Math.abs((value ?? 0) - [7, 0, 128][index]!) < 6)).toEqual(
+      [true, true, true],
+    );
   });
 
   it.each(["jpeg", "png", "webp", "avif"])("makes %s with what made it written inside", async (format) => {
@@ -35,14 +42,20 @@ describe("POST /", () => {
   });
 
   it("makes several pictures with consecutive seeds that wrap around", async () => {
-    const body = await (await post(server.url, { prompt: "x", seed: 2 ** 32 - 1, num_images: 2, output_format: "png" })).json();
+    const body = await (
+      await post(server.url, { prompt: "x", seed: 2 ** 32 - 1, num_images: 2, output_format: "png" })
+    ).json();
     expect(body.images).toHaveLength(2);
-    const [first, second] = await Promise.all(body.images.map(({ url }: { url: string }) => sharp(bytesOf(url)).raw().toBuffer()));
+    const [first, second] = await Promise.all(
+      body.images.map(({ url }: { url: string }) => sharp(bytesOf(url)).raw().toBuffer()),
+    );
     expect([first?.[0], second?.[0]]).toEqual([255, 0]);
   });
 
   it("picks a seed and tells it", async () => {
-    const seeds = await Promise.all([1, 2].map(async () => (await (await post(server.url, { prompt: "x", seed: null })).json()).seed));
+    const seeds = await Promise.all(
+      [1, 2].map(async () => (await (await post(server.url, { prompt: "x", seed: null })).json()).seed),
+    );
     expect(seeds[0]).not.toBe(seeds[1]);
   });
 
@@ -54,7 +67,11 @@ describe("POST /", () => {
 
 describe("POST /stream", () => {
   it("sends a preview after every fifth step and the result last", async () => {
-    const { events, headers, broken } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 1, num_inference_steps: 20 });
+    const { events, headers, broken } = await postStream(`${server.url}/stream`, {
+      prompt: "x",
+      seed: 1,
+      num_inference_steps: 20,
+    });
     expect(broken).toBeUndefined();
     expect(headers.get("content-type")).toContain("text/event-stream");
     expect(headers.get("x-fal-request-id")).toBeTruthy();
@@ -78,7 +95,8 @@ describe("POST /stream", () => {
     // eslint-disable-next-line no-control-regex
     expect(raw).toMatch(/^[\x00-\x7f]*$/);
     expect(raw.endsWith("\n\n")).toBe(true);
-    for (const line of raw.split("\n")) expect(line === "" || line.startsWith(": ") || line.startsWith("data: {")).toBe(true);
+    for (const line of raw.split("\n"))
+      expect(line === "" || line.startsWith(": ") || line.startsWith("data: {")).toBe(true);
   });
 
   it("sends no previews when asked for none", async () => {
@@ -89,7 +107,11 @@ describe("POST /stream", () => {
   it("stops the worker within a step when the client leaves", async () => {
     const leave = new AbortController();
     const before = server.orchestrator.tally.totals.cancelled;
-    const response = await post(`${server.url}/stream`, { prompt: "x", num_inference_steps: 50 }, { signal: leave.signal });
+    const response = await post(
+      `${server.url}/stream`,
+      { prompt: "x", num_inference_steps: 50 },
+      { signal: leave.signal },
+    );
     const reader = response.body!.getReader();
     await reader.read();
     leave.abort();

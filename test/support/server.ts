@@ -47,7 +47,10 @@ export async function startTestServer({ worker, env = {}, logs }: TestServerOpti
       ...env,
     },
   });
-  const log = logs === undefined ? pino({ level: "silent" }) : pino({ level: "debug" }, { write: (line) => void logs.push(line) });
+  const log =
+    logs === undefined
+      ? pino({ level: "silent" })
+      : pino({ level: "debug" }, { write: (line) => void logs.push(line) });
   const server = await startServer({
     config,
     log,
@@ -55,7 +58,8 @@ export async function startTestServer({ worker, env = {}, logs }: TestServerOpti
     ...(worker === undefined ? {} : { workerProgram: fixtureWorker(worker) }),
   });
   let closed: Promise<void> | undefined;
-  const close = (): Promise<void> => (closed ??= server.close().then(() => rm(directory, { recursive: true, force: true })));
+  const close = (): Promise<void> =>
+    (closed ??= server.close().then(() => rm(directory, { recursive: true, force: true })));
   return {
     ...server,
     close,

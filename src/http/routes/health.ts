@@ -13,7 +13,10 @@ export function healthRoutes(app: FastifyInstance, orchestrator: Orchestrator, v
       version,
       ...("loading" in status ? { loading: status.loading } : {}),
       ...("reason" in status ? { reason: status.reason } : {}),
-      model: model === undefined ? null : { ...model, note: model.is_noise ? "random weights: every picture is noise" : null },
+      model:
+        model === undefined
+          ? null
+          : { ...model, note: model.is_noise ? "random weights: every picture is noise" : null },
       queue: { waiting: dispatcher.waiting, unfinished: dispatcher.unfinished },
       workers: pool.slots.map((supervisor) => ({
         slot: supervisor.slot,

@@ -1,0 +1,75 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { startTestServer } from "../support/server.ts";
+import { post, postStream } from "../support/sse.ts";
+
+const CROWD = 32;
+
+it("32 streams, half of which leave at random moments: no hang, no leaked job, the others get their own pictures", async () => {
+  await using server = await startTestServer({ worker: "fixture_worker" });
+  await server.ready();
+  const [delays] = fc.sample(fc.array(fc.integer({ min: 0, max: 1_500 }), { minLength: CROWD, maxLength: CROWD }), {
+    numRuns: 1,
+    seed: 7,
+  });
+  const outcomes = await Promise.all(
+    Array.from({ length: CROWD }, async (_, seed) => {
+      const input = { prompt: `job ${seed}`, seed, num_inference_steps: 4, preview: { every: 1 } };
+      if (seed % 2 === 1) return postStream(`${server.url}/stream`, input);
+      const leave = new AbortController();
+      setTimeout(() => leave.abort(), delays?.[seed] ?? 0);
+      return post(`${server.url}/stream`, input, { signal: leave.signal }).then(
+        (response) => response.text().catch(() => "left"),
+        () => "left",
+      );
+    }),
+  );
+  for (const [seed, outcome] of outcomes.entries()) {
+    if (seed % 2 === 0) continue;
+    expect(outcome).toMatchObject({ broken: undefined });
+    if (typeof outcome === "string") throw new Error("a stream that stayed is no string");
+    expect(outcome.events.at(-1)).toMatchObject({ seed, prompt: `job ${seed}`, image: {} });
+  }
+  await eventually(() => expect(server.orchestrator.dispatcher.unfinished).toBe(0));
+  await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(0));
+  const { accepted, succeeded, cancelled, failed } = server.orchestrator.tally.totals;
+  expect(failed).toBe(0);
+  expect(succeeded + cancelled).toBe(accepted);
+  expect(succeeded).toBeGreaterThanOrEqual(CROWD / 2);
+});
+
+it("a queue that is full answers 429 with the time to wait, and takes jobs again when it has room", async () => {
+  await using server = await startTestServer({ worker: "one_job_at_a_time", env: { LATENTCAST_QUEUE_LIMIT: "2" } });
+  await server.ready();
+  const input = { prompt: "x", num_inference_steps: 20 };
+  const running = [1, 2, 3].map(() => postStream(`${server.url}/stream`, input));
+  await eventually(() => expect(server.orchestrator.dispatcher.waiting).toBe(2));
+  const refused = await post(server.url, input);
+  expect(refused.status).toBe(429);
+  expect((await refused.json()).error_type).toBe("queue_full");
+  expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+  for (const { events } of await Promise.all(running)) expect(events.at(-1)).toHaveProperty("image");
+  expect((await post(server.url, input)).status).toBe(200);
+});
+
+it("a job that waits hears its place in the queue and when it will start", async () => {
+  await using server = await startTestServer({ worker: "one_job_at_a_time" });
+  await server.ready();
+  const { orchestrator } = server;
+  const input = { prompt: "x", num_inference_steps: 10 };
+  const first = postStream(`${server.url}/stream`, input);
+  await eventually(() => expect(orchestrator.dispatcher.jobsInFlight(0)).toBe(1));
+  const second = postStream(`${server.url}/stream`, input);
+  await eventually(() => expect(orchestrator.dispatcher.waiting).toBe(1));
+  const { generateInput } = await import("../../src/schema/input.ts");
+  const job = await orchestrator.submit(generateInput.parse(input));
+  const heard: unknown[] = [];
+  for await (const event of job.listen()) {
+    if (event.kind === "queued") heard.push(event);
+    if (event.kind === "started") break;
+  }
+  expect(heard.at(0)).toEqual({ kind: "queued", position: 1, estimateMs: expect.any(Number) });
+  expect(heard.at(-1)).toMatchObject({ position: 0 });
+  await Promise.all([first, second]);
+});

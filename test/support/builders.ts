@@ -1,0 +1,49 @@
+/** Plain values for unit tests; each is whole and valid, and takes what a test cares about. */
+import { generateInput, type GenerateInput } from "../../src/schema/input.ts";
+import { resolveRequest, type JobRequest } from "../../src/jobs/request.ts";
+import { Job, type JobOptions } from "../../src/jobs/job.ts";
+import type { Capabilities, ModelInfo } from "../../src/protocol/messages.ts";
+import type { WorkerInfo } from "../../src/worker/slot-state.ts";
+
+export function modelInfo(overrides: Partial<ModelInfo> = {}): ModelInfo {
+  return {
+    id: "test",
+    native_width: 64,
+    native_height: 64,
+    min_side: 64,
+    max_side: 512,
+    default_steps: 20,
+    default_guidance_scale: 5,
+    default_scheduler: "euler",
+    is_noise: true,
+    examples: [],
+    ...overrides,
+  };
+}
+
+export function workerInfo(capabilities: Partial<Capabilities> = {}): WorkerInfo {
+  return {
+    pid: 1,
+    model: modelInfo(),
+    device: { id: "cpu", name: "test", memory_bytes: 0, dtype: "float32" },
+    capabilities: {
+      schedulers: ["euler"],
+      preview_decoders: ["tae", "linear"],
+      preview_sources: ["x0", "latents"],
+      max_batch: 1,
+      max_jobs: 64,
+      max_pixels: 2 ** 26,
+      ...capabilities,
+    },
+    versions: {},
+    stepSeconds: 0.1,
+  };
+}
+
+export function jobRequest(input: Partial<GenerateInput> = {}): JobRequest {
+  return resolveRequest(generateInput.parse({ prompt: "x", seed: 1, ...input }), modelInfo(), { maxPixels: 2 ** 24 });
+}
+
+export function job(options: Partial<JobOptions> = {}, onAbandoned: (job: Job) => void = () => undefined): Job {
+  return new Job({ id: "j", request: jobRequest(), priority: "normal", keep: false, ...options }, 0, onAbandoned);
+}
