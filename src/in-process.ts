@@ -140,7 +140,9 @@ class JobStream implements InProcessStream {
     const cancel = (): void => {
       this.#orchestrator.dispatcher.cancel(job, "cancelled_by_client");
     };
-    signal?.addEventListener("abort", cancel, { once: true });
+    // It may have been aborted while the job was being accepted.
+    if (signal?.aborted === true) cancel();
+    else signal?.addEventListener("abort", cancel, { once: true });
     return job;
   }
 }
