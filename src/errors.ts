@@ -28,6 +28,7 @@ const catalogue = {
   worker_unavailable: { status: 503, blame: "server", text: "No worker can take the request now; try again later." },
   overloaded: { status: 503, blame: "server", text: "The server is overloaded; try again later." },
   draining: { status: 503, blame: "server", text: "The server is shutting down." },
+  storage_full: { status: 507, blame: "server", text: "There is no room left to keep this; try again later." },
   request_timeout: { status: 504, blame: "server", text: "The request timed out before it started." },
 } as const satisfies Record<string, CatalogueEntry>;
 
@@ -70,6 +71,17 @@ export class LatentcastError extends Error {
 
 export function isErrorCode(value: string): value is ErrorCode {
   return Object.hasOwn(catalogue, value);
+}
+
+export interface ErrorDescription {
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly text: string;
+}
+
+/** The catalogue for documentation. */
+export function describeErrors(): readonly ErrorDescription[] {
+  return Object.entries(catalogue).map(([code, { status, text }]) => ({ code: code as ErrorCode, status, text }));
 }
 
 /** Wraps whatever was thrown; a foreign error becomes `internal_error` with its text kept in `cause` only. */

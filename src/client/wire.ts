@@ -15,7 +15,7 @@ export function decodeEvent(name: string | undefined, data: string, requestId: s
   const record = asRecord(parse(data));
   switch (name) {
     case "queued": {
-      const estimate = readNumber(record, "estimate_seconds");
+      const estimate = readNumber(record, "estimate");
       const estimateMs = estimate === undefined ? null : toMs(estimate);
       return { kind: "event", event: { kind: "queued", position: readNumber(record, "position") ?? 0, estimateMs } };
     }
@@ -28,7 +28,7 @@ export function decodeEvent(name: string | undefined, data: string, requestId: s
     case "result":
       return { kind: "result", result: decodeResult(record, requestId) };
     case "error":
-      return { kind: "error", error: errorOfBody(record, { requestId }) };
+      return { kind: "error", error: errorOfBody(record, { requestId, status: readNumber(record, "status") }) };
     default:
       return { kind: "unknown" };
   }

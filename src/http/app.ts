@@ -11,6 +11,7 @@ import { routedUrl } from "./fal-target.ts";
 import { requireKeys } from "./plugins/auth.ts";
 import { generateRoutes } from "./routes/generate.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { openApiRoutes } from "./routes/openapi.ts";
 import { trackShutdown, type Shutdown } from "./shutdown.ts";
 
 export interface AppOptions {
@@ -62,10 +63,13 @@ export async function buildApp({ config, orchestrator, log, version }: AppOption
 
   generateRoutes(app, orchestrator);
   healthRoutes(app, orchestrator, version);
+  await openApiRoutes(app, { version, needsKey: config.apiKeys.length > 0 });
   // Reached only when the header names no address of fal's: every usable one has been rewritten to a path of ours.
   for (const path of ["/fal", "/api/fal/proxy"]) {
     app.all(path, () => {
-      throw new LatentcastError("bad_request", { message: "The header x-fal-target-url must name an https address of fal." });
+      throw new LatentcastError("bad_request", {
+        message: "The header x-fal-target-url must name an https address of fal.",
+      });
     });
   }
   app.setNotFoundHandler((request) => {

@@ -1,0 +1,32 @@
+/** `GET /openapi.json`, and `GET /docs`: the same to read and try out, from files of its package alone. */
+import swagger, { type StaticDocumentSpec } from "@fastify/swagger";
+import swaggerUi from "@fastify/swagger-ui";
+import type { FastifyInstance } from "fastify";
+import { openApiDocument } from "../openapi.ts";
+
+export interface OpenApiOptions {
+  readonly version: string;
+  readonly needsKey: boolean;
+}
+
+/** Nothing from elsewhere, and no page around it. Swagger UI sets styles on its elements and draws its icons from data URIs. */
+const DOCS_POLICY = {
+  "default-src": ["'none'"],
+  "script-src": ["'self'"],
+  "style-src": ["'self'", "'unsafe-inline'"],
+  "img-src": ["'self'", "data:"],
+  "font-src": ["'self'", "data:"],
+  "connect-src": ["'self'"],
+  "base-uri": ["'none'"],
+  "form-action": ["'none'"],
+  "frame-ancestors": ["'none'"],
+};
+
+export async function openApiRoutes(app: FastifyInstance, { version, needsKey }: OpenApiOptions): Promise<void> {
+  const document = openApiDocument(version, needsKey);
+  app.get("/openapi.json", () => document);
+  // The types of the plugin end with OpenAPI 3.0; it passes the document on as it is.
+  const specification = { document } as unknown as StaticDocumentSpec;
+  await app.register(swagger, { mode: "static", specification });
+  await app.register(swaggerUi, { routePrefix: "/docs", staticCSP: DOCS_POLICY, theme: { title: "Latentcast API" } });
+}
