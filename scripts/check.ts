@@ -1,0 +1,46 @@
+/** `npm run check`: everything that can be proved without running the project. `npm run check:fix` repairs what can be repaired. */
+import { devPython } from "./lib/python.ts";
+import { runSteps, type Step } from "./lib/steps.ts";
+
+const isFix = process.argv.includes("--fix");
+const python = await devPython();
+if (python === null) process.exit(1);
+
+const bin = (name: string): string => `node_modules/.bin/${name}`;
+const ruff = [python, "-m", "ruff"] as const;
+const tsx = [process.execPath, "--import", "tsx"] as const;
+
+const repairs: Step[] = [
+  { name: "generate", command: [...tsx, "scripts/generate.ts"] },
+  { name: "lint", command: [bin("oxlint"), "--fix"] },
+  { name: "python lint", command: [...ruff, "check", "--fix", "python"] },
+];
+const repairsOfFormat: Step[] = [
+  { name: "format", command: [bin("oxfmt")] },
+  { name: "python format", command: [...ruff, "format", "python"] },
+];
+
+/** Longest first, so that the two lanes end together. */
+const proofs: Step[] = [
+  { name: "python types", command: [bin("pyright"), "-p", "python", "--pythonpath", python] },
+  { name: "types", command: [bin("tsc"), "-p", "tsconfig.json"] },
+  { name: "lint", command: [bin("oxlint")] },
+  { name: "imports", command: [bin("depcruise"), "src", "--config", ".dependency-cruiser.cjs"] },
+  { name: "dead code", command: [bin("knip")] },
+  { name: "generated", command: [...tsx, "scripts/generate.ts", "--check"] },
+  { name: "format", command: [bin("oxfmt"), "--check"] },
+  { name: "python lint", command: [...ruff, "check", "python"] },
+  { name: "python format", command: [...ruff, "format", "--check", "python"] },
+];
+
+if (isFix) {
+  await runSteps(repairs);
+  await runSteps(repairsOfFormat);
+}
+const failed = await runSteps(proofs);
+console.log(
+  failed.length === 0
+    ? `check: all ${proofs.length} steps passed`
+    : `check: ${failed.join(", ")} failed; \`npm run check:fix\` repairs format, generated files and simple lint`,
+);
+process.exitCode = failed.length === 0 ? 0 : 1;

@@ -1,0 +1,37 @@
+import { defineConfig } from "vitest/config";
+
+/** Real processes on a busy two-core machine; a timeout here is a hang, never a slow run. */
+const SECONDS = 1_000;
+
+export default defineConfig({
+  test: {
+    // Whole workers run beside the tests; more files at once than cores only makes each of them slower.
+    maxWorkers: 2,
+    coverage: { provider: "v8", include: ["src/**/*.ts"], exclude: ["src/playground/**"] },
+    projects: [
+      project("unit", { testTimeout: 10 * SECONDS, hookTimeout: 10 * SECONDS }),
+      project("integration", { testTimeout: 120 * SECONDS, hookTimeout: 120 * SECONDS }),
+      project("e2e", { testTimeout: 180 * SECONDS, hookTimeout: 180 * SECONDS }),
+      // Building an image downloads torch.
+      project("container", { testTimeout: 1_800 * SECONDS, hookTimeout: 1_800 * SECONDS, fileParallelism: false }),
+    ],
+  },
+});
+
+interface ProjectOptions {
+  readonly testTimeout: number;
+  readonly hookTimeout: number;
+  readonly fileParallelism?: boolean;
+}
+
+function project(name: string, options: ProjectOptions) {
+  return {
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`],
+      environment: "node" as const,
+      restoreMocks: true,
+      ...options,
+    },
+  };
+}
