@@ -116,6 +116,18 @@ export const SETTINGS = {
     value: z.string(),
     help: "Queue state, results and uploads.",
   }),
+  resultTtlMs: setting<number>({
+    env: ["LATENTCAST_RESULT_TTL_SECONDS"],
+    default: "3600",
+    value: size.transform((value) => value * 1_000),
+    help: "How long results of the queue, files and uploads are kept.",
+  }),
+  storeLimitBytes: setting<number>({
+    env: ["LATENTCAST_STORE_LIMIT_BYTES"],
+    default: String(10 * 2 ** 30),
+    value: whole(2 ** 20, 2 ** 50),
+    help: "Most that is kept in the data directory; what expires first goes first.",
+  }),
   cacheDir: setting<string>({
     env: ["LATENTCAST_CACHE_DIR"],
     default: "",

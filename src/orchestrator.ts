@@ -29,8 +29,17 @@ export interface OrchestratorOptions {
 export interface SubmitExtras extends SubmitOptions {
   readonly warnings?: readonly string[];
   readonly traceparent?: string | null;
+  /** Adapts what was asked to the model, once one is loaded. */
+  readonly fit?: (input: ParsedInput, model: ModelInfo) => Fitted;
+  /** How long to wait for the model to load. */
+  readonly modelWaitMs?: number;
   /** Stops waiting for the model to load. */
   readonly signal?: AbortSignal;
+}
+
+export interface Fitted {
+  readonly input: ParsedInput;
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -118,13 +127,36 @@ export class Orchestrator {
 
   /**
    * Accepts a request, after the model has loaded. Rejects with `invalid_request`, `queue_full`, `draining`, or
-   * `worker_unavailable` when no worker comes up.
+   * `worker_unavailable` when no worker comes up, `request_timeout` when it could not start in time.
    */
   async submit(input: ParsedInput, extras: SubmitExtras = {}): Promise<Job> {
-    const model = await this.modelLoaded(MODEL_WAIT_MS, extras.signal);
-    const request = resolveRequest(input, model, { maxPixels: this.#config.maxPixels }, extras);
+    const startByMs = performance.now() + (extras.startTimeoutMs ?? Number.POSITIVE_INFINITY);
+    const model = await this.#modelBefore(startByMs, extras);
+    const request = this.resolve(input, model, extras);
     if (this.status.kind === "failed") throw this.#unavailable();
-    return this.#dispatcher.submit(request, extras);
+    return this.#dispatcher.submit(request, {
+      ...extras,
+      ...(extras.startTimeoutMs === undefined ? {} : { startTimeoutMs: Math.max(0, startByMs - performance.now()) }),
+    });
+  }
+
+  /** What `input` becomes on this model. Throws `invalid_request` naming the fields that it cannot serve. */
+  resolve(input: ParsedInput, model: ModelInfo, extras: SubmitExtras = {}): JobRequest {
+    const fitted = extras.fit?.(input, model) ?? { input, warnings: [] };
+    const warnings = [...(extras.warnings ?? []), ...fitted.warnings];
+    const { traceparent = null } = extras;
+    return resolveRequest(fitted.input, model, { maxPixels: this.#config.maxPixels }, { warnings, traceparent });
+  }
+
+  async #modelBefore(startByMs: number, { modelWaitMs = MODEL_WAIT_MS, signal }: SubmitExtras): Promise<ModelInfo> {
+    const patienceMs = Math.min(modelWaitMs, Math.max(0, Math.ceil(startByMs - performance.now())));
+    try {
+      return await this.modelLoaded(patienceMs, signal);
+    } catch (error) {
+      // Timers may fire a fraction of a millisecond early.
+      if (performance.now() + 1 >= startByMs) throw new LatentcastError("request_timeout", { cause: error });
+      throw error;
+    }
   }
 
   /** Resolves when the first worker is ready; rejects with `worker_unavailable` when that cannot be awaited any longer. */

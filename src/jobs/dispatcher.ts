@@ -36,6 +36,8 @@ export interface SubmitOptions {
   readonly keep?: boolean;
   /** Fails with `request_timeout` unless it has started by then. */
   readonly startTimeoutMs?: number;
+  /** It was let in by {@link Dispatcher.admit} before; the limit is not applied again. */
+  readonly isAdmitted?: boolean;
 }
 
 /** A job whose worker died this often ends; see {@link WorkerLoad.hasRoomFor} for why it is then surely the cause. */
@@ -75,9 +77,7 @@ export class Dispatcher {
   /** Accepts a job, or throws `queue_full`, `worker_unavailable` or `draining`. */
   submit(request: JobRequest, options: SubmitOptions = {}): Job {
     if (this.#closed !== undefined) throw this.#closed;
-    if (this.#queue.isFull && soonestWorker(this.#workers.values(), { request, deaths: 0 }) === undefined) {
-      throw new LatentcastError("queue_full", { retryAfterSeconds: this.#retryAfterSeconds() });
-    }
+    if (options.isAdmitted !== true) this.admit(request);
     const { id = randomUUID(), priority = "normal", keep = false, startTimeoutMs } = options;
     const job = new Job({ id, request, priority, keep }, performance.now(), (abandoned) => {
       this.cancel(abandoned, "client_gone");
@@ -88,6 +88,17 @@ export class Dispatcher {
     if (startTimeoutMs !== undefined) this.#failUnlessStarted(job, startTimeoutMs);
     this.#assign();
     return job;
+  }
+
+  /**
+   * Throws what `submit` would throw if `reserved` more jobs were waiting.
+   * @param request Undefined while no model has said what it would become.
+   */
+  admit(request: JobRequest | undefined, reserved = 0): void {
+    if (this.#closed !== undefined) throw this.#closed;
+    if (!this.#queue.isFull(reserved)) return;
+    const hasRoom = request !== undefined && soonestWorker(this.#workers.values(), { request, deaths: 0 }) !== undefined;
+    if (!hasRoom || reserved > 0) throw new LatentcastError("queue_full", { retryAfterSeconds: this.#retryAfterSeconds() });
   }
 
   /** Ends a job for its listeners at once and frees its worker at the next step boundary. False when it had ended already. */

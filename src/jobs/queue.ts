@@ -14,8 +14,9 @@ export class JobQueue {
     return this.#jobs.length;
   }
 
-  get isFull(): boolean {
-    return this.#jobs.length >= this.#limit;
+  /** @param reserved Places that are promised to jobs on their way here. */
+  isFull(reserved = 0): boolean {
+    return this.#jobs.length + reserved >= this.#limit;
   }
 
   add(job: Job): void {

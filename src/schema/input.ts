@@ -56,6 +56,10 @@ export const generateInput = z.object({
   num_images: z.int().min(1).max(4).default(1).describe("Image i uses seed + i."),
   output_format: z.enum(OUTPUT_FORMATS).default("jpeg").describe("Format of the final picture."),
   scheduler: z.enum(SCHEDULERS).optional().describe("Sampler; the model's own if absent."),
+  sync_mode: z
+    .boolean()
+    .default(true)
+    .describe("`true` puts the picture into the answer as a data URI, `false` gives an http URL of this server."),
   preview: z
     .union([z.literal(false), previewOptions])
     .prefault({})

@@ -24,9 +24,9 @@ describe("the queue", () => {
 
   it("is full at its limit and takes returned jobs beyond it", () => {
     const queue = new JobQueue(1);
-    expect(queue.isFull).toBe(false);
+    expect(queue.isFull()).toBe(false);
     queue.add(job());
-    expect(queue.isFull).toBe(true);
+    expect(queue.isFull()).toBe(true);
     queue.giveBack([job()]);
     expect(queue.size).toBe(2);
   });
