@@ -5,15 +5,10 @@ import { join } from "node:path";
 import { ApiError, createFalClient, ValidationError, type FalClient } from "@fal-ai/client";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { eventually } from "../support/eventually.ts";
+import { withKeepAlive } from "../support/keep-alive.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
-/** A pause between bytes that the tests need not wait for. */
-const KEEP_ALIVE_MS = 20;
-vi.mock("../../src/http/sse.ts", async (importOriginal) => {
-  const original = await importOriginal<typeof import("../../src/http/sse.ts")>();
-  const sendEvents: typeof original.sendEvents = (reply, frames) => original.sendEvents(reply, frames, KEEP_ALIVE_MS);
-  return { ...original, sendEvents };
-});
+vi.mock("../../src/http/sse.ts", async (importOriginal) => withKeepAlive(await importOriginal(), 20));
 
 const id = "local/sdxl";
 

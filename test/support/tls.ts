@@ -9,11 +9,17 @@ export interface TlsFront {
   close(): Promise<void>;
 }
 
-export async function startTlsFront(url: string, certificate: Certificate): Promise<TlsFront> {
+/** @param onAnswer Sees what the server sends, before TLS. */
+export async function startTlsFront(
+  url: string,
+  certificate: Certificate,
+  onAnswer?: (chunk: Buffer) => void,
+): Promise<TlsFront> {
   const { hostname, port } = new URL(url);
   const open = new Set<Socket>();
   const server = createServer(certificate, (outside) => {
     const inside = connect(Number(port), hostname);
+    if (onAnswer !== undefined) inside.on("data", onAnswer);
     for (const [socket, other] of [[outside, inside], [inside, outside]] as const) {
       open.add(socket);
       socket.pipe(other);
