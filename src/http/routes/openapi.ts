@@ -24,9 +24,15 @@ const DOCS_POLICY = {
 
 export async function openApiRoutes(app: FastifyInstance, { version, needsKey }: OpenApiOptions): Promise<void> {
   const document = openApiDocument(version, needsKey);
-  app.get("/openapi.json", () => document);
   // The types of the plugin end with OpenAPI 3.0; it passes the document on as it is.
   const specification = { document } as unknown as StaticDocumentSpec;
-  await app.register(swagger, { mode: "static", specification });
-  await app.register(swaggerUi, { routePrefix: "/docs", staticCSP: DOCS_POLICY, theme: { title: "Latentcast API" } });
+  await app.register(async (docs) => {
+    // A browser opens a page without a key.
+    docs.addHook("onRoute", (route) => {
+      route.config = { ...route.config, isOpen: true };
+    });
+    docs.get("/openapi.json", () => document);
+    await docs.register(swagger, { mode: "static", specification });
+    await docs.register(swaggerUi, { routePrefix: "/docs", staticCSP: DOCS_POLICY, theme: { title: "Latentcast API" } });
+  });
 }
