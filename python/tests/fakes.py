@@ -1,0 +1,157 @@
+"""A model without torch, and an engine run to its end on the calling thread."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from latentcast_worker.engine import Arrival, Engine, EngineEvent
+from latentcast_worker.model.port import InvalidRequestError, PendingPreview, Pixels
+from latentcast_worker.policy import CallCosts, Shape
+from latentcast_worker.protocol import (
+    PREVIEW_DECODERS,
+    PREVIEW_SOURCES,
+    SCHEDULERS,
+    Cancelled,
+    Capabilities,
+    DeviceInfo,
+    EngineCommand,
+    Failed,
+    Generate,
+    ModelInfo,
+    PreviewPlan,
+    Report,
+    Result,
+    Shutdown,
+)
+from latentcast_worker.telemetry import Telemetry
+
+INFO = ModelInfo("fake", 64, 64, 8, 64, 20, 5.0, None, is_noise=True, examples=())
+DEVICE = DeviceInfo("cpu", "none", 0, "none")
+
+
+@dataclass(slots=True, eq=False)
+class FakeSample:
+    job_id: str
+    index: int
+    total_steps: int
+    shape: Shape
+    steps_done: int = 0
+
+
+def nothing(_value: object) -> None:
+    return
+
+
+@dataclass(slots=True)
+class ReadyPreview:
+    pictures: Sequence[Pixels]
+
+    def wait(self) -> Sequence[Pixels]:
+        return self.pictures
+
+
+def start_ready_preview(samples: Sequence[FakeSample], _plan: PreviewPlan) -> PendingPreview:
+    return ReadyPreview([np.zeros((8, 8, 3), np.uint8) for _ in samples])
+
+
+def decode_grey(sample: FakeSample) -> Pixels:
+    return np.full((8, 8, 3), sample.index, np.uint8)
+
+
+@dataclass(slots=True)
+class FakeModel:
+    """Counts steps. The hooks let a test fail a call, or put something into the inbox while it runs."""
+
+    costs: CallCosts = field(default_factory=CallCosts.solo)
+    before_step: Callable[[Sequence[FakeSample]], None] = nothing
+    on_preview: Callable[[Sequence[FakeSample], PreviewPlan], PendingPreview] = start_ready_preview
+    on_decode: Callable[[FakeSample], Pixels] = decode_grey
+    max_jobs: int = 64
+    calls: list[list[str]] = field(default_factory=list[list[str]])
+    releases: int = 0
+    info: ModelInfo = INFO
+    device: DeviceInfo = DEVICE
+
+    @property
+    def capabilities(self) -> Capabilities:
+        limits = (self.costs.max_batch, self.max_jobs, 1 << 20)
+        return Capabilities(SCHEDULERS, PREVIEW_DECODERS, PREVIEW_SOURCES, *limits)
+
+    def check(self, request: Generate) -> None:
+        if request.width > self.info.max_side:
+            raise InvalidRequestError("width is too large")
+
+    def prepare(self, request: Generate) -> Sequence[FakeSample]:
+        shape = (request.height, request.width)
+        steps = request.num_inference_steps
+        return [FakeSample(request.job_id, index, steps, shape) for index in range(request.num_images)]
+
+    def step(self, samples: Sequence[FakeSample]) -> None:
+        self.before_step(samples)
+        self.calls.append([sample.job_id for sample in samples])
+        for sample in samples:
+            sample.steps_done += 1
+
+    def start_preview(self, samples: Sequence[FakeSample], plan: PreviewPlan) -> PendingPreview:
+        return self.on_preview(samples, plan)
+
+    def decode(self, sample: FakeSample) -> Pixels:
+        return self.on_decode(sample)
+
+    def release_memory(self) -> None:
+        self.releases += 1
+
+    def device_memory_bytes(self) -> int:
+        return 0
+
+
+def call(action: Callable[[], None]) -> None:
+    action()
+
+
+class EngineRun:
+    """An engine, its inbox and all that it posted. `take_sent` gets what tells the engine that a preview has left."""
+
+    def __init__(self, model: FakeModel, take_sent: Callable[[Callable[[], None]], None] = call) -> None:
+        self.inbox: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
+        self.reports: list[Report] = []
+        self.payloads: list[Sequence[bytes]] = []
+        self.telemetry = Telemetry()
+        self._take_sent = take_sent
+        self._endings_left = 0
+        self._engine = Engine(model, self.inbox, self._post, self.telemetry)
+
+    def send(self, *commands: EngineCommand) -> None:
+        for command in commands:
+            self.inbox.put(Arrival(command, 0.0))
+
+    def run(self, *commands: EngineCommand, endings: int) -> None:
+        """Sends the commands and runs until `endings` jobs have ended."""
+        self._endings_left = endings
+        self.send(*commands)
+        self._engine.run()
+
+    def of(self, job_id: str) -> list[Report]:
+        """The reports about one job."""
+        return [report for report in self.reports if getattr(report, "job_id", None) == job_id]
+
+    def kinds(self, job_id: str) -> list[str]:
+        return [report.type for report in self.of(job_id)]
+
+    def ending(self, job_id: str) -> Report:
+        (ending,) = (report for report in self.of(job_id) if isinstance(report, Result | Failed | Cancelled))
+        return ending
+
+    def _post(self, report: Report, payload: Sequence[bytes], sent: Callable[[], None] | None) -> None:
+        self.reports.append(report)
+        self.payloads.append(payload)
+        if sent is not None:
+            self._take_sent(sent)
+        if isinstance(report, Result | Failed | Cancelled):
+            self._endings_left -= 1
+            if self._endings_left == 0:
+                self.send(Shutdown())

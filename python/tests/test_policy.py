@@ -1,0 +1,259 @@
+"""Laws of the turn policy, and the queue model that it was chosen by, run on the real code."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from dataclasses import dataclass
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentcast_worker.policy import (
+    EARLY_STEPS,
+    MAX_EARLY_TURNS,
+    CallCosts,
+    Decode,
+    JobView,
+    Leave,
+    MakePreview,
+    Prepare,
+    Step,
+    is_early,
+    next_turn,
+)
+
+SOLO = CallCosts.solo()
+SHARED = CallCosts((1.0, 1.2, 1.4, 1.6))
+
+
+def a_job(order: int, **changes: object) -> JobView:
+    base = JobView(order=order, shape=(8, 8), total_steps=10, steps_done=(5,))
+    return dataclasses.replace(base, **changes)
+
+
+def test_nothing_to_do_without_jobs() -> None:
+    assert next_turn([], SOLO) is None
+
+
+def test_cancelled_jobs_leave_first() -> None:
+    jobs = [a_job(1, steps_done=()), a_job(2, preview_pending=True), a_job(3, cancelled=True)]
+    assert next_turn(jobs, SOLO) == Leave(3)
+
+
+def test_a_due_preview_comes_before_the_next_step() -> None:
+    assert next_turn([a_job(1), a_job(2, preview_pending=True)], SOLO) == MakePreview(2)
+
+
+def test_a_job_with_a_busy_slot_waits_and_others_go_on() -> None:
+    blocked = a_job(1, preview_pending=True, preview_slot_free=False)
+    assert next_turn([blocked, a_job(2)], SOLO) == Step(((2, 0),))
+    assert next_turn([blocked], SOLO) is None
+
+
+def test_a_job_goes_on_while_its_preview_is_on_the_way() -> None:
+    assert next_turn([a_job(1, preview_slot_free=False)], SOLO) == Step(((1, 0),))
+
+
+def test_the_last_preview_does_not_hold_up_the_decode() -> None:
+    waiting = a_job(1, steps_done=(10,), preview_pending=True, preview_slot_free=False)
+    assert next_turn([waiting], SOLO) == Decode(1, 0)
+
+
+def test_a_newcomer_overtakes() -> None:
+    assert next_turn([a_job(1), a_job(2, steps_done=())], SOLO) == Prepare(2)
+    assert next_turn([a_job(1), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
+    assert next_turn([a_job(1), a_job(2, steps_done=(EARLY_STEPS - 1,))], SOLO) == Step(((2, 0),))
+    assert next_turn([a_job(1), a_job(2, steps_done=(EARLY_STEPS,))], SOLO) == Step(((1, 0),))
+
+
+def test_among_newcomers_the_one_with_fewest_steps_is_first() -> None:
+    assert next_turn([a_job(1, steps_done=(1,)), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
+
+
+def test_the_oldest_goes_first_whatever_it_needs() -> None:
+    assert next_turn([a_job(2), a_job(1, steps_done=(10,))], SOLO) == Decode(1, 0)
+    assert next_turn([a_job(1), a_job(2, steps_done=(10,))], SOLO) == Step(((1, 0),))
+
+
+def test_images_of_a_job_go_step_by_step_together() -> None:
+    assert next_turn([a_job(1, steps_done=(5, 5, 5))], SOLO) == Step(((1, 0),))
+    assert next_turn([a_job(1, steps_done=(6, 5, 5))], SOLO) == Step(((1, 1),))
+    pairs = CallCosts((1.0, 1.1))
+    assert next_turn([a_job(1, steps_done=(6, 6, 5), batch_limit=2)], pairs) == Step(((1, 2),))
+
+
+def test_images_are_decoded_one_at_a_time() -> None:
+    assert next_turn([a_job(1, steps_done=(10, 10), decoded=1)], SOLO) == Decode(1, 1)
+
+
+def test_jobs_of_equal_shape_share_a_call_when_it_pays() -> None:
+    jobs = [a_job(1), a_job(2, shape=(8, 16)), a_job(3, steps_done=(7,)), a_job(4)]
+    jobs = [dataclasses.replace(job, batch_limit=8) for job in jobs]
+    assert next_turn(jobs, SHARED) == Step(((1, 0), (3, 0), (4, 0)))
+    assert next_turn(jobs, CallCosts((1.0, 1.8, 2.7, 3.6))) == Step(((1, 0),))
+    assert next_turn(jobs, SOLO) == Step(((1, 0),))
+
+
+def test_no_call_is_larger_than_memory_allows() -> None:
+    jobs = [a_job(order, batch_limit=2) for order in range(4)]
+    assert next_turn(jobs, SHARED) == Step(((0, 0), (1, 0)))
+
+
+def test_an_endless_stream_of_newcomers_lets_the_oldest_pass() -> None:
+    jobs = [a_job(1), a_job(2, steps_done=())]
+    assert next_turn(jobs, SOLO, early_turns=MAX_EARLY_TURNS) == Step(((1, 0),))
+
+
+@pytest.mark.parametrize(
+    ("points", "seconds"),
+    [({1: 1.0}, (1.0,)), ({1: 1.0, 2: 1.5}, (1.0, 1.5)), ({1: 1.0, 2: 1.5, 4: 2.5}, (1.0, 1.5, 2.0, 2.5))],
+)
+def test_costs_between_measurements_are_linear(points: dict[int, float], seconds: tuple[float, ...]) -> None:
+    assert CallCosts.measured(points).seconds == pytest.approx(seconds)
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=8), st.integers(1, 8))
+def test_a_shared_call_is_cheaper_per_sample_than_a_solo_one(seconds: list[float], available: int) -> None:
+    count = CallCosts(tuple(seconds)).best_count(available)
+    assert 1 <= count <= available
+    assert count == 1 or seconds[count - 1] / count < seconds[0]
+
+
+views = st.builds(
+    JobView,
+    order=st.integers(0, 1000),
+    shape=st.sampled_from([(8, 8), (8, 16)]),
+    total_steps=st.just(4),
+    steps_done=st.integers(0, 4).flatmap(
+        lambda done: st.sampled_from([(), (done,), (done, done), (min(done + 1, 4), done)])
+    ),
+    decoded=st.just(0),
+    cancelled=st.booleans(),
+    preview_pending=st.booleans(),
+    preview_slot_free=st.booleans(),
+    batch_limit=st.integers(1, 4),
+)
+
+
+@given(st.lists(views, max_size=8, unique_by=lambda view: view.order), st.integers(0, MAX_EARLY_TURNS))
+def test_every_turn_is_work_that_its_job_may_do(jobs: list[JobView], early_turns: int) -> None:
+    by_order = {job.order: job for job in jobs}
+    match next_turn(jobs, SHARED, early_turns):
+        case None:
+            assert not any(job.cancelled for job in jobs)
+            assert all(job.preview_pending and not job.preview_slot_free for job in jobs)
+        case Leave(order):
+            assert by_order[order].cancelled
+        case Prepare(order):
+            assert by_order[order].steps_done == ()
+        case MakePreview(order):
+            assert by_order[order].preview_pending
+            assert by_order[order].preview_slot_free
+        case Decode(order, sample):
+            assert min(by_order[order].steps_done) == by_order[order].total_steps
+            assert sample == by_order[order].decoded
+        case Step(samples):
+            chosen = [by_order[order] for order, _ in samples]
+            assert len({job.shape for job in chosen}) == 1
+            assert len(set(samples)) == len(samples) <= chosen[0].batch_limit
+            for job, (_, index) in zip(chosen, samples, strict=True):
+                assert job.steps_done[index] == min(job.steps_done) < job.total_steps
+                assert not job.preview_pending
+            assert not any(job.cancelled for job in jobs)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    arrived: float
+    first_preview: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    latency: float
+    first_preview: float
+
+
+STEPS = 30
+
+
+def simulate(arrivals: list[float], costs: CallCosts) -> list[_Outcome]:
+    """Runs 30-step jobs through the policy: a solo step takes 1, all else no time. Outcomes in order of arrival."""
+    now, early_turns, arrived = 0.0, 0, 0
+    jobs: dict[int, JobView] = {}
+    waiting: dict[int, _Waiting] = {}
+    outcomes: dict[int, _Outcome] = {}
+    while len(outcomes) < len(arrivals):
+        if not jobs:
+            now = max(now, arrivals[arrived])
+        while arrived < len(arrivals) and arrivals[arrived] <= now:
+            jobs[arrived] = JobView(arrived, (8, 8), STEPS, (), batch_limit=len(costs.seconds))
+            waiting[arrived] = _Waiting(arrivals[arrived])
+            arrived += 1
+        match next_turn(list(jobs.values()), costs, early_turns):
+            case Prepare(order):
+                jobs[order] = dataclasses.replace(jobs[order], steps_done=(0,))
+            case Step(samples):
+                early_turns = early_turns + 1 if is_early(jobs[samples[0][0]]) and len(jobs) > 1 else 0
+                now += costs.seconds[len(samples) - 1]
+                for order, _ in samples:
+                    (done,) = jobs[order].steps_done
+                    jobs[order] = dataclasses.replace(jobs[order], steps_done=(done + 1,))
+                    if done == 0:
+                        waiting[order].first_preview = now - waiting[order].arrived
+            case Decode(order):
+                del jobs[order]
+                ended = waiting.pop(order)
+                outcomes[order] = _Outcome(now - ended.arrived, ended.first_preview)
+            case other:
+                raise AssertionError(f"{other} cannot happen here")
+    return [outcomes[order] for order in sorted(outcomes)]
+
+
+def first_come_first_served(arrivals: list[float]) -> float:
+    """The mean latency of one job after the other."""
+    free, latencies = 0.0, list[float]()
+    for arrival in arrivals:
+        free = max(free, arrival) + STEPS
+        latencies.append(free - arrival)
+    return mean(latencies)
+
+
+def poisson_arrivals(load: float, count: int, seed: int) -> list[float]:
+    draw = random.Random(seed)
+    now, arrivals = 0.0, list[float]()
+    for _ in range(count):
+        now += draw.expovariate(load / STEPS)
+        arrivals.append(now)
+    return arrivals
+
+
+@pytest.mark.parametrize("load", [0.5, 0.8])
+def test_first_previews_come_at_once_for_little_mean_latency(load: float) -> None:
+    arrivals = poisson_arrivals(load, count=1000, seed=1)
+    outcomes = simulate(arrivals, SOLO)
+    assert mean(outcome.first_preview for outcome in outcomes) <= 3
+    assert mean(outcome.latency for outcome in outcomes) <= 1.08 * first_come_first_served(arrivals)
+
+
+def test_sharing_calls_shortens_the_queue() -> None:
+    arrivals = poisson_arrivals(0.8, count=500, seed=2)
+    shared = simulate(arrivals, SHARED)
+    assert mean(outcome.latency for outcome in shared) < 0.6 * first_come_first_served(arrivals)
+    assert mean(outcome.first_preview for outcome in shared) <= 3
+
+
+@given(
+    st.lists(st.floats(0, 20), min_size=1, max_size=60).map(
+        lambda gaps: [sum(gaps[: index + 1]) for index in range(len(gaps))]
+    )
+)
+def test_nobody_starves(arrivals: list[float]) -> None:
+    """A job ends no later than all work that came before it, plus what newcomers may take while it runs."""
+    for order, outcome in enumerate(simulate(arrivals, SOLO)):
+        ahead = STEPS * (order + 1)
+        overtaking = EARLY_STEPS * (len(arrivals) - order - 1)
+        assert outcome.latency <= ahead + overtaking + 1
