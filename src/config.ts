@@ -15,6 +15,8 @@ const list = z.string().transform((value) =>
 );
 const whole = (min: number, max: number): z.ZodCoercedNumber => z.coerce.number().int().min(min).max(max);
 const size = z.coerce.number().positive();
+const limit = (max: number): z.ZodType<number | null> =>
+  z.union([z.literal("off").transform(() => null), whole(1, max)]);
 
 interface Setting<Value> {
   /** Names of the environment variables, first wins. */
@@ -108,6 +110,24 @@ export const SETTINGS = {
     value: z.union([z.literal("auto").transform(() => null), whole(1, 64)]),
     help: "Pictures that may share a UNet call; `auto` measures what pays, 1 is exact mode.",
   }),
+  ratePerMinute: setting<number | null>({
+    env: ["LATENTCAST_RATE_LIMIT_PER_MINUTE"],
+    default: "off",
+    value: limit(1_000_000),
+    help: "POST requests a minute of one key, or of one address without keys; more are answered 429 with Retry-After.",
+  }),
+  concurrentPerKey: setting<number | null>({
+    env: ["LATENTCAST_MAX_CONCURRENT_PER_KEY"],
+    default: "off",
+    value: limit(100_000),
+    help: "Pictures that one key may wait for at once over `POST /` and `POST /stream`; queued requests do not count.",
+  }),
+  maxEventLoopDelayMs: setting<number>({
+    env: ["LATENTCAST_MAX_EVENT_LOOP_DELAY_SECONDS"],
+    default: "1",
+    value: size.transform((value) => value * 1_000),
+    help: "New requests are answered 503 while the server's own event loop lags by more than this.",
+  }),
   dataDir: setting<string>({
     env: ["LATENTCAST_DATA_DIR"],
     flag: "data-dir",
@@ -167,6 +187,12 @@ export const SETTINGS = {
     default: "info",
     value: z.enum(["trace", "debug", "info", "warn", "error", "silent"]),
     help: "trace, debug, info, warn, error or silent.",
+  }),
+  logPrompts: setting<boolean>({
+    env: ["LATENTCAST_LOG_PROMPTS"],
+    default: "0",
+    value: toggle,
+    help: "Write prompts into the log.",
   }),
   drainTimeoutMs: setting<number>({
     env: ["LATENTCAST_DRAIN_TIMEOUT_SECONDS"],

@@ -4,6 +4,10 @@ import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
 import { loadConfig, processEnvironment, type Config } from "./config.ts";
 import { buildApp } from "./http/app.ts";
+import type { JobObserver } from "./jobs/observer.ts";
+import { JobLog } from "./observability/job-log.ts";
+import { Metrics } from "./observability/metrics.ts";
+import { startTracing } from "./observability/tracing.ts";
 import { Orchestrator } from "./orchestrator.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import { childEnvironment } from "./worker/child-environment.ts";
@@ -44,8 +48,13 @@ const LAST_WORDS_PATIENCE_MS = 1_000;
 export async function startServer(options: StartServerOptions = {}): Promise<LatentcastServer> {
   const config = options.config ?? loadConfig({ env: processEnvironment() });
   const log = options.log ?? pino({ level: config.logLevel });
-  const orchestrator = await startOrchestrator({ ...options, config, log });
-  const { fastify, shutdown } = await buildApp({ config, orchestrator, log, version: packageVersion() });
+  const version = packageVersion();
+  const metrics = new Metrics();
+  const tracing = await startTracing({ env: processEnvironment(), version });
+  const observers = [metrics, new JobLog(log, config.logPrompts), ...(tracing === undefined ? [] : [tracing.observer])];
+  const orchestrator = await startOrchestrator({ ...options, config, log, observers });
+  metrics.watch(orchestrator);
+  const { fastify, shutdown } = await buildApp({ config, orchestrator, log, version, metrics, tracing });
   let url: string;
   try {
     url = await fastify.listen({ host: config.host, port: config.port });
@@ -60,18 +69,24 @@ export async function startServer(options: StartServerOptions = {}): Promise<Lat
     drain: async () => {
       await orchestrator.drain(config.drainTimeoutMs);
       await shutdown.close(FLUSH_PATIENCE_MS);
+      await tracing?.close();
     },
     close: async () => {
       await orchestrator.close();
       await shutdown.close(LAST_WORDS_PATIENCE_MS);
+      await tracing?.close();
     },
   };
 }
 
 export async function startOrchestrator(
-  options: RuntimeOptions & { readonly config: Config; readonly log: Logger },
+  options: RuntimeOptions & {
+    readonly config: Config;
+    readonly log: Logger;
+    readonly observers?: readonly JobObserver[];
+  },
 ): Promise<Orchestrator> {
-  const { config, log, python = () => managedPython(config) } = options;
+  const { config, log, observers = [], python = () => managedPython(config) } = options;
   const devices = await resolveDevices(config.devices, processEnvironment());
   const model = await resolveModel(
     config.model,
@@ -80,6 +95,7 @@ export async function startOrchestrator(
   return Orchestrator.start({
     config,
     log,
+    observers,
     slots: devices.length,
     launch: async (slot, epoch, endpoint) => {
       const device = devices[slot];

@@ -4,13 +4,20 @@ import cors from "@fastify/cors";
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import type { Config } from "../config.ts";
 import { LatentcastError } from "../errors.ts";
+import type { Metrics } from "../observability/metrics.ts";
+import type { Tracing } from "../observability/tracing.ts";
 import type { Orchestrator } from "../orchestrator.ts";
 import { acceptJson } from "./body-parser.ts";
 import { handleError } from "./error-body.ts";
 import { routedUrl } from "./fal-target.ts";
+import { logRequests } from "./plugins/access-log.ts";
 import { requireKeys } from "./plugins/auth.ts";
+import { limitCallers } from "./plugins/limits.ts";
+import { shedLoad } from "./plugins/overload.ts";
+import { secureHeaders } from "./plugins/security-headers.ts";
 import { generateRoutes } from "./routes/generate.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { metricsRoutes } from "./routes/metrics.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
 import { trackShutdown, type Shutdown } from "./shutdown.ts";
 
@@ -19,6 +26,9 @@ export interface AppOptions {
   readonly orchestrator: Orchestrator;
   readonly log: FastifyBaseLogger;
   readonly version: string;
+  readonly metrics: Metrics;
+  /** Undefined where traces go nowhere. */
+  readonly tracing: Tracing | undefined;
 }
 
 /** fal keeps idle connections for five minutes; its clients poll with pauses of seconds. */
@@ -27,13 +37,16 @@ const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 const HEADERS_TIMEOUT_MS = 20_000;
 /** For the whole request body, uploads on slow lines included. */
 const REQUEST_TIMEOUT_MS = 120_000;
+/** Node enforces the two limits above only this often, by default every 30 s. */
+const CONNECTION_CHECK_INTERVAL_MS = 2_000;
 
 export interface App {
   readonly fastify: FastifyInstance;
   readonly shutdown: Shutdown;
 }
 
-export async function buildApp({ config, orchestrator, log, version }: AppOptions): Promise<App> {
+export async function buildApp(options: AppOptions): Promise<App> {
+  const { config, orchestrator, log, version, metrics, tracing } = options;
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -41,7 +54,7 @@ export async function buildApp({ config, orchestrator, log, version }: AppOption
     bodyLimit: config.bodyLimitBytes,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: CONNECTION_CHECK_INTERVAL_MS },
     rewriteUrl: ({ url = "/", headers }) =>
       routedUrl({ url, host: headers.host, target: headers["x-fal-target-url"]?.toString() }),
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
@@ -52,6 +65,9 @@ export async function buildApp({ config, orchestrator, log, version }: AppOption
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-fal-request-id", request.id);
   });
+  tracing?.follow(app);
+  logRequests(app);
+  await secureHeaders(app);
   if (config.corsOrigins.length > 0) {
     await app.register(cors, {
       origin: config.corsOrigins.includes("*") ? true : [...config.corsOrigins],
@@ -60,6 +76,9 @@ export async function buildApp({ config, orchestrator, log, version }: AppOption
     });
   }
   requireKeys(app, config.apiKeys);
+  await shedLoad(app, config.maxEventLoopDelayMs);
+  await limitCallers(app, { ratePerMinute: config.ratePerMinute, concurrent: config.concurrentPerKey });
+  metricsRoutes(app, metrics);
 
   generateRoutes(app, orchestrator);
   healthRoutes(app, orchestrator, version);

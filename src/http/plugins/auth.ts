@@ -1,25 +1,40 @@
-/** API keys. Kept as digests, compared in constant time; accepted as `Key …` and `Bearer …`. */
+/** API keys. Kept as digests, compared in constant time; accepted as `Key …` and `Bearer …`. Also says who is calling. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 
-/** What anybody may ask: probes and pages carry no keys, and a browser asks for permission before it sends one. */
-const OPEN_PATHS = new Set(["/health", "/ready", "/openapi.json", "/docs"]);
-const OPEN_FOLDERS = ["/docs/"];
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Whose limits this request counts against: a name made from the API key, or the address where none is needed. Safe to log. */
+    caller: string;
+  }
+  interface FastifyContextConfig {
+    /** Answered without a key. */
+    isOpen?: boolean;
+  }
+}
+
+/** What anybody may ask: probes carry no keys, and a browser asks for permission before it sends one. */
+const OPEN_PATHS = new Set(["/health", "/ready"]);
+
+/** Enough of a digest to tell keys apart, too little to find one by. */
+const NAME_DIGITS = 8;
 
 /** With no keys everybody is let in; the settings have then made sure that only this machine can connect. */
 export function requireKeys(app: FastifyInstance, keys: readonly string[]): void {
-  if (keys.length === 0) return;
   const digests = keys.map(digest);
+  app.decorateRequest("caller", "");
   app.addHook("onRequest", async (request) => {
-    if (request.method === "OPTIONS" || isOpen(request.routeOptions.url ?? "")) return;
+    request.caller = request.ip;
+    if (keys.length === 0) return;
+    const { url = "", config } = request.routeOptions;
+    if (request.method === "OPTIONS" || OPEN_PATHS.has(url) || config.isOpen === true) return;
     const given = /^(?:Key|Bearer)\s+(.+)$/i.exec(request.headers.authorization ?? "")?.[1];
-    if (given === undefined || !isKnown(digests, digest(given))) throw new LatentcastError("unauthorized");
+    if (given === undefined) throw new LatentcastError("unauthorized");
+    const candidate = digest(given);
+    if (!isKnown(digests, candidate)) throw new LatentcastError("unauthorized");
+    request.caller = `key-${candidate.toString("hex").slice(0, NAME_DIGITS)}`;
   });
-}
-
-function isOpen(route: string): boolean {
-  return OPEN_PATHS.has(route) || OPEN_FOLDERS.some((folder) => route.startsWith(folder));
 }
 
 function digest(key: string): Buffer {

@@ -11,15 +11,18 @@ import { errorBody } from "../error-body.ts";
 import { latentcastDialect } from "../latentcast-dialect.ts";
 import { dataFrame, sendEvents, StreamFailure } from "../sse.ts";
 
+/** Its caller's limit counts these until their answer is complete. */
+const COUNTED = { config: { waitsForPicture: true } };
+
 export function generateRoutes(app: FastifyInstance, orchestrator: Orchestrator): void {
   const run = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
     answer(orchestrator, latentcastDialect, request, reply);
   const stream = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
     answerStream(orchestrator, latentcastDialect, request, reply);
-  app.post("/", run);
-  app.post("/stream", stream);
-  app.post("/:owner/:alias", run);
-  app.post("/:owner/:alias/stream", stream);
+  app.post("/", COUNTED, run);
+  app.post("/stream", COUNTED, stream);
+  app.post("/:owner/:alias", COUNTED, run);
+  app.post("/:owner/:alias/stream", COUNTED, stream);
 }
 
 /** Runs the request to its end and answers the result. */

@@ -1,0 +1,42 @@
+/** A line when a job is accepted and one when it ends. The prompt is in them only where the operator asked for it. */
+import type { Logger } from "pino";
+import type { TerminalEvent } from "../jobs/events.ts";
+import type { Job } from "../jobs/job.ts";
+import type { JobObserver } from "../jobs/observer.ts";
+
+export class JobLog implements JobObserver {
+  readonly #log: Logger;
+  readonly #withPrompts: boolean;
+
+  constructor(log: Logger, withPrompts: boolean) {
+    this.#log = log;
+    this.#withPrompts = withPrompts;
+  }
+
+  accepted({ id, request, priority }: Job): void {
+    const { prompt, steps, width, height, numImages } = request;
+    this.#log.info(
+      { jobId: id, steps, width, height, numImages, priority, ...(this.#withPrompts ? { prompt } : {}) },
+      "job accepted",
+    );
+  }
+
+  finished(job: Job, ending: TerminalEvent): void {
+    const now = performance.now();
+    this.#log.info(
+      {
+        jobId: job.id,
+        ...endingFields(ending),
+        queueMs: job.startedAtMs === undefined ? null : Math.round(job.startedAtMs - job.acceptedAtMs),
+        totalMs: Math.round(now - job.acceptedAtMs),
+        workerDeaths: job.deaths,
+      },
+      `job ${ending.kind}`,
+    );
+  }
+}
+
+function endingFields(ending: TerminalEvent): object {
+  if (ending.kind === "succeeded") return {};
+  return ending.kind === "failed" ? { code: ending.error.code } : { reason: ending.reason };
+}

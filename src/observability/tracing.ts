@@ -1,0 +1,117 @@
+/**
+ * Spans of requests and jobs, sent by OpenTelemetry where `OTEL_EXPORTER_OTLP_ENDPOINT` says. Without it nothing of this is loaded.
+ * A request's span becomes the `traceparent` that its job carries to the worker, so that the worker's spans hang below it.
+ */
+import type { Context, Span, Tracer } from "@opentelemetry/api";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { TerminalEvent } from "../jobs/events.ts";
+import type { Job } from "../jobs/job.ts";
+import type { JobObserver } from "../jobs/observer.ts";
+import { formatTraceparent, parseTraceparent } from "./trace-context.ts";
+
+export interface Tracing {
+  /** Makes a span of every request that may make a job. To be called before the routes are added. */
+  follow(app: FastifyInstance): void;
+  readonly observer: JobObserver;
+  /** Sends what has not been sent yet. */
+  close(): Promise<void>;
+}
+
+export interface TracingOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+}
+
+/** Undefined where no collector is named. */
+export async function startTracing({ env, version }: TracingOptions): Promise<Tracing | undefined> {
+  const endpoint = env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] || env["OTEL_EXPORTER_OTLP_ENDPOINT"];
+  if (!endpoint || env["OTEL_SDK_DISABLED"] === "true") return undefined;
+  const [{ BatchSpanProcessor, NodeTracerProvider }, { OTLPTraceExporter }, { resourceFromAttributes }, api] =
+    await Promise.all([
+      import("@opentelemetry/sdk-trace-node"),
+      import("@opentelemetry/exporter-trace-otlp-http"),
+      import("@opentelemetry/resources"),
+      import("@opentelemetry/api"),
+    ]);
+  const provider = new NodeTracerProvider({
+    resource: resourceFromAttributes({
+      "service.name": env["OTEL_SERVICE_NAME"] || "latentcast",
+      "service.version": version,
+    }),
+    // The exporter reads the OTEL_EXPORTER_OTLP_* variables itself: address, headers, timeout, compression.
+    spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())],
+  });
+  const tracer = provider.getTracer("latentcast", version);
+  const below = (traceparent: string | null): Context => {
+    const parent = traceparent === null ? undefined : parseTraceparent(traceparent);
+    return parent === undefined ? api.ROOT_CONTEXT : api.trace.setSpanContext(api.ROOT_CONTEXT, parent);
+  };
+  return {
+    follow: (app) => followRequests(app, tracer, below, api.SpanKind.SERVER),
+    observer: new JobSpans(tracer, below, api.SpanStatusCode.ERROR),
+    // A collector that is gone must not keep the server from ending.
+    close: () => provider.shutdown().catch(() => undefined),
+  };
+}
+
+function followRequests(
+  app: FastifyInstance,
+  tracer: Tracer,
+  below: (traceparent: string | null) => Context,
+  kind: number,
+): void {
+  const spans = new WeakMap<FastifyRequest, Span>();
+  app.addHook("onRequest", async (request) => {
+    if (request.method !== "POST") return;
+    const { headers, method, routeOptions } = request;
+    const route = routeOptions.url ?? "none";
+    const attributes = { "http.request.method": method, "http.route": route, "latentcast.request.id": request.id };
+    const given = headers["traceparent"];
+    const context = below(typeof given === "string" ? given : null);
+    const span = tracer.startSpan(`${method} ${route}`, { kind, attributes }, context);
+    headers["traceparent"] = formatTraceparent(span.spanContext());
+    spans.set(request, span);
+  });
+  app.addHook("onResponse", async (request, { statusCode }) => {
+    const span = spans.get(request);
+    span?.setAttribute("http.response.status_code", statusCode);
+    span?.end();
+  });
+}
+
+class JobSpans implements JobObserver {
+  readonly #tracer: Tracer;
+  readonly #below: (traceparent: string | null) => Context;
+  readonly #errorStatus: number;
+  readonly #spans = new WeakMap<Job, Span>();
+
+  constructor(tracer: Tracer, below: (traceparent: string | null) => Context, errorStatus: number) {
+    this.#tracer = tracer;
+    this.#below = below;
+    this.#errorStatus = errorStatus;
+  }
+
+  accepted(job: Job): void {
+    const { steps, width, height, numImages, traceparent } = job.request;
+    const attributes = {
+      "latentcast.job.id": job.id,
+      "latentcast.steps": steps,
+      "latentcast.width": width,
+      "latentcast.height": height,
+      "latentcast.images": numImages,
+    };
+    this.#spans.set(job, this.#tracer.startSpan("job", { attributes }, this.#below(traceparent)));
+  }
+
+  started(job: Job): void {
+    this.#spans.get(job)?.addEvent("started");
+  }
+
+  finished(job: Job, ending: TerminalEvent): void {
+    const span = this.#spans.get(job);
+    span?.setAttributes({ "latentcast.outcome": ending.kind, "latentcast.worker_deaths": job.deaths });
+    // The catalogue's code and nothing more: texts may quote what the client sent.
+    if (ending.kind === "failed") span?.setStatus({ code: this.#errorStatus, message: ending.error.code });
+    span?.end();
+  }
+}
