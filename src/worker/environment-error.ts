@@ -108,10 +108,6 @@ function setupError(code: SetupErrorCode, doing: string, directory: string, deta
     case "foreign_environment":
     case "interrupted":
     case "install_failed":
-      return new SetupError(
-        code,
-        failed(detail ?? "without a word"),
-        "run `latentcast setup` again to see all of its output",
-      );
+      return new SetupError(code, failed(detail ?? "without a word"), `its output is in ${directory}.log`);
   }
 }

@@ -1,6 +1,5 @@
 /** Installs pinned requirements with pip and the user's own pip settings, and says how far it is. */
-import { pythonModule, runCommand, type CommandOptions } from "./environment-command.ts";
-import { explainFailure } from "./environment-error.ts";
+import { pythonModule, runCommand, type CommandOptions, type CommandResult } from "./environment-command.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -36,19 +35,16 @@ export function pipEnvironment(env: Env): Env {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !DROPPED_VARIABLES.has(name)));
 }
 
-/** Rejects with a {@link SetupError} that says what to do. */
 export async function pipInstall(
   python: string,
   requirements: string,
-  directory: string,
   { env, signal, onProgress }: PipOptions,
-): Promise<void> {
+): Promise<CommandResult> {
   const command: CommandOptions = { env: pipEnvironment(env), signal, onLine: pipReader(onProgress) };
   const flags = ["--no-user", "--no-input", "--no-color", "--disable-pip-version-check"];
   const bar = (await hasRawProgress(python, command)) ? "raw" : "off";
   const args = pythonModule("pip", "install", ...flags, `--progress-bar=${bar}`, "-r", requirements);
-  const { code, output } = await runCommand(python, args, command);
-  if (code !== 0) throw explainFailure("Installing the Python packages", output, directory);
+  return runCommand(python, args, command);
 }
 
 /** Reads pip's output line by line and reports each new phase, and each whole per cent of a download. */

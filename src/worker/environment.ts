@@ -1,9 +1,9 @@
 /** The Python that workers run in: an environment of our own, made once and remade when the pinned requirements change. */
-import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { processEnvironment, type Config } from "../config.ts";
 import { packageRoot } from "../package-info.ts";
-import { pythonModule, runCommand } from "./environment-command.ts";
+import { pythonModule, runCommand, type CommandResult } from "./environment-command.ts";
 import { explainFailure, explainSystemError, SetupError } from "./environment-error.ts";
 import { checkNamedPython } from "./environment-named.ts";
 import { findInterpreter, versionText } from "./environment-interpreter.ts";
@@ -101,21 +101,37 @@ async function makeEnvironment({ env, directory, signal, onProgress }: Work): Pr
   await mkdir(directory);
   await writeFile(join(directory, MARK), "Made by Latentcast, which may delete and remake it.\n");
   const command = { env: pipEnvironment(env), signal };
-  const { code, output } = await runCommand(interpreter.executable, pythonModule("venv", directory), command);
-  if (code !== 0) throw explainFailure("Making the Python environment", output, directory);
+  const result = await runCommand(interpreter.executable, pythonModule("venv", directory), command);
+  await mustSucceed("Making the Python environment", result, directory);
 }
 
 async function install({ env, root, directory, signal, onProgress }: Work, set: PackageSet): Promise<void> {
   // Read before pip does: requirements that change meanwhile leave a stamp that is out of date, never one that lies.
   const requirements = await hashRequirements(root, set);
-  await pipInstall(interpreterOf(directory), requirementsFile(root, set), directory, {
+  const result = await pipInstall(interpreterOf(directory), requirementsFile(root, set), {
     env,
     signal,
     onProgress: (progress) => onProgress?.(progress),
   });
+  await mustSucceed("Installing the Python packages", result, directory);
   const python = await installedVersion(directory);
   if (python === null) throw new SetupError("install_failed", `${directory} was made but does not run`, "run it again");
   await writeStamp(directory, set, { requirements, python });
+}
+
+/** Below this a disk counts as full: the step that failed has given back what it took. */
+const NEARLY_FULL_BYTES = 64 * 2 ** 20;
+
+/** Of a command that failed, keeps the output for whoever wants to see it and throws what it means. */
+async function mustSucceed(doing: string, { code, output }: CommandResult, directory: string): Promise<void> {
+  const log = `${directory}.log`;
+  if (code === 0) return rm(log, { force: true });
+  // A full disk has no room for the log either; the error is the more important one.
+  await writeFile(log, `${output.join("\n")}\n`).catch(() => undefined);
+  const { bavail, bsize } = await statfs(dirname(directory));
+  const isFull = bavail * bsize < NEARLY_FULL_BYTES;
+  // `python -m venv` swallows the reason why its pip could not be unpacked.
+  throw explainFailure(doing, isFull ? [...output, "No space left on device"] : output, directory);
 }
 
 /** Moves it away first, so that a removal that is interrupted leaves nothing that looks like an environment. */
