@@ -25,16 +25,16 @@ export async function follow(options: FollowOptions): Promise<GeneratedResult> {
   let attempt = 0;
   while (true) {
     const before = place.lastEventId;
-    let failure: LatentcastError;
+    let ending: Ending | undefined;
+    let failure = connectionFailed("the stream ended before the request did");
     try {
-      const ending = await readUntilEnding(options, place);
-      if (ending?.kind === "result") return ending.result;
-      if (ending !== undefined) throw ending.error;
-      failure = connectionFailed("the stream ended before the request did");
+      ending = await readUntilEnding(options, place);
     } catch (error) {
       if (!(error instanceof LatentcastError) || !isPassing(error)) throw error;
       failure = error;
     }
+    if (ending?.kind === "result") return ending.result;
+    if (ending !== undefined) throw ending.error;
     if (signal.aborted) throw cancelled(signal.reason);
     if (place.lastEventId !== before) attempt = 0;
     const pauseMs = pauseBefore(attempt);
