@@ -50,7 +50,8 @@ export interface LatentcastClient {
 export function createClient(options: ClientOptions): LatentcastClient {
   const connection = connect(options);
   const client: LatentcastClient = {
-    generate: async (input, { signal } = {}) => client.stream({ ...input, preview: false }, signal && { signal }).result(),
+    generate: async (input, { signal } = {}) =>
+      client.stream({ ...input, preview: false }, signal && { signal }).result(),
     stream: (input, { signal } = {}) => {
       const source = {
         begin: (stop: AbortSignal) => submitOrCancel(connection, input, stop),
@@ -59,8 +60,10 @@ export function createClient(options: ClientOptions): LatentcastClient {
       return new RequestStream(connection, source, signal);
     },
     submit: async (input, submitOptions) => ({ requestId: await submit(connection, input, submitOptions) }),
-    status: async (requestId, { signal } = {}) => decodeStatus(await connection.json(`${pathOf(requestId)}/status?logs=1`, { signal })),
-    result: async (requestId, { signal } = {}) => decodeResult(await connection.json(pathOf(requestId), { signal }), requestId),
+    status: async (requestId, { signal } = {}) =>
+      decodeStatus(await connection.json(`${pathOf(requestId)}/status?logs=1`, { signal })),
+    result: async (requestId, { signal } = {}) =>
+      decodeResult(await connection.json(pathOf(requestId), { signal }), requestId),
     cancel: (requestId, { signal } = {}) => cancel(connection, requestId, { signal }),
     events: (requestId, { signal } = {}) => {
       const source = { begin: () => Promise.resolve(requestId), leave: () => undefined };

@@ -25,10 +25,17 @@ export interface ConnectionOptions {
   readonly fetch?: Fetch | undefined;
 }
 
-export function connect({ baseUrl, apiKey, fetch = (url, init) => globalThis.fetch(url, init) }: ConnectionOptions): Connection {
+export function connect({
+  baseUrl,
+  apiKey,
+  fetch = (url, init) => globalThis.fetch(url, init),
+}: ConnectionOptions): Connection {
   const root = baseUrl.replace(/\/+$/, "");
 
-  async function open(path: string, { method = "GET", headers = {}, body, signal, keepalive }: Call = {}): Promise<Response> {
+  async function open(
+    path: string,
+    { method = "GET", headers = {}, body, signal, keepalive }: Call = {},
+  ): Promise<Response> {
     let response: Response;
     try {
       response = await fetch(`${root}${path}`, {
@@ -54,10 +61,14 @@ export function connect({ baseUrl, apiKey, fetch = (url, init) => globalThis.fet
     json: async (path, call) => {
       const response = await open(path, call);
       try {
-        return await response.json();
+        const body: unknown = await response.json();
+        return body;
       } catch (cause) {
         if (call?.signal?.aborted === true) throw cancelled(cause);
-        throw new LatentcastError("unexpected_response", "The server's answer is not JSON.", { status: response.status, cause });
+        throw new LatentcastError("unexpected_response", "The server's answer is not JSON.", {
+          status: response.status,
+          cause,
+        });
       }
     },
   };

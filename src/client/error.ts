@@ -61,9 +61,16 @@ export function errorOfBody(body: unknown, details: ClientErrorDetails): Latentc
   const message = readString(record, "message") ?? (typeof detail === "string" ? detail : undefined);
   if (type === undefined || !isErrorCode(type)) {
     const status = details.status === undefined ? "" : ` with status ${details.status}`;
-    return new LatentcastError("unexpected_response", message ?? `The server answered${status} in a way this client does not know.`, details);
+    return new LatentcastError(
+      "unexpected_response",
+      message ?? `The server answered${status} in a way this client does not know.`,
+      details,
+    );
   }
-  return new LatentcastError(type, message ?? type, { ...details, fields: Array.isArray(detail) ? detail.map(fieldProblem) : [] });
+  return new LatentcastError(type, message ?? type, {
+    ...details,
+    fields: Array.isArray(detail) ? detail.map(fieldProblem) : [],
+  });
 }
 
 function fieldProblem(value: unknown): FieldProblem {

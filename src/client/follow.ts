@@ -51,7 +51,10 @@ async function readUntilEnding(
 ): Promise<Ending | undefined> {
   const response = await connection.open(`/requests/${encodeURIComponent(requestId)}/events`, {
     signal,
-    headers: { accept: "text/event-stream", ...(place.lastEventId === "" ? {} : { "last-event-id": place.lastEventId }) },
+    headers: {
+      accept: "text/event-stream",
+      ...(place.lastEventId === "" ? {} : { "last-event-id": place.lastEventId }),
+    },
   });
   for await (const { event: name, id, data } of readEvents(response)) {
     if (id !== undefined) place.lastEventId = id;
@@ -65,6 +68,7 @@ async function readUntilEnding(
 
 /** Whether the same request may well be answered in a while: the network, a proxy, a server that starts again. */
 function isPassing({ code, status }: LatentcastError): boolean {
-  if (code === "connection_failed" || code === "rate_limited" || code === "overloaded" || code === "draining") return true;
+  if (code === "connection_failed" || code === "rate_limited" || code === "overloaded" || code === "draining")
+    return true;
   return code === "unexpected_response" && status !== undefined && status >= 500;
 }

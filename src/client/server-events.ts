@@ -13,7 +13,9 @@ export async function* readEvents(response: Response): AsyncGenerator<EventSourc
   const type = response.headers.get("content-type") ?? "";
   if (response.body === null || !type.startsWith("text/event-stream")) {
     await response.body?.cancel();
-    throw new LatentcastError("unexpected_response", "The server's answer is not a stream of events.", { status: response.status });
+    throw new LatentcastError("unexpected_response", "The server's answer is not a stream of events.", {
+      status: response.status,
+    });
   }
   const arrived: EventSourceMessage[] = [];
   const parser = createParser({ onEvent: (event) => void arrived.push(event), maxBufferSize: MAX_EVENT_LENGTH });
@@ -33,7 +35,10 @@ export async function* readEvents(response: Response): AsyncGenerator<EventSourc
 }
 
 /** The next chunk; undefined when there is none, for whatever reason. */
-async function readWithin(reader: ReadableStreamDefaultReader<Uint8Array>, ms: number): Promise<Uint8Array | undefined> {
+async function readWithin(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  ms: number,
+): Promise<Uint8Array | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<undefined>((resolve) => {
     timer = setTimeout(() => resolve(undefined), ms);

@@ -100,7 +100,12 @@ export class RequestStream implements GenerateStream {
     const leave = (): void => this.#source.leave(requestId);
     signal.addEventListener("abort", leave, { once: true });
     try {
-      return await follow({ connection: this.#connection, requestId, signal, onEvent: (event) => this.#deliver(event) });
+      return await follow({
+        connection: this.#connection,
+        requestId,
+        signal,
+        onEvent: (event) => this.#deliver(event),
+      });
     } finally {
       signal.removeEventListener("abort", leave);
     }

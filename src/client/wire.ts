@@ -24,7 +24,10 @@ export function decodeEvent(name: string | undefined, data: string, requestId: s
     case "progress":
       return { kind: "event", event: { kind: "progress", ...decodeStep(record) } };
     case "preview":
-      return { kind: "event", event: { kind: "preview", ...decodeStep(asRecord(record["preview"])), ...decodePictures(record) } };
+      return {
+        kind: "event",
+        event: { kind: "preview", ...decodeStep(asRecord(record["preview"])), ...decodePictures(record) },
+      };
     case "result":
       return { kind: "result", result: decodeResult(record, requestId) };
     case "error":

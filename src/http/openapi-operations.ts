@@ -44,7 +44,10 @@ export function operations(): Operations {
         summary: "Make pictures and answer when they are finished",
         description: "The same under `/{owner}/{alias}`, as fal's clients name models.",
         requestBody: jsonBody("GenerateInput"),
-        responses: { "200": json("The finished pictures.", "GenerateResult"), ...errors([...ALWAYS, ...BODY, ...WORK]) },
+        responses: {
+          "200": json("The finished pictures.", "GenerateResult"),
+          ...errors([...ALWAYS, ...BODY, ...WORK]),
+        },
       },
     },
     "/stream": {
@@ -106,7 +109,10 @@ function errors(codes: readonly ErrorCode[]): Record<string, Fragment> {
     const lines = described.filter((error) => error.status === status).map(({ code, text }) => `\`${code}\`: ${text}`);
     answers[status] = {
       description: lines.join("\n\n"),
-      headers: { ...REQUEST_ID, "x-fal-error-type": { description: "The same code as in the body.", schema: { type: "string" } } },
+      headers: {
+        ...REQUEST_ID,
+        "x-fal-error-type": { description: "The same code as in the body.", schema: { type: "string" } },
+      },
       content: { "application/json": { schema: schemaRef("ErrorBody") } },
     };
   }

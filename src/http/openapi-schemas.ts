@@ -27,7 +27,10 @@ export function schemaRef(name: SchemaName): JsonSchema {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-function convert<Name extends string>(schemas: Readonly<Record<Name, z.ZodType>>, io: "input" | "output"): Record<Name, JsonSchema> {
+function convert<Name extends string>(
+  schemas: Readonly<Record<Name, z.ZodType>>,
+  io: "input" | "output",
+): Record<Name, JsonSchema> {
   const entries = Object.entries<z.ZodType>(schemas).map(([name, schema]) => [name, toJsonSchema(schema, io)]);
   // The names come from the argument itself.
   return Object.fromEntries(entries) as Record<Name, JsonSchema>;
@@ -38,7 +41,8 @@ function toJsonSchema(schema: z.ZodType, io: "input" | "output"): JsonSchema {
     io,
     override: ({ jsonSchema }) => {
       // fal's tools show fields in this order.
-      if (jsonSchema.properties !== undefined) jsonSchema["x-fal-order-properties"] = Object.keys(jsonSchema.properties);
+      if (jsonSchema.properties !== undefined)
+        jsonSchema["x-fal-order-properties"] = Object.keys(jsonSchema.properties);
       // JavaScript's property classes; most other engines refuse the whole document for them.
       if (jsonSchema.pattern?.includes("\\p{") === true) delete jsonSchema.pattern;
       // Every integer that JavaScript can hold; says nothing but noise.

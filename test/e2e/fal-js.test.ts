@@ -105,15 +105,16 @@ describe("fal.stream", () => {
   it("gets bytes while it waits long for a preview, and stumbles over none of them", async () => {
     const directory = await mkdtemp(join(tmpdir(), "latentcast-pause-"));
     const release = join(directory, "go");
-    const server = await startTestServer({ worker: "pause_before_preview" });
+    const pausing = await startTestServer({ worker: "pause_before_preview" });
     try {
-      await server.ready();
+      await pausing.ready();
       let pings = 0;
-      const watching = clientOf(server, async (url, init) => {
+      const watching = clientOf(pausing, async (url, init) => {
         const response = await fetch(url, init);
         const [theirs, ours] = response.body!.tee();
         void (async () => {
-          for await (const chunk of ours) if (new TextDecoder().decode(chunk).startsWith(": ping") && ++pings === 3) await writeFile(release, "");
+          for await (const chunk of ours)
+            if (new TextDecoder().decode(chunk).startsWith(": ping") && ++pings === 3) await writeFile(release, "");
         })();
         return new Response(theirs, response);
       });
@@ -124,7 +125,7 @@ describe("fal.stream", () => {
       expect(pings).toBeGreaterThanOrEqual(3);
       expect(errors).toEqual([]);
     } finally {
-      await server.close();
+      await pausing.close();
       await rm(directory, { recursive: true });
     }
   });
@@ -144,7 +145,7 @@ describe("fal.stream", () => {
 
 describe("without a proxy address", () => {
   it("works through a fetch that turns fal's hosts into this server's paths", async () => {
-    const direct = createFalClient({ credentials: "k", fetch: (url, init) => fetch(mapped(String(url)), init) });
+    const direct = createFalClient({ credentials: "k", fetch: (url, init) => fetch(mapped(url), init) });
     const { data } = await direct.run(id, { input: { prompt: "x", seed: 9 } });
     expect(data.seed).toBe(9);
     const stream = await direct.stream(id, { input: { prompt: "x", seed: 9 } });
@@ -158,8 +159,8 @@ describe("without a proxy address", () => {
   });
 });
 
-function mapped(url: string): string {
-  return url
+function mapped(url: string | URL | Request): string {
+  return (url instanceof Request ? url.url : url.toString())
     .replace("https://queue.fal.run", `${server.url}/queue`)
     .replace("https://rest.fal.ai", `${server.url}/rest`)
     .replace("https://fal.run", server.url);

@@ -16,13 +16,29 @@ vi.mock("../../src/http/sse.ts", async (importOriginal) => withKeepAlive(await i
 
 const checks = fileURLToPath(new URL("../fixtures/fal_client_checks.py", import.meta.url));
 
+interface Observed {
+  readonly run: unknown;
+  readonly stream: unknown[];
+  readonly stream_async: unknown[];
+  readonly stream_without_app: unknown[];
+  readonly stream_prompt: unknown[];
+  readonly stream_failing: { readonly events: unknown[]; readonly error: string };
+  readonly stream_invalid: unknown;
+  readonly run_invalid: unknown;
+  readonly refused: unknown;
+  readonly subscribe: { readonly result: unknown; readonly updates: string[] };
+  readonly queue: unknown;
+  readonly start_timeout: unknown;
+}
+
 /** What `fal_client_checks.py` saw, by check. One process for several: importing the client takes a second. */
-async function observe(names: readonly string[], env: Readonly<Record<string, string>>): Promise<Record<string, any>> {
+async function observe(names: readonly (keyof Observed)[], env: Readonly<Record<string, string>>): Promise<Observed> {
   const { stdout } = await promisify(execFile)(testPython(), [checks, ...names], {
     env: { PATH: process.env["PATH"], FAL_KEY: "test:key", ...env },
     maxBuffer: 2 ** 26,
   });
-  return JSON.parse(stdout);
+  // The script prints what the interface says, for the checks that were asked.
+  return JSON.parse(stdout) as Observed;
 }
 
 let server: TestServer;
@@ -53,18 +69,22 @@ describe.each(["plain http", "TLS"])("over %s", (way) => {
 
   it("runs and streams", async () => {
     const seen = await observe(["run", "stream", "stream_async", "stream_without_app"], reach());
-    expect(seen["run"]).toMatchObject({ seed: 1, prompt: "x", image: { width: 64, content_type: "image/jpeg" } });
-    for (const name of ["stream", "stream_async", "stream_without_app"]) {
-      expect(seen[name].length, name).toBeGreaterThanOrEqual(2);
-      expect(seen[name].at(-1), name).toMatchObject({ prompt: "x", timings: expect.any(Object), image: expect.any(Object) });
+    expect(seen.run).toMatchObject({ seed: 1, prompt: "x", image: { width: 64, content_type: "image/jpeg" } });
+    for (const events of [seen.stream, seen.stream_async, seen.stream_without_app]) {
+      expect(events.length).toBeGreaterThanOrEqual(2);
+      expect(events.at(-1)).toMatchObject({ prompt: "x", timings: expect.any(Object), image: expect.any(Object) });
     }
   });
 
   it("raises what is wrong with the input, as far as the client lets it through", async () => {
     const seen = await observe(["run_invalid", "stream_invalid"], reach());
-    expect(seen["run_invalid"]).toMatchObject({ status: 422, type: "invalid_request", message: [{ loc: ["body", "prompt"] }] });
+    expect(seen.run_invalid).toMatchObject({
+      status: 422,
+      type: "invalid_request",
+      message: [{ loc: ["body", "prompt"] }],
+    });
     // The client keeps neither status nor body of an answer that is no stream.
-    expect(seen["stream_invalid"]).toContain("application/json");
+    expect(seen.stream_invalid).toContain("application/json");
   });
 });
 
@@ -75,16 +95,20 @@ it("takes comments while it waits for a preview for silence", async () => {
   let pings = 0;
   const certificate = selfSignedCertificate();
   await writeFile(join(directory, "pausing.pem"), certificate.cert);
-  const front = await startTlsFront(pausing.url, certificate, (chunk) => {
+  const watching = await startTlsFront(pausing.url, certificate, (chunk) => {
     if (chunk.includes(": ping") && ++pings === 3) writeFileSync(release, "");
   });
   try {
-    const env = { FAL_RUN_HOST: `localhost:${front.port}`, SSL_CERT_FILE: join(directory, "pausing.pem"), PROMPT: release };
+    const env = {
+      FAL_RUN_HOST: `localhost:${watching.port}`,
+      SSL_CERT_FILE: join(directory, "pausing.pem"),
+      PROMPT: release,
+    };
     const { stream_prompt: events } = await observe(["stream_prompt"], env);
     expect(events.at(-1)).toMatchObject({ prompt: release });
     expect(pings).toBeGreaterThanOrEqual(3);
   } finally {
-    await front.close();
+    await watching.close();
   }
 });
 

@@ -29,7 +29,11 @@ export function selfSignedCertificate(): Certificate {
     der(0xa3, extensions),
   );
   const signature = createSign("sha256").update(body).sign(privateKey);
-  const certificate = sequence(body, sequence(ECDSA_WITH_SHA256), der(0x03, Buffer.concat([Buffer.from([0]), signature])));
+  const certificate = sequence(
+    body,
+    sequence(ECDSA_WITH_SHA256),
+    der(0x03, Buffer.concat([Buffer.from([0]), signature])),
+  );
   return { key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(), cert: pem(certificate) };
 }
 

@@ -62,7 +62,10 @@ export interface Frame {
 /** A stream of events that then ends, breaks off, or stays open and silent. */
 export function events(frames: readonly Frame[], then: "end" | "break" | "stay" = "end"): Answer {
   return (_asked, signal) => {
-    const text = frames.map(({ id, event, data }) => `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+    const text = frames.map(
+      ({ id, event, data }) =>
+        `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`,
+    );
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         signal?.addEventListener("abort", () => controller.error(signal.reason));
@@ -80,7 +83,11 @@ export function events(frames: readonly Frame[], then: "end" | "break" | "stay" 
 const picture = { url: "data:image/jpeg;base64,AA==", content_type: "image/jpeg", width: 64, height: 64 };
 
 export function previewFrame(step: number, id = `a.${step}`): Frame {
-  return { id, event: "preview", data: { image: picture, seed: 1, preview: { step, total_steps: 20, progress: (step + 1) / 20 } } };
+  return {
+    id,
+    event: "preview",
+    data: { image: picture, seed: 1, preview: { step, total_steps: 20, progress: (step + 1) / 20 } },
+  };
 }
 
 export const resultFrame: Frame = {

@@ -20,7 +20,10 @@ export async function startTlsFront(
   const server = createServer(certificate, (outside) => {
     const inside = connect(Number(port), hostname);
     if (onAnswer !== undefined) inside.on("data", onAnswer);
-    for (const [socket, other] of [[outside, inside], [inside, outside]] as const) {
+    for (const [socket, other] of [
+      [outside, inside],
+      [inside, outside],
+    ] as const) {
       open.add(socket);
       socket.pipe(other);
       // An end of one side for whatever reason is the end of the other.

@@ -33,6 +33,10 @@ export async function openApiRoutes(app: FastifyInstance, { version, needsKey }:
     });
     docs.get("/openapi.json", () => document);
     await docs.register(swagger, { mode: "static", specification });
-    await docs.register(swaggerUi, { routePrefix: "/docs", staticCSP: DOCS_POLICY, theme: { title: "Latentcast API" } });
+    await docs.register(swaggerUi, {
+      routePrefix: "/docs",
+      staticCSP: DOCS_POLICY,
+      theme: { title: "Latentcast API" },
+    });
   });
 }

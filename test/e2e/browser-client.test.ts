@@ -1,0 +1,68 @@
+/** Pages of another origin in a real browser: fal's client through `proxyUrl`, and our own. */
+import { fileURLToPath } from "node:url";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { chromiumPath, startBrowser, startSite, type Site } from "../support/browser.ts";
+import { bundle } from "../support/bundle.ts";
+import { startTestServer, type TestServer } from "../support/server.ts";
+
+declare global {
+  // What the page's own script has put there.
+  var fal: typeof import("../fixtures/browser/fal.ts");
+  var latentcast: typeof import("../../src/client/index.ts");
+}
+
+let server: TestServer;
+let site: Site;
+let browser: Browser;
+let page: Page;
+
+beforeAll(async () => {
+  if (chromiumPath === undefined) return;
+  const [client, fal] = await Promise.all([
+    bundle(fileURLToPath(new URL("../../src/client/index.ts", import.meta.url))),
+    bundle(fileURLToPath(new URL("../fixtures/browser/fal.ts", import.meta.url))),
+  ]);
+  site = await startSite({ latentcast: client, fal });
+  server = await startTestServer({
+    worker: "fixture_worker",
+    env: { LATENTCAST_API_KEYS: "secret", LATENTCAST_CORS_ORIGINS: site.origin },
+  });
+  await server.ready();
+  browser = await startBrowser();
+  page = await browser.newPage();
+  await page.goto(site.origin);
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+  await site?.close();
+});
+beforeEach((context) => {
+  if (chromiumPath === undefined) context.skip("needs Chromium");
+});
+
+describe("fal's client on a page of another origin", () => {
+  it("runs, streams and reads the request's id", async () => {
+    const seen = await page.evaluate(
+      async ([url]) => {
+        const client = globalThis.fal.createFalClient({
+          credentials: "secret",
+          suppressLocalCredentialsWarning: true,
+          proxyUrl: `${url}/fal`,
+        });
+        const run = await client.run("local/sdxl", { input: { prompt: "x", seed: 1 } });
+        const stream = await client.stream("local/sdxl", { input: { prompt: "x", seed: 1 } });
+        let events = 0;
+        for await (const _event of stream) events += 1;
+        return { run, events, result: await stream.done(), streamId: stream.requestId };
+      },
+      [server.url],
+    );
+    expect(seen.run.data).toMatchObject({ seed: 1, prompt: "x" });
+    expect(seen.run.requestId).toMatch(/^[0-9a-f-]{36}$/);
+    expect(seen.streamId).toMatch(/^[0-9a-f-]{36}$/);
+    expect(seen.events).toBeGreaterThanOrEqual(2);
+    expect(seen.result.image).toEqual(seen.run.data.image);
+  });
+});
