@@ -4,12 +4,18 @@ import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
 import { loadConfig, processEnvironment, type Config } from "./config.ts";
 import { buildApp } from "./http/app.ts";
+import { dialectNamed } from "./http/dialects.ts";
+import { storedError } from "./http/error-body.ts";
 import type { JobObserver } from "./jobs/observer.ts";
 import { JobLog } from "./observability/job-log.ts";
 import { Metrics } from "./observability/metrics.ts";
 import { startTracing } from "./observability/tracing.ts";
 import { Orchestrator } from "./orchestrator.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
+import { openStorage, type Storage } from "./queue/open.ts";
+import { startRetention } from "./queue/retention.ts";
+import { QueueService } from "./queue/service.ts";
+import { WebhookSender } from "./queue/webhooks.ts";
 import { childEnvironment } from "./worker/child-environment.ts";
 import { managedPython } from "./worker/environment.ts";
 import { resolveModel } from "./worker/model-choice.ts";
@@ -49,32 +55,59 @@ export async function startServer(options: StartServerOptions = {}): Promise<Lat
   const config = options.config ?? loadConfig({ env: processEnvironment() });
   const log = options.log ?? pino({ level: config.logLevel });
   const version = packageVersion();
+  const storage = await openStorage(config);
+  try {
+    return await serve({ ...options, config, log, storage, version });
+  } catch (error) {
+    await storage.store.close();
+    throw error;
+  }
+}
+
+interface ServeOptions extends RuntimeOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly storage: Storage;
+  readonly version: string;
+}
+
+async function serve(options: ServeOptions): Promise<LatentcastServer> {
+  const { config, log, storage, version } = options;
   const metrics = new Metrics();
   const tracing = await startTracing({ env: processEnvironment(), version });
   const observers = [metrics, new JobLog(log, config.logPrompts), ...(tracing === undefined ? [] : [tracing.observer])];
-  const orchestrator = await startOrchestrator({ ...options, config, log, observers });
+  const orchestrator = await startOrchestrator({ ...options, observers });
   metrics.watch(orchestrator);
-  const { fastify, shutdown } = await buildApp({ config, orchestrator, log, version, metrics, tracing });
+  const webhooks = new WebhookSender({ store: storage.store, key: storage.key, log });
+  const queue = new QueueService({ ...storage, orchestrator, webhooks, dialect: dialectNamed, refusal: storedError, log });
+  const { fastify, shutdown } = await buildApp({ config, orchestrator, storage, queue, log, version, metrics, tracing });
   let url: string;
   try {
+    await queue.recover();
     url = await fastify.listen({ host: config.host, port: config.port });
   } catch (error) {
     await orchestrator.close();
     throw error;
   }
+  const retention = startRetention(storage.store, log);
+  const end = async (patienceMs: number): Promise<void> => {
+    await queue.close();
+    await shutdown.close(patienceMs);
+    retention.stop();
+    await storage.store.close();
+    await tracing?.close();
+  };
   return {
     url,
     app: fastify,
     orchestrator,
     drain: async () => {
       await orchestrator.drain(config.drainTimeoutMs);
-      await shutdown.close(FLUSH_PATIENCE_MS);
-      await tracing?.close();
+      await end(FLUSH_PATIENCE_MS);
     },
     close: async () => {
       await orchestrator.close();
-      await shutdown.close(LAST_WORDS_PATIENCE_MS);
-      await tracing?.close();
+      await end(LAST_WORDS_PATIENCE_MS);
     },
   };
 }

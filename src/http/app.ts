@@ -7,6 +7,8 @@ import { LatentcastError } from "../errors.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import type { Tracing } from "../observability/tracing.ts";
 import type { Orchestrator } from "../orchestrator.ts";
+import type { Storage } from "../queue/open.ts";
+import type { QueueService } from "../queue/service.ts";
 import { acceptJson } from "./body-parser.ts";
 import { handleError } from "./error-body.ts";
 import { routedUrl } from "./fal-target.ts";
@@ -15,15 +17,23 @@ import { requireKeys } from "./plugins/auth.ts";
 import { limitCallers } from "./plugins/limits.ts";
 import { shedLoad } from "./plugins/overload.ts";
 import { secureHeaders } from "./plugins/security-headers.ts";
+import { shortRequestUrl } from "./request-path.ts";
+import { eventRoutes } from "./routes/events.ts";
+import { fileRoutes } from "./routes/files.ts";
 import { generateRoutes } from "./routes/generate.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
+import { playgroundRoutes } from "./routes/playground.ts";
+import { queueRoutes } from "./routes/queue.ts";
+import { storageRoutes } from "./routes/storage.ts";
 import { trackShutdown, type Shutdown } from "./shutdown.ts";
 
 export interface AppOptions {
   readonly config: Config;
   readonly orchestrator: Orchestrator;
+  readonly storage: Storage;
+  readonly queue: QueueService;
   readonly log: FastifyBaseLogger;
   readonly version: string;
   readonly metrics: Metrics;
@@ -46,7 +56,8 @@ export interface App {
 }
 
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { config, orchestrator, log, version, metrics, tracing } = options;
+  const { config, orchestrator, storage, queue, log, version, metrics, tracing } = options;
+  const { publicUrl } = config;
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -56,7 +67,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: CONNECTION_CHECK_INTERVAL_MS },
     rewriteUrl: ({ url = "/", headers }) =>
-      routedUrl({ url, host: headers.host, target: headers["x-fal-target-url"]?.toString() }),
+      shortRequestUrl(routedUrl({ url, host: headers.host, target: headers["x-fal-target-url"]?.toString() })),
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
   });
   app.setErrorHandler(handleError);
@@ -80,9 +91,20 @@ export async function buildApp(options: AppOptions): Promise<App> {
   await limitCallers(app, { ratePerMinute: config.ratePerMinute, concurrent: config.concurrentPerKey });
   metricsRoutes(app, metrics);
 
-  generateRoutes(app, orchestrator);
+  generateRoutes(app, { orchestrator, files: storage.files, publicUrl });
+  queueRoutes(app, { queue, publicUrl });
+  eventRoutes(app, queue);
+  fileRoutes(app, storage.store);
+  storageRoutes(app, {
+    store: storage.store,
+    publicUrl,
+    keepMs: config.resultTtlMs,
+    uploadLimitBytes: config.bodyLimitBytes,
+    keys: storage.key.publicKeys,
+  });
   healthRoutes(app, orchestrator, version);
   await openApiRoutes(app, { version, needsKey: config.apiKeys.length > 0 });
+  await playgroundRoutes(app);
   // Reached only when the header names no address of fal's: every usable one has been rewritten to a path of ours.
   for (const path of ["/fal", "/api/fal/proxy"]) {
     app.all(path, () => {

@@ -1,6 +1,7 @@
 /** Failures as HTTP: one body shape, the headers fal's clients read, and no text of ours that could carry a path or a prompt. */
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError, type ErrorCode } from "../errors.ts";
+import { toAsciiJson } from "../schema/ascii-json.ts";
 import type { ErrorBody } from "../schema/output.ts";
 
 export function errorBody(error: LatentcastError): ErrorBody {
@@ -24,6 +25,12 @@ export function errorHeaders(error: LatentcastError): Record<string, string> {
 
 export function sendError(reply: FastifyReply, error: LatentcastError): FastifyReply {
   return reply.code(error.status).headers(errorHeaders(error)).send(errorBody(error));
+}
+
+/** The same as something that can be kept and answered later. When to try again is left out: trying again gets the same. */
+export function storedError(error: LatentcastError): { status: number; headers: Record<string, string>; body: Buffer } {
+  const { "retry-after": _, ...headers } = errorHeaders(error);
+  return { status: error.status, headers, body: Buffer.from(toAsciiJson(errorBody(error))) };
 }
 
 /** Fastify's error handler. */

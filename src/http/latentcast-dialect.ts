@@ -1,19 +1,22 @@
 /** The shape of `POST /` and `POST /stream`: one picture is `image`, several are `images`. */
-import type { Picture } from "../jobs/events.ts";
+import { inlineImage } from "../images/inline.ts";
 import { generateInput } from "../schema/input.ts";
 import type { GenerateResult, Image, PreviewEvent } from "../schema/output.ts";
 import { parseObject } from "../schema/parse.ts";
 import type { Dialect } from "./dialect.ts";
 
 export const latentcastDialect: Dialect = {
+  name: "latentcast",
   parse: (body) => parseObject(generateInput, body),
+  // What the model cannot make is refused, so that nobody gets another size than the one asked for.
+  fit: (input) => ({ input, warnings: [] }),
   preview: ({ step, totalSteps, pictures }, job): PreviewEvent => ({
-    ...imageOrImages(pictures),
+    ...imageOrImages(pictures.map(inlineImage)),
     seed: job.request.seed,
     preview: { step, total_steps: totalSteps, progress: (step + 1) / totalSteps },
   }),
-  result: ({ pictures, seed, prompt, timings, warnings }): GenerateResult => ({
-    ...imageOrImages(pictures),
+  result: ({ seed, prompt, timings, warnings }, _job, images): GenerateResult => ({
+    ...imageOrImages(images),
     seed,
     prompt,
     timings: {
@@ -25,15 +28,10 @@ export const latentcastDialect: Dialect = {
   }),
 };
 
-function imageOrImages(pictures: readonly Picture[]): { image: Image } | { images: Image[] } {
-  const [first, ...others] = pictures;
-  if (first !== undefined && others.length === 0) return { image: inlineImage(first) };
-  return { images: pictures.map(inlineImage) };
-}
-
-/** The picture as a data URI. */
-export function inlineImage({ bytes, contentType, width, height }: Picture): Image {
-  return { url: `data:${contentType};base64,${bytes.toString("base64")}`, content_type: contentType, width, height };
+function imageOrImages(images: readonly Image[]): { image: Image } | { images: Image[] } {
+  const [first, ...others] = images;
+  if (first !== undefined && others.length === 0) return { image: first };
+  return { images: [...images] };
 }
 
 /** Milliseconds to seconds, to the tenth of a millisecond. */

@@ -48,6 +48,7 @@ export class SqliteStore implements QueueStore {
   /** On a connection of their own: the writer's is busy while it waits for the disk. */
   readonly #read: Statements;
   #usedBytes = 0;
+  #closed: Promise<void> | undefined;
 
   private constructor(parts: {
     options: SqliteStoreOptions;
@@ -188,7 +189,12 @@ export class SqliteStore implements QueueStore {
     await this.#forget([...files.map(({ key }) => key), ...bodies], requests.map(({ id }) => id));
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     await this.#commits.idle();
     this.#reader.close();
     this.#writer.close();

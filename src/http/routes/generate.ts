@@ -1,89 +1,118 @@
 /** A picture, at once (`POST /`) or as it forms (`POST /stream`). The same under `/{owner}/{alias}`, as fal's clients name models. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { LatentcastError } from "../../errors.ts";
-import { isTerminal, type TerminalEvent } from "../../jobs/events.ts";
+import { LatentcastError, toLatentcastError } from "../../errors.ts";
+import { isTerminal, type JobResult, type TerminalEvent } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import type { Mailbox } from "../../jobs/mailbox.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import type { Orchestrator } from "../../orchestrator.ts";
+import type { PictureFiles } from "../../queue/picture-files.ts";
 import type { Dialect } from "../dialect.ts";
+import { dialectOf } from "../dialects.ts";
 import { errorBody } from "../error-body.ts";
-import { latentcastDialect } from "../latentcast-dialect.ts";
+import { startTimeoutMs, traceparent } from "../fal-headers.ts";
+import { publicUrl } from "../public-url.ts";
 import { dataFrame, sendEvents, StreamFailure } from "../sse.ts";
+
+export interface GenerateRoutesOptions {
+  readonly orchestrator: Orchestrator;
+  readonly files: PictureFiles;
+  readonly publicUrl: string | null;
+}
 
 /** Its caller's limit counts these until their answer is complete. */
 const COUNTED = { config: { waitsForPicture: true } };
 
-export function generateRoutes(app: FastifyInstance, orchestrator: Orchestrator): void {
-  const run = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
-    answer(orchestrator, latentcastDialect, request, reply);
-  const stream = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
-    answerStream(orchestrator, latentcastDialect, request, reply);
+/** First parts of paths that are no owner of a model. */
+const RESERVED = new Set(["queue", "rest", "requests", "files", "fal", "api", "docs", "assets"]);
+
+interface ByModel {
+  Params: { owner?: string; alias?: string; "*"?: string };
+}
+
+/** One accepted request and what belongs to it. */
+interface Accepted {
+  readonly dialect: Dialect;
+  readonly job: Job;
+  readonly mailbox: Mailbox;
+  /** The finished answer. Rejects with `storage_full` when its pictures cannot be kept as files. */
+  readonly render: (result: JobResult) => Promise<object>;
+}
+
+export function generateRoutes(app: FastifyInstance, options: GenerateRoutesOptions): void {
+  const run = async (request: FastifyRequest<ByModel>, reply: FastifyReply): Promise<FastifyReply> =>
+    answer(await begin(options, request, reply), reply);
+  const stream = async (request: FastifyRequest<ByModel>, reply: FastifyReply): Promise<FastifyReply> =>
+    sendEvents(reply, frames(await begin(options, request, reply)));
   app.post("/", COUNTED, run);
   app.post("/stream", COUNTED, stream);
   app.post("/:owner/:alias", COUNTED, run);
-  app.post("/:owner/:alias/stream", COUNTED, stream);
+  // Sub paths are variants of a model; here there is one.
+  app.post("/:owner/:alias/*", COUNTED, (request: FastifyRequest<ByModel>, reply: FastifyReply) =>
+    /(^|\/)stream$/.test(request.params["*"] ?? "") ? stream(request, reply) : run(request, reply),
+  );
 }
 
 /** Runs the request to its end and answers the result. */
-async function answer(
-  orchestrator: Orchestrator,
-  dialect: Dialect,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const { job, mailbox } = await begin(orchestrator, dialect, request, reply);
+async function answer({ mailbox, render }: Accepted, reply: FastifyReply): Promise<FastifyReply> {
   for await (const event of mailbox) {
     if (!isTerminal(event)) continue;
-    if (event.kind === "succeeded") return reply.send(dialect.result(event.result, job));
+    if (event.kind === "succeeded") return reply.send(await render(event.result));
     throw endingError(event);
   }
   throw new LatentcastError("cancelled");
 }
 
-async function answerStream(
-  orchestrator: Orchestrator,
-  dialect: Dialect,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const { job, mailbox } = await begin(orchestrator, dialect, request, reply);
-  return sendEvents(reply, frames(job, mailbox, dialect));
-}
-
 /** Everything that can be refused is refused here, before a header has been sent. */
 async function begin(
-  orchestrator: Orchestrator,
-  dialect: Dialect,
-  request: FastifyRequest,
+  { orchestrator, files, publicUrl: configuredUrl }: GenerateRoutesOptions,
+  request: FastifyRequest<ByModel>,
   reply: FastifyReply,
-): Promise<{ job: Job; mailbox: Mailbox }> {
+): Promise<Accepted> {
+  const dialect = dialectOf(modelName(request));
   const parsed = dialect.parse(request.body);
   if (!parsed.ok) throw invalidRequest(parsed.problems);
+  const { input, warnings } = parsed;
+  const timeoutMs = startTimeoutMs(request);
   const gone = new AbortController();
   // `request.signal` fires as soon as a POST body has been read; only the response knows when its client leaves.
   reply.raw.once("close", () => gone.abort());
-  const job = await orchestrator.submit(parsed.input, {
+  const job = await orchestrator.submit(input, {
     id: request.id,
-    warnings: parsed.warnings,
+    warnings,
     traceparent: traceparent(request),
+    fit: dialect.fit,
     signal: gone.signal,
+    ...(timeoutMs === undefined ? {} : { startTimeoutMs: timeoutMs }),
   });
   const mailbox = job.listen();
   if (gone.signal.aborted) mailbox.close();
   else gone.signal.addEventListener("abort", () => mailbox.close());
-  return { job, mailbox };
+  const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
+  const render = async (result: JobResult): Promise<object> =>
+    dialect.result(result, job, await files.publish(result.pictures, published));
+  return { dialect, job, mailbox, render };
 }
 
-async function* frames(job: Job, mailbox: Mailbox, dialect: Dialect): AsyncGenerator<string, void, undefined> {
+/** Empty for the server's own address. */
+function modelName({ params: { owner, alias }, url }: FastifyRequest<ByModel>): string {
+  if (owner === undefined || alias === undefined) return "";
+  if (RESERVED.has(owner)) throw new LatentcastError("not_found", { message: `Path ${url.split("?", 1)[0]} not found` });
+  return `${owner}/${alias}`;
+}
+
+async function* frames({ dialect, job, mailbox, render }: Accepted): AsyncGenerator<string, void, undefined> {
   for await (const event of mailbox) {
     if (event.kind === "preview") yield dataFrame(dialect.preview(event, job));
     if (!isTerminal(event)) continue;
-    if (event.kind === "succeeded") {
-      yield dataFrame(dialect.result(event.result, job));
+    let error: LatentcastError;
+    try {
+      if (event.kind !== "succeeded") throw endingError(event);
+      yield dataFrame(await render(event.result));
       return;
+    } catch (thrown) {
+      error = toLatentcastError(thrown);
     }
-    const error = endingError(event);
     yield dataFrame({ error: error.message, ...errorBody(error) });
     throw new StreamFailure(error.message, { cause: error });
   }
@@ -93,9 +122,4 @@ async function* frames(job: Job, mailbox: Mailbox, dialect: Dialect): AsyncGener
 export function endingError(event: Exclude<TerminalEvent, { kind: "succeeded" }>): LatentcastError {
   if (event.kind === "failed") return event.error;
   return new LatentcastError(event.reason === "shutdown" ? "draining" : "cancelled");
-}
-
-function traceparent(request: FastifyRequest): string | null {
-  const header = request.headers["traceparent"];
-  return typeof header === "string" ? header : null;
 }

@@ -1,0 +1,31 @@
+/** What fal's clients say in headers and query parameters about how a request is to be handled. */
+import type { FastifyRequest } from "fastify";
+import type { Priority } from "../jobs/job.ts";
+import { invalidRequest } from "../jobs/request.ts";
+
+/** Node's timers take 24.8 days; nobody waits longer. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** Until when a request must have started. The newer of the header's two names wins; a value that is no positive number counts as none. */
+export function startTimeoutMs({ headers }: FastifyRequest): number | undefined {
+  const seconds = Number(headers["x-fal-request-start-timeout"] ?? headers["x-fal-request-timeout"]);
+  return seconds > 0 ? Math.min(Math.ceil(seconds * 1_000), MAX_TIMEOUT_MS) : undefined;
+}
+
+export function priority({ headers }: FastifyRequest): Priority {
+  return headers["x-fal-queue-priority"] === "low" ? "low" : "normal";
+}
+
+export function traceparent({ headers }: FastifyRequest): string | null {
+  const header = headers["traceparent"];
+  return typeof header === "string" ? header : null;
+}
+
+/** Where to tell the outcome. Throws `invalid_request` unless it is an address that can be called. */
+export function webhookUrl(given: string | undefined): string | null {
+  if (given === undefined || given === "") return null;
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  if (url !== undefined && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "") return url.href;
+  const msg = "must be an http or https URL without a user name";
+  throw invalidRequest([{ loc: ["query", "fal_webhook"], msg, type: "url_parsing" }]);
+}

@@ -1,0 +1,25 @@
+/** What happens to one request, as named events that any browser's `EventSource` can follow, lose and take up again. */
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { LatentcastError } from "../../errors.ts";
+import type { QueueService } from "../../queue/service.ts";
+import { sendEvents } from "../sse.ts";
+
+interface Events {
+  Params: { id: string };
+  Querystring: { last_event_id?: string };
+}
+
+export function eventRoutes(app: FastifyInstance, queue: QueueService): void {
+  app.get("/requests/:id/events", (request: FastifyRequest<Events>, reply) => {
+    const { id } = request.params;
+    const lastEventId = request.headers["last-event-id"]?.toString() ?? request.query.last_event_id;
+    const gone = new AbortController();
+    reply.raw.once("close", () => gone.abort());
+    const frames = queue.events(id, lastEventId, gone.signal);
+    if (frames === undefined) throw new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
+    reply.header("x-fal-request-id", id);
+    // An EventSource comes back after every end; this tells it that there is nothing to come back for.
+    if (frames === null) return reply.code(204).send();
+    return sendEvents(reply, frames);
+  });
+}

@@ -1,0 +1,193 @@
+/** fal's queue: leave a request, ask how it is, fetch or cancel it. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { LatentcastError } from "../../errors.ts";
+import type { CancelOutcome, QueueService, RequestStatus } from "../../queue/service.ts";
+import type { CancelReply, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
+import { dialectOf } from "../dialects.ts";
+import { errorBody, sendError } from "../error-body.ts";
+import { priority, startTimeoutMs, traceparent, webhookUrl } from "../fal-headers.ts";
+import { publicUrl } from "../public-url.ts";
+import { dataFrame, sendEvents } from "../sse.ts";
+
+export interface QueueRoutesOptions {
+  readonly queue: QueueService;
+  readonly publicUrl: string | null;
+}
+
+interface ById {
+  Params: { id: string };
+  Querystring: { logs?: string };
+}
+
+interface Submit {
+  Params: { "*"?: string };
+  Querystring: { fal_webhook?: string; fal_max_queue_length?: string };
+}
+
+/** Model names that start with one of these have three parts. */
+const NAMESPACES = new Set(["workflows", "comfy"]);
+
+export function queueRoutes(app: FastifyInstance, { queue, publicUrl: configuredUrl }: QueueRoutesOptions): void {
+  const submit = async (request: FastifyRequest<Submit>): Promise<SubmitReply> => {
+    const model = modelName(request.params["*"]);
+    const dialect = dialectOf(model);
+    const { fal_webhook: webhook, fal_max_queue_length: maxLength } = request.query;
+    const baseUrl = publicUrl(request, configuredUrl);
+    const position = await queue.submit({
+      id: request.id,
+      app: model,
+      dialect: dialect.name,
+      baseUrl,
+      parsed: dialect.parse(request.body),
+      priority: priority(request),
+      startTimeoutMs: startTimeoutMs(request),
+      webhookUrl: webhookUrl(webhook),
+      traceparent: traceparent(request),
+      maxQueueLength: maxLength !== undefined && /^\d+$/.test(maxLength) ? Number(maxLength) : undefined,
+    });
+    const links = linksOf(baseUrl, model, request.id);
+    return {
+      status: "IN_QUEUE",
+      ...links,
+      events_url: `${links.response_url}/events`,
+      gateway_request_id: request.id,
+      queue_position: position,
+      logs: null,
+      metrics: {},
+    };
+  };
+  app.post("/queue", submit);
+  app.post("/queue/*", submit);
+
+  const result = async (request: FastifyRequest<ById>, reply: FastifyReply): Promise<FastifyReply> => {
+    const { id } = request.params;
+    const status = known(queue.status(id));
+    const answer = await queue.answer(id);
+    if (answer === undefined) {
+      throw new LatentcastError("bad_request", { message: `The request is still ${status.kind === "queued" ? "in queue" : "in progress"}.` });
+    }
+    return reply
+      .code(answer.status)
+      .headers(answer.headers)
+      .header("x-fal-request-id", id)
+      .header("content-type", "application/json; charset=utf-8")
+      .send(answer.body);
+  };
+  app.get("/requests/:id", result);
+  app.get("/requests/:id/response", result);
+
+  app.get("/requests/:id/status", (request: FastifyRequest<ById>, reply) => {
+    const { id } = request.params;
+    const status = known(queue.status(id));
+    reply.header("x-fal-request-id", id).code(status.kind === "ended" ? 200 : 202);
+    return toStatus(status, linksOf(publicUrl(request, configuredUrl), status.app, id), wantsLogs(request) ? 0 : null);
+  });
+
+  app.get("/requests/:id/status/stream", (request: FastifyRequest<ById>, reply) => {
+    const { id } = request.params;
+    const { app: model } = known(queue.status(id));
+    const gone = new AbortController();
+    reply.raw.once("close", () => gone.abort());
+    const links = linksOf(publicUrl(request, configuredUrl), model, id);
+    reply.header("x-fal-request-id", id);
+    return sendEvents(reply, statusFrames(queue, id, links, wantsLogs(request), gone.signal));
+  });
+
+  const cancel = async (request: FastifyRequest<ById>, reply: FastifyReply): Promise<FastifyReply> => {
+    const { id } = request.params;
+    return sendCancelOutcome(reply, await queue.cancel(id), id);
+  };
+  app.put("/requests/:id/cancel", cancel);
+  app.post("/requests/:id/cancel", cancel);
+}
+
+/** `owner/alias/sub/path` to `owner/alias`; empty for the model of `POST /`. */
+function modelName(path = ""): string {
+  const parts = path.split("/").filter((part) => part !== "");
+  if (parts.length === 0) return "";
+  const length = NAMESPACES.has(parts[0] ?? "") ? 3 : 2;
+  if (parts.length < length) throw new LatentcastError("not_found", { message: `Path /queue/${path} not found` });
+  return parts.slice(0, length).join("/");
+}
+
+type Links = Pick<SubmitReply, "request_id" | "response_url" | "status_url" | "cancel_url">;
+
+function linksOf(baseUrl: string, model: string, id: string): Links {
+  const url = `${baseUrl}${model === "" ? "" : `/queue/${model}`}/requests/${id}`;
+  return { request_id: id, response_url: url, status_url: `${url}/status`, cancel_url: `${url}/cancel` };
+}
+
+function known(status: RequestStatus | undefined): RequestStatus {
+  if (status === undefined) throw new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
+  return status;
+}
+
+function wantsLogs({ query }: FastifyRequest<ById>): boolean {
+  return query.logs === "1" || query.logs === "true";
+}
+
+/** @param logsFrom Index of the first log line to tell; null tells none. */
+function toStatus(status: RequestStatus, links: Links, logsFrom: number | null): QueueStatus {
+  const logs = (lines: readonly LogLine[]): LogLine[] | null => (logsFrom === null ? null : lines.slice(logsFrom));
+  switch (status.kind) {
+    case "queued":
+      return { status: "IN_QUEUE", ...links, queue_position: status.position };
+    case "running":
+      return { status: "IN_PROGRESS", ...links, logs: logs(status.logs) };
+    case "ended": {
+      const { ending } = status;
+      return {
+        status: "COMPLETED",
+        ...links,
+        logs: logs(ending.logs),
+        metrics: ending.inferenceMs === null ? {} : { inference_time: ending.inferenceMs / 1_000 },
+        ...(ending.error === null ? {} : { error: ending.error.message, error_type: ending.error.code }),
+      };
+    }
+  }
+}
+
+/** One frame for each change; of the log only the lines that are new, since fal's client appends them. */
+async function* statusFrames(
+  queue: QueueService,
+  id: string,
+  links: Links,
+  withLogs: boolean,
+  signal: AbortSignal,
+): AsyncGenerator<string, void, undefined> {
+  let last = "";
+  let logsSeen = 0;
+  for await (const _ of queue.changes(id, signal)) {
+    const status = queue.status(id);
+    if (status === undefined) return;
+    const frame = dataFrame(toStatus(status, links, withLogs ? logsSeen : null));
+    const lines = logsOf(status);
+    const isNews = frame !== last && (status.kind !== "running" || lines.length > logsSeen || !last.includes("IN_PROGRESS"));
+    if (!isNews) continue;
+    last = frame;
+    if (withLogs && status.kind !== "queued") logsSeen = lines.length;
+    yield frame;
+  }
+}
+
+function logsOf(status: RequestStatus): readonly LogLine[] {
+  if (status.kind === "queued") return [];
+  return status.kind === "running" ? status.logs : status.ending.logs;
+}
+
+function sendCancelOutcome(reply: FastifyReply, outcome: CancelOutcome, id: string): FastifyReply {
+  switch (outcome) {
+    case "removed":
+      return reply.header("x-fal-request-id", id).send({ status: "OK" } satisfies CancelReply);
+    case "stopping":
+      return reply.code(202).header("x-fal-request-id", id).send({ status: "CANCELLATION_REQUESTED" } satisfies CancelReply);
+    case "ended_before": {
+      const error = new LatentcastError("bad_request", { message: "The request has ended already." });
+      return reply.code(400).header("x-fal-error-type", error.code).send({ status: "ALREADY_COMPLETED", ...errorBody(error) });
+    }
+    case "unknown": {
+      const error = new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
+      return reply.code(404).header("x-fal-error-type", error.code).send({ status: "NOT_FOUND", ...errorBody(error) });
+    }
+  }
+}

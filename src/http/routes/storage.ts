@@ -1,0 +1,81 @@
+/** fal's storage: ask for a place, put the bytes there, use its URL. */
+import type { Readable } from "node:stream";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { z } from "zod";
+import { LatentcastError } from "../../errors.ts";
+import { invalidRequest } from "../../jobs/request.ts";
+import { fileKey } from "../../queue/picture-files.ts";
+import type { KeySet } from "../../queue/signing-key.ts";
+import type { QueueStore } from "../../queue/store.ts";
+import { parseObject } from "../../schema/parse.ts";
+import { publicUrl } from "../public-url.ts";
+import { UploadTickets } from "../upload-ticket.ts";
+
+export interface StorageRoutesOptions {
+  readonly store: QueueStore;
+  readonly publicUrl: string | null;
+  readonly keepMs: number;
+  readonly uploadLimitBytes: number;
+  /** What webhooks are signed with. */
+  readonly keys: KeySet;
+}
+
+/** A slow line and a large file have to fit in. */
+const TICKET_LIFE_MS = 15 * 60_000;
+
+const initiateInput = z.object({
+  content_type: z
+    .string()
+    .regex(/^[\w.+-]{1,64}\/[\w.+-]{1,64}$/, "must be a media type such as image/png")
+    .default("application/octet-stream"),
+  file_name: z.string().max(1_024).optional(),
+});
+
+export function storageRoutes(app: FastifyInstance, options: StorageRoutesOptions): void {
+  const tickets = new UploadTickets();
+
+  app.post("/rest/storage/upload/initiate", (request) => {
+    const parsed = parseObject(initiateInput, request.body);
+    if (!parsed.ok) throw invalidRequest(parsed.problems);
+    const { content_type: contentType } = parsed.input;
+    const key = fileKey(contentType);
+    const query = tickets.sign({ key, contentType, expiresAtMs: Date.now() + TICKET_LIFE_MS });
+    const fileUrl = `${publicUrl(request, options.publicUrl)}/files/${key}`;
+    return { file_url: fileUrl, upload_url: `${fileUrl}?${query}` };
+  });
+
+  // A scope of its own: here, and nowhere else, a body of any type is taken as it comes.
+  void app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser("*", { bodyLimit: options.uploadLimitBytes }, (_request, body, done) => done(null, body));
+    scope.put(
+      "/files/:key",
+      { config: { isOpen: true }, bodyLimit: options.uploadLimitBytes },
+      async (request: FastifyRequest<{ Params: { key: string }; Querystring: Record<string, string> }>) => {
+        const ticket = tickets.check(request.params.key, request.query, Date.now());
+        if (ticket === undefined || options.store.findObject(ticket.key) !== undefined) {
+          throw new LatentcastError("forbidden", { message: "This upload URL was not given out here, was used, or has expired." });
+        }
+        const { key, contentType } = ticket;
+        const object = { key, kind: "file", contentType, expiresAtMs: Date.now() + options.keepMs } as const;
+        await options.store.putObject(object, bodyOf(request.body), options.uploadLimitBytes);
+        return { file_key: key };
+      },
+    );
+  });
+
+  for (const path of ["/rest/storage/upload/initiate-multipart", "/rest/storage/auth/token", "/rest/tokens"]) {
+    app.post(path, () => {
+      throw new LatentcastError("not_implemented", { message: `${path} does not exist here.` });
+    });
+  }
+
+  for (const path of ["/.well-known/jwks.json", "/rest/.well-known/jwks.json"]) {
+    app.get(path, { config: { isOpen: true } }, (_request, reply) => reply.header("cache-control", "public, max-age=3600").send(options.keys));
+  }
+}
+
+/** A request without a content type brings no stream: an empty file. */
+function bodyOf(body: unknown): Readable | Buffer {
+  return body === undefined || body === null ? Buffer.alloc(0) : (body as Readable);
+}

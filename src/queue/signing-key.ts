@@ -1,0 +1,39 @@
+/** The key that webhooks are signed with: made at the first start, kept in the data folder for its owner only. */
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from "node:crypto";
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** A JSON Web Key Set with one Ed25519 key, as receivers of webhooks expect it. */
+export interface KeySet {
+  readonly keys: readonly [{ readonly kty: "OKP"; readonly crv: "Ed25519"; readonly x: string; readonly kid: string; readonly use: "sig" }];
+}
+
+export class SigningKey {
+  readonly publicKeys: KeySet;
+  readonly #key: KeyObject;
+
+  private constructor(key: KeyObject) {
+    this.#key = key;
+    const { x = "" } = createPublicKey(key).export({ format: "jwk" });
+    const kid = createHash("sha256").update(x).digest("base64url").slice(0, 16);
+    this.publicKeys = { keys: [{ kty: "OKP", crv: "Ed25519", x, kid, use: "sig" }] };
+  }
+
+  static async open(dataDir: string): Promise<SigningKey> {
+    const path = join(dataDir, "webhook-key.pem");
+    const pem = await readFile(path, "utf8").catch(async (error: unknown) => {
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+      const made = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+      // Named when complete: half a key would be refused for ever after.
+      await writeFile(`${path}.part`, made, { mode: 0o600 });
+      await rename(`${path}.part`, path);
+      return made;
+    });
+    return new SigningKey(createPrivateKey(pem));
+  }
+
+  /** Hex. */
+  sign(message: string): string {
+    return sign(null, Buffer.from(message), this.#key).toString("hex");
+  }
+}
