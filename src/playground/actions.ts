@@ -1,0 +1,80 @@
+/** The buttons below the picture. */
+import { find } from "./dom.ts";
+import type { Form } from "./form.ts";
+import { fileName, type Plate } from "./plate.ts";
+import type { Session } from "./session.ts";
+import { snippet, type SnippetLanguage } from "./snippets.ts";
+import { toParameters, type Values } from "./values.ts";
+
+/** How long a button says that it has copied. */
+const COPIED_MS = 1_600;
+
+export class Actions {
+  readonly #session: Session;
+  readonly #form: Form;
+  readonly #row = find("actions", HTMLElement);
+  readonly #replay = find("replay", HTMLButtonElement);
+  readonly #download = find("download", HTMLButtonElement);
+  readonly #compare = find("compare", HTMLButtonElement);
+  readonly #grid = find("grid", HTMLButtonElement);
+  readonly #needsKey: () => boolean;
+
+  constructor(session: Session, form: Form, needsKey: () => boolean) {
+    this.#session = session;
+    this.#form = form;
+    this.#needsKey = needsKey;
+    this.#replay.addEventListener("click", () => session.timeline.replay());
+    this.#download.addEventListener("click", () => this.#finished.forEach(download));
+    this.#compare.addEventListener("click", () => {
+      const [plate] = this.#finished;
+      if (plate !== undefined) void session.compareSeeds(plate);
+    });
+    this.#grid.addEventListener("click", () => session.stage.choose(undefined));
+    for (const button of this.#row.querySelectorAll<HTMLButtonElement>("[data-copy]")) {
+      button.addEventListener("click", () => void this.#copy(button));
+    }
+  }
+
+  refresh(): void {
+    const finished = this.#finished;
+    const { isBusy, stage } = this.#session;
+    this.#row.hidden = isBusy || stage.plates.length === 0;
+    this.#grid.hidden = !stage.canReturnToGrid;
+    this.#compare.hidden = stage.isGrid || finished.length !== 1;
+    this.#download.hidden = finished.length === 0;
+    this.#download.textContent = finished.length > 1 ? `Download ${finished.length}` : "Download";
+    this.#replay.hidden = !stage.plates.some(({ frames }) => frames.length > 1);
+  }
+
+  get #finished(): readonly Plate[] {
+    return this.#session.stage.chosen.filter(({ finished }) => finished !== undefined);
+  }
+
+  /** What makes what is looked at again: one picture's values, or those of the form for several. */
+  get #values(): Values {
+    const { chosen, isGrid } = this.#session.stage;
+    return isGrid ? this.#form.read() : (chosen[0]?.values ?? this.#form.read());
+  }
+
+  async #copy(button: HTMLButtonElement): Promise<void> {
+    const kind = button.dataset["copy"];
+    const values = this.#values;
+    const copied =
+      kind === "link"
+        ? new URL(`?${toParameters(values, this.#form.defaults)}`, document.baseURI).href
+        : snippet(kind as SnippetLanguage, values, this.#needsKey());
+    await navigator.clipboard.writeText(copied);
+    button.classList.add("copied");
+    find("live", HTMLElement).textContent = "Copied";
+    setTimeout(() => button.classList.remove("copied"), COPIED_MS);
+  }
+}
+
+/** The bytes as the server made them, with everything that is written inside. */
+function download(plate: Plate): void {
+  if (plate.finished === undefined) return;
+  const link = document.createElement("a");
+  link.href = plate.finished.url;
+  link.download = fileName(plate);
+  link.click();
+}

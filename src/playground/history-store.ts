@@ -1,0 +1,72 @@
+/** The pictures of this browser, in IndexedDB. The oldest make room for new ones. */
+import type { FrameContent } from "./plate.ts";
+import type { Values } from "./values.ts";
+
+export interface HistoryEntry {
+  /** Later pictures have larger ones. */
+  readonly id: number;
+  readonly values: Values;
+  /** The last one is the finished picture. */
+  readonly frames: readonly FrameContent[];
+}
+
+const DATABASE = "latentcast";
+const STORE = "pictures";
+
+/** A finished SDXL picture with its previews is about a megabyte as JPEG, three as PNG. */
+const MAX_ENTRIES = 60;
+const MAX_TOTAL_BYTES = 150_000_000;
+
+export class HistoryStore {
+  readonly #opened: Promise<IDBDatabase>;
+
+  constructor() {
+    this.#opened = open();
+  }
+
+  /** Newest first. */
+  async all(): Promise<HistoryEntry[]> {
+    const database = await this.#opened;
+    // This page alone writes this store.
+    const entries = (await settled(database.transaction(STORE).objectStore(STORE).getAll())) as HistoryEntry[];
+    return entries.reverse();
+  }
+
+  async add(entry: Omit<HistoryEntry, "id">): Promise<void> {
+    const database = await this.#opened;
+    const store = database.transaction(STORE, "readwrite").objectStore(STORE);
+    await settled(store.add(entry));
+    for (const id of overfull(await this.all())) {
+      await settled(database.transaction(STORE, "readwrite").objectStore(STORE).delete(id));
+    }
+  }
+
+  async clear(): Promise<void> {
+    const database = await this.#opened;
+    await settled(database.transaction(STORE, "readwrite").objectStore(STORE).clear());
+  }
+}
+
+/** The ids beyond what is kept, of entries that are newest first. */
+function overfull(entries: readonly HistoryEntry[]): number[] {
+  let bytes = 0;
+  return entries.flatMap(({ id, frames }, index) => {
+    bytes += frames.reduce((sum, { blob }) => sum + blob.size, 0);
+    return index === 0 || (index < MAX_ENTRIES && bytes <= MAX_TOTAL_BYTES) ? [] : [id];
+  });
+}
+
+function open(): Promise<IDBDatabase> {
+  const request = indexedDB.open(DATABASE, 1);
+  request.addEventListener("upgradeneeded", () => {
+    request.result.createObjectStore(STORE, { keyPath: "id", autoIncrement: true });
+  });
+  return settled(request);
+}
+
+function settled<Result>(request: IDBRequest<Result>): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    request.addEventListener("success", () => resolve(request.result));
+    request.addEventListener("error", () => reject(request.error ?? new Error("IndexedDB failed")));
+  });
+}

@@ -1,0 +1,24 @@
+/** Asks for the key of a server that wants one. */
+import { keepKey } from "./access.ts";
+import { find } from "./dom.ts";
+
+/** Resolves with whether there is a key to try now. */
+export function askForKey(): Promise<boolean> {
+  const dialog = find("key-dialog", HTMLDialogElement);
+  const input = find("key", HTMLInputElement);
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener(
+      "close",
+      () => {
+        const key = input.value.trim();
+        input.value = "";
+        const isGiven = dialog.returnValue === "use" && key !== "";
+        if (isGiven) keepKey(key);
+        resolve(isGiven);
+      },
+      { once: true },
+    );
+  });
+}

@@ -1,0 +1,104 @@
+/** The page: puts the form, the stage and the history together. */
+import { hasKey, openClient } from "./access.ts";
+import { Actions } from "./actions.ts";
+import { element, find } from "./dom.ts";
+import { Form } from "./form.ts";
+import { HistoryView } from "./history-view.ts";
+import { offerJsonDialog } from "./json-dialog.ts";
+import { drawNoise } from "./noise.ts";
+import { describeService, watchService, type Model, type Service } from "./service.ts";
+import { Session } from "./session.ts";
+import { makeSamePicture, readParameters, toParameters, type Values } from "./values.ts";
+
+const prompt = find("prompt", HTMLTextAreaElement);
+const go = find("go", HTMLButtonElement);
+
+const form = new Form(() => remember(form.read()));
+const session: Session = new Session(form, {
+  shown: (values) => {
+    form.write(values);
+    remember(values);
+  },
+  finished: (plate) => earlier.keep(plate),
+  changed: () => refresh(),
+});
+const actions = new Actions(session, form, hasKey);
+const earlier = new HistoryView({
+  open: (entry) => session.open(entry, false),
+  compare: (entry) => session.open(entry, true),
+});
+
+/** The address always names what is on the page, so that a copy of it brings it back. */
+function remember(values: Values): void {
+  const query = toParameters(values, form.defaults).toString();
+  history.replaceState(null, "", query === "" ? "./" : `?${query}`);
+  const ratio = Number(values.width) / Number(values.height);
+  if (ratio > 0 && Number.isFinite(ratio)) find("blank", HTMLElement).style.setProperty("--ratio", String(ratio));
+}
+
+function refresh(): void {
+  go.textContent = session.isBusy ? "Stop" : "Generate";
+  go.classList.toggle("stops", session.isBusy);
+  document.body.dataset["state"] = session.isBusy ? "running" : session.stage.plates.length > 0 ? "shown" : "empty";
+  actions.refresh();
+}
+
+function showService(service: Service): void {
+  session.service = service;
+  const line = find("service", HTMLElement);
+  line.dataset["status"] = service.kind;
+  find("service-text", HTMLElement).textContent = describeService(service);
+  if ("model" in service && service.model !== undefined) showModel(service.model);
+  session.refresh();
+}
+
+let shownModel = "";
+function showModel(model: Model): void {
+  if (JSON.stringify(model) === shownModel) return;
+  shownModel = JSON.stringify(model);
+  form.setModel(model);
+  find("note", HTMLElement).textContent = model.note;
+  const examples = model.examples.map((text) => {
+    const button = element("button", { textContent: text, attributes: { type: "button" } });
+    button.addEventListener("click", () => {
+      form.write({ prompt: text });
+      remember(form.read());
+      if (!session.isBusy) void session.generate();
+    });
+    return element("li", {}, [button]);
+  });
+  find("examples", HTMLElement).replaceChildren(...examples);
+}
+
+form.root.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (session.isBusy) session.stop();
+  else void session.generate();
+});
+prompt.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  if (!session.isBusy) form.root.requestSubmit();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.querySelector("dialog[open]") === null) session.stop();
+});
+
+/** A link shows its picture at once where this browser has it; otherwise one press makes it again. */
+async function openLinked(): Promise<void> {
+  await earlier.refresh();
+  const values = form.read();
+  if (!form.isLocked || session.stage.plates.length > 0) return;
+  const entry = await earlier.find((candidate) => makeSamePicture(candidate.values, values));
+  if (entry !== undefined && session.stage.plates.length === 0) session.open(entry, false);
+}
+
+const linked = readParameters(new URLSearchParams(location.search));
+form.write(linked);
+form.setLocked(linked.seed !== undefined);
+offerJsonDialog();
+drawNoise(find("blank-noise", HTMLCanvasElement), 0);
+refresh();
+watchService(openClient(), showService);
+// IndexedDB is not to be had in some private windows; the page does without.
+openLinked().catch(() => undefined);

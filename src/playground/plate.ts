@@ -1,0 +1,58 @@
+/** One picture and how it formed. */
+import type { Values } from "./values.ts";
+
+export interface Frame {
+  readonly blob: Blob;
+  readonly url: string;
+  /** 0 to 1; the finished picture, and only it, is at 1. */
+  readonly position: number;
+  /** For people, such as "step 5 of 20". */
+  readonly label: string;
+  readonly width: number;
+  readonly height: number;
+}
+
+export type FrameContent = Omit<Frame, "url">;
+
+export class Plate {
+  /** In the order in which they formed. */
+  readonly frames: Frame[] = [];
+  /** What makes this picture again, alone. Its seed is empty until the server has told it. */
+  values: Values;
+
+  constructor(values: Values) {
+    this.values = values;
+  }
+
+  get finished(): Frame | undefined {
+    const last = this.frames.at(-1);
+    return last?.position === 1 ? last : undefined;
+  }
+
+  add(content: FrameContent): void {
+    this.frames.push({ ...content, url: URL.createObjectURL(content.blob) });
+  }
+
+  /** The newest frame that was there at `position`; before the first one, the first. */
+  at(position: number): Frame | undefined {
+    return this.frames.findLast((frame) => frame.position <= position) ?? this.frames[0];
+  }
+
+  /** Gives the memory of the pictures back. */
+  release(): void {
+    for (const { url } of this.frames.splice(0)) URL.revokeObjectURL(url);
+  }
+}
+
+const EXTENSIONS: Readonly<Record<string, string>> = {
+  "image/jpeg": "jpg",
+  "image/png": "png",
+  "image/webp": "webp",
+  "image/avif": "avif",
+};
+
+/** Such as `a-lighthouse-at-dusk-42.jpg`. */
+export function fileName({ values, finished }: Plate): string {
+  const words = values.prompt.toLowerCase().match(/[\p{Letter}\p{Number}]+/gu) ?? ["picture"];
+  return `${words.slice(0, 6).join("-")}-${values.seed}.${EXTENSIONS[finished?.blob.type ?? ""] ?? "bin"}`;
+}

@@ -1,0 +1,119 @@
+/** One request from the page: its pictures, where it is, how it ended. */
+import { LatentcastError, type GeneratedResult, type Picture, type StreamEvent } from "../client/index.ts";
+import { openClient } from "./access.ts";
+import { pictureBlob } from "./picture.ts";
+import { Plate } from "./plate.ts";
+import { toInput, valuesOfPicture, type Values } from "./values.ts";
+
+export type RunState =
+  /** On its way to the server, which takes it once its model is loaded. */
+  | { readonly kind: "sent" }
+  | { readonly kind: "queued"; readonly position: number; readonly estimateMs: number | null }
+  | { readonly kind: "running"; readonly step: number | null; readonly totalSteps: number | null }
+  | { readonly kind: "succeeded"; readonly result: GeneratedResult }
+  | { readonly kind: "stopped"; readonly step: number | null }
+  | { readonly kind: "failed"; readonly error: LatentcastError };
+
+export class Run {
+  readonly values: Values;
+  readonly plates: readonly Plate[];
+  state: RunState = { kind: "sent" };
+  /** False while the connection is broken and the client tries to take it up again. */
+  isConnected = true;
+  /** From sending the request to the first preview in the page. */
+  firstPreviewMs: number | null = null;
+  readonly #tell: () => void;
+  readonly #abort = new AbortController();
+
+  /** @param tell Called after every change. */
+  constructor(values: Values, tell: () => void) {
+    this.values = values;
+    this.#tell = tell;
+    const count = Math.max(1, Number(values.num_images) || 1);
+    const seed = Number(values.seed);
+    this.plates = Array.from({ length: count }, (_, index) => new Plate(valuesOfPicture(values, seed + index)));
+  }
+
+  get isOver(): boolean {
+    return this.state.kind === "succeeded" || this.state.kind === "stopped" || this.state.kind === "failed";
+  }
+
+  /** 0 to 1. */
+  get progress(): number {
+    if (this.state.kind === "succeeded") return 1;
+    if (this.state.kind !== "running" || this.state.step === null || this.state.totalSteps === null) return 0;
+    return (this.state.step + 1) / (this.state.totalSteps + 1);
+  }
+
+  /** Ends the request, at the server too. */
+  stop(): void {
+    this.#abort.abort();
+  }
+
+  /** Resolves when the run is over, however it ended. */
+  async start(): Promise<void> {
+    const sentAt = performance.now();
+    const client = openClient((isUp) => this.#connected(isUp));
+    const stream = client.stream(toInput(this.values), { signal: this.#abort.signal });
+    try {
+      for await (const event of stream) {
+        if (event.kind === "preview") this.firstPreviewMs ??= performance.now() - sentAt;
+        await this.#follow(event);
+      }
+      await this.#finish(await stream.result());
+    } catch (error) {
+      if (!(error instanceof LatentcastError)) throw error;
+      this.#enter(error.code === "cancelled" ? { kind: "stopped", step: this.#step } : { kind: "failed", error });
+    }
+  }
+
+  get #step(): number | null {
+    return this.state.kind === "running" ? this.state.step : null;
+  }
+
+  async #follow(event: StreamEvent): Promise<void> {
+    switch (event.kind) {
+      case "queued":
+        this.#enter({ kind: "queued", position: event.position, estimateMs: event.estimateMs });
+        return;
+      case "started":
+        this.#enter({ kind: "running", step: null, totalSteps: null });
+        return;
+      case "progress":
+        this.#enter({ kind: "running", step: event.step, totalSteps: event.totalSteps });
+        return;
+      case "preview": {
+        const { step, totalSteps } = event;
+        const position = (step + 1) / (totalSteps + 1);
+        await this.#add(event.images, position, `step ${step + 1} of ${totalSteps}`);
+        this.#enter({ kind: "running", step: Math.max(step, this.#step ?? 0), totalSteps });
+      }
+    }
+  }
+
+  async #finish(result: GeneratedResult): Promise<void> {
+    await this.#add(result.images, 1, "finished");
+    for (const [index, plate] of this.plates.entries())
+      plate.values = valuesOfPicture(this.values, result.seed + index);
+    this.#enter({ kind: "succeeded", result });
+  }
+
+  async #add(images: readonly Picture[], position: number, label: string): Promise<void> {
+    const blobs = await Promise.all(images.map(pictureBlob));
+    for (const [index, { width, height }] of images.entries()) {
+      const blob = blobs[index];
+      if (blob !== undefined) this.plates[index]?.add({ blob, position, label, width, height });
+    }
+  }
+
+  #enter(state: RunState): void {
+    this.state = state;
+    this.#tell();
+  }
+
+  #connected(isUp: boolean): void {
+    if (this.isConnected === isUp || this.isOver) return;
+    this.isConnected = isUp;
+    this.#tell();
+  }
+}

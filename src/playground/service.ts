@@ -1,0 +1,108 @@
+/** What `GET /health` tells: how the server is, and which model it has loaded. */
+import { LatentcastError, type LatentcastClient } from "../client/index.ts";
+import { list, number, record, text } from "./json.ts";
+
+export interface Model {
+  readonly id: string;
+  readonly nativeWidth: number;
+  readonly nativeHeight: number;
+  readonly minSide: number;
+  readonly maxSide: number;
+  readonly defaultSteps: number;
+  readonly defaultGuidanceScale: number;
+  readonly examples: readonly string[];
+  /** What a visitor should know about it, such as that it draws noise only. */
+  readonly note: string;
+}
+
+export type Service =
+  | { readonly kind: "loading"; readonly stage: string; readonly progress: number | null }
+  | { readonly kind: "ready" | "busy" | "draining"; readonly model: Model | undefined }
+  | { readonly kind: "failed"; readonly reason: string }
+  | { readonly kind: "unreachable" };
+
+/** Loading stages change every second or so; a server that runs is asked only to notice that it no longer does. */
+const PAUSE_MS = { loading: 500, failed: 2_000, unreachable: 1_000, draining: 2_000, ready: 10_000, busy: 10_000 };
+
+/** Tells at once and after every change, until the page is closed. */
+export function watchService(client: LatentcastClient, tell: (service: Service) => void): void {
+  const look = async (): Promise<void> => {
+    const service = document.hidden ? undefined : await askService(client);
+    if (service !== undefined) tell(service);
+    setTimeout(() => void look(), PAUSE_MS[service?.kind ?? "ready"]);
+  };
+  void look();
+}
+
+async function askService(client: LatentcastClient): Promise<Service> {
+  try {
+    return readService(await client.health());
+  } catch (error) {
+    if (error instanceof LatentcastError) return { kind: "unreachable" };
+    throw error;
+  }
+}
+
+function readService(health: unknown): Service {
+  const { status, loading, reason, model } = record(health);
+  switch (status) {
+    case "ready":
+    case "busy":
+    case "draining":
+      return { kind: status, model: readModel(model) };
+    case "failed":
+      return { kind: "failed", reason: text(reason) };
+    default: {
+      const { stage, progress } = record(loading);
+      return { kind: "loading", stage: text(stage), progress: typeof progress === "number" ? progress : null };
+    }
+  }
+}
+
+function readModel(value: unknown): Model | undefined {
+  const model = record(value);
+  if (text(model["id"]) === "") return undefined;
+  return {
+    id: text(model["id"]),
+    nativeWidth: number(model["native_width"]),
+    nativeHeight: number(model["native_height"]),
+    minSide: number(model["min_side"]),
+    maxSide: number(model["max_side"]),
+    defaultSteps: number(model["default_steps"]),
+    defaultGuidanceScale: number(model["default_guidance_scale"]),
+    examples: list(model["examples"]).map(text),
+    note: text(model["note"]),
+  };
+}
+
+const STAGES: Readonly<Record<string, string>> = {
+  spawn: "starting the worker",
+  import: "starting Python",
+  download: "downloading the model",
+  weights: "loading the model",
+  warmup: "warming up",
+};
+
+/** One line for people. */
+export function describeService(service: Service): string {
+  switch (service.kind) {
+    case "loading": {
+      const percent = service.progress === null ? "" : ` ${Math.round(service.progress * 100)} %`;
+      return `${STAGES[service.stage] ?? (service.stage || "loading")}${percent}`;
+    }
+    case "ready":
+    case "busy":
+      return service.model === undefined ? service.kind : shortName(service.model.id);
+    case "draining":
+      return "the server is shutting down";
+    case "failed":
+      return "no worker could be started";
+    case "unreachable":
+      return "the server does not answer";
+  }
+}
+
+/** Of a folder or a hub id the last part. */
+function shortName(id: string): string {
+  return id.split("/").findLast((part) => part !== "") ?? id;
+}

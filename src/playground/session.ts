@@ -1,0 +1,148 @@
+/** What the visitor does and what the page shows of it: runs on the stage, from the request to the kept picture. */
+import { describeFailure, problemsOf } from "./advice.ts";
+import { Announcer } from "./announcer.ts";
+import { find } from "./dom.ts";
+import { randomSeed, type Form } from "./form.ts";
+import type { HistoryEntry } from "./history-store.ts";
+import { askForKey } from "./key-dialog.ts";
+import { Plate } from "./plate.ts";
+import { Run } from "./run.ts";
+import type { Service } from "./service.ts";
+import { Stage } from "./stage.ts";
+import { describeFacts, describeRuns } from "./status.ts";
+import { Timeline } from "./timeline.ts";
+import type { Values } from "./values.ts";
+
+const SEEDS = 2 ** 32;
+
+export interface SessionHooks {
+  /** The values of what is on the stage now. */
+  readonly shown: (values: Values) => void;
+  readonly finished: (plate: Plate) => Promise<void>;
+  /** Something that buttons depend on has changed. */
+  readonly changed: () => void;
+}
+
+export class Session {
+  readonly stage: Stage;
+  readonly timeline: Timeline;
+  service: Service = { kind: "loading", stage: "", progress: null };
+  readonly #form: Form;
+  readonly #hooks: SessionHooks;
+  readonly #announcer = new Announcer();
+  readonly #status = find("status", HTMLElement);
+  readonly #facts = find("facts", HTMLElement);
+  readonly #alert = find("alert", HTMLElement);
+  #runs: readonly Run[] = [];
+
+  constructor(form: Form, hooks: SessionHooks) {
+    this.#form = form;
+    this.#hooks = hooks;
+    this.stage = new Stage(() => hooks.changed());
+    this.timeline = new Timeline((position, fade) => this.stage.show(position, { fade }));
+  }
+
+  get isBusy(): boolean {
+    return this.#runs.some(({ isOver }) => !isOver);
+  }
+
+  /** Runs the form; several seeds at once if it says so. Resolves when all of them are over. */
+  async generate(): Promise<void> {
+    const values = { ...this.#form.read() };
+    if (!this.#form.isLocked || values.seed === "") values.seed = randomSeed();
+    this.#form.write({ seed: values.seed });
+    this.#hooks.shown(values);
+    await this.#perform(runsOf(values), []);
+  }
+
+  /** One more picture like this one, with another seed, beside it. */
+  async compareSeeds(plate: Plate): Promise<void> {
+    await this.#perform([{ ...plate.values, seed: randomSeed() }], [plate]);
+  }
+
+  stop(): void {
+    for (const run of this.#runs) run.stop();
+  }
+
+  /** Shows an earlier picture, beside what is there when `isAddition`. */
+  open({ values, frames }: HistoryEntry, isAddition: boolean): void {
+    const plate = new Plate(values);
+    for (const frame of frames) plate.add(frame);
+    this.#runs = [];
+    this.#alert.hidden = true;
+    this.stage.set([...(isAddition ? this.stage.chosen.slice(0, 1) : []), plate], 1);
+    this.#hooks.shown(values);
+    this.refresh();
+    this.#rest();
+  }
+
+  refresh(): void {
+    const status = describeRuns(this.#runs, this.service);
+    this.#status.textContent = status;
+    this.#facts.textContent = describeFacts(this.#runs);
+    const mean = this.#runs.reduce((sum, { progress }) => sum + progress, 0) / this.#runs.length;
+    this.timeline.setProgress(this.isBusy ? mean : null, status);
+    this.stage.setForming((plate) => this.#runs.some((run) => !run.isOver && run.plates.includes(plate)));
+    if (this.isBusy) this.#announcer.progress(status, mean);
+    this.#hooks.changed();
+  }
+
+  async #perform(wanted: readonly Values[], beside: readonly Plate[]): Promise<void> {
+    this.#alert.hidden = true;
+    this.#form.complain([]);
+    const model = "model" in this.service ? this.service.model : undefined;
+    this.#runs = wanted.map((values) => new Run(values, () => this.#follow()));
+    this.stage.set(
+      [...beside, ...this.#runs.flatMap(({ plates }) => plates)],
+      model === undefined ? 1 : model.nativeWidth / model.nativeHeight,
+    );
+    this.#announcer.begin();
+    this.refresh();
+    await Promise.all(this.#runs.map((run) => this.#settle(run)));
+    await this.#end(wanted, beside);
+  }
+
+  async #settle(run: Run): Promise<void> {
+    await run.start();
+    if (run.state.kind !== "succeeded") return;
+    // A browser that keeps nothing (private windows) still shows everything.
+    await Promise.all(run.plates.map((plate) => this.#hooks.finished(plate).catch(() => undefined)));
+  }
+
+  async #end(wanted: readonly Values[], beside: readonly Plate[]): Promise<void> {
+    const errors = this.#runs.flatMap(({ state }) => (state.kind === "failed" ? [state.error] : []));
+    const [error] = errors;
+    this.refresh();
+    this.#rest();
+    this.#announcer.say(error === undefined ? describeRuns(this.#runs, this.service) : "Failed");
+    if (error === undefined) return;
+    if (errors.some(({ code }) => code === "unauthorized") && (await askForKey())) {
+      await this.#perform(wanted, beside);
+      return;
+    }
+    this.#alert.textContent = describeFailure(error);
+    this.#alert.hidden = false;
+    this.#form.complain(problemsOf(error));
+  }
+
+  /** Shows the newest of each picture. */
+  #follow(): void {
+    this.stage.show(1, { fade: true });
+    this.refresh();
+  }
+
+  #rest(): void {
+    this.stage.show(1, { fade: false });
+    this.timeline.offer(this.stage.plates);
+    this.#hooks.changed();
+  }
+}
+
+/** Of several runs at once each has the next seed after the pictures of the one before. */
+function runsOf(values: Values): Values[] {
+  const count = Number(values.runs) || 1;
+  const images = Number(values.num_images) || 1;
+  return Array.from({ length: count }, (_, index) =>
+    index === 0 ? values : { ...values, seed: String((Number(values.seed) + index * images) % SEEDS) },
+  );
+}

@@ -1,0 +1,61 @@
+/** Where the runs on the stage are, in words. */
+import type { Run } from "./run.ts";
+import { describeService, type Service } from "./service.ts";
+
+/** One line about work that goes on; about the only run, or about all of several. */
+export function describeRuns(runs: readonly Run[], service: Service): string {
+  if (runs.some((run) => !run.isOver && !run.isConnected)) {
+    return "Connection lost. Trying again; the server goes on with the picture.";
+  }
+  const [run] = runs;
+  if (run === undefined) return "";
+  return runs.length === 1 ? describeRun(run, service) : describeSeveral(runs);
+}
+
+function describeRun({ state }: Run, service: Service): string {
+  switch (state.kind) {
+    case "sent":
+      return service.kind === "loading" ? `Waiting for the model: ${describeService(service)}` : "Sending the request";
+    case "queued":
+      return describePlace(state.position, state.estimateMs);
+    case "running":
+      return state.step === null ? "Starting" : `Step ${state.step + 1} of ${state.totalSteps}`;
+    case "succeeded":
+      return `Finished in ${seconds(state.result.timings.inferenceMs)}`;
+    case "stopped":
+      return state.step === null ? "Stopped" : `Stopped after step ${state.step + 1}`;
+    case "failed":
+      return "";
+  }
+}
+
+function describePlace(position: number, estimateMs: number | null): string {
+  const place = position === 0 ? "Next in line" : `${position} ahead in line`;
+  return estimateMs === null ? place : `${place}, starts in about ${seconds(estimateMs)}`;
+}
+
+function describeSeveral(runs: readonly Run[]): string {
+  const count = (kind: Run["state"]["kind"]): number => runs.filter(({ state }) => state.kind === kind).length;
+  const told = [
+    [count("sent") + count("queued"), "waiting"],
+    [count("running"), "forming"],
+    [count("succeeded"), "finished"],
+    [count("stopped"), "stopped"],
+    [count("failed"), "failed"],
+  ] as const;
+  return told.flatMap(([number, word]) => (number === 0 ? [] : `${number} ${word}`)).join(", ");
+}
+
+/** What is known about speed and origin, as the label beside a picture. */
+export function describeFacts(runs: readonly Run[]): string {
+  const firstPreviews = runs.flatMap(({ firstPreviewMs }) => (firstPreviewMs === null ? [] : [firstPreviewMs]));
+  const slowest = Math.max(...firstPreviews);
+  if (firstPreviews.length === 0) return "";
+  if (runs.length === 1) return `First preview after ${seconds(slowest)}`;
+  return firstPreviews.length === runs.length ? `All forming after ${seconds(slowest)}` : "";
+}
+
+export function seconds(ms: number): string {
+  const value = ms / 1_000;
+  return `${value < 10 ? value.toFixed(value < 1 ? 2 : 1) : Math.round(value)} s`;
+}

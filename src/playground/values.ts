@@ -1,0 +1,99 @@
+/** The values of the form: as text by field name, in the page's address, and as a request. */
+import type { GenerateInput } from "../client/index.ts";
+import { limitsOf } from "./limits.ts";
+import type { Model } from "./service.ts";
+
+/** Fields whose values make the picture what it is. A link carries all of them, whatever the defaults are where it is opened. */
+const PICTURE_FIELDS = [
+  "prompt",
+  "negative_prompt",
+  "num_inference_steps",
+  "width",
+  "height",
+  "guidance_scale",
+  "scheduler",
+  "seed",
+] as const;
+
+/** The rest, in a link only where they differ from the default. `runs` is the page's own: requests at once, each with its seed. */
+const OTHER_FIELDS = [
+  "num_images",
+  "output_format",
+  "preview.every",
+  "preview.max_side",
+  "preview.decoder",
+  "preview.source",
+  "runs",
+] as const;
+
+export const FIELD_NAMES = [...PICTURE_FIELDS, ...OTHER_FIELDS] as const;
+export type FieldName = (typeof FIELD_NAMES)[number];
+
+/** Empty text leaves a field to the server. */
+export type Values = Readonly<Record<FieldName, string>>;
+
+const TEXT_FIELDS = new Set<FieldName>([
+  "prompt",
+  "negative_prompt",
+  "output_format",
+  "scheduler",
+  "preview.decoder",
+  "preview.source",
+]);
+
+/** Enough previews to watch a picture form; each one costs the device some time. */
+const PREVIEWS_PER_PICTURE = 10;
+
+/** Of the schema, and of the model once it is known. */
+export function defaultValues(model: Model | undefined): Values {
+  const fallbacks = Object.fromEntries(
+    FIELD_NAMES.map((name) => [name, name === "runs" ? "1" : limitsOf(name).fallback]),
+  ) as Record<FieldName, string>;
+  if (model === undefined) return fallbacks;
+  return {
+    ...fallbacks,
+    num_inference_steps: String(model.defaultSteps),
+    width: String(model.nativeWidth),
+    height: String(model.nativeHeight),
+    guidance_scale: String(model.defaultGuidanceScale),
+    "preview.every": String(Math.max(1, Math.round(model.defaultSteps / PREVIEWS_PER_PICTURE))),
+  };
+}
+
+export function readParameters(parameters: URLSearchParams): Partial<Values> {
+  const given = FIELD_NAMES.filter((name) => parameters.has(name));
+  return Object.fromEntries(given.map((name) => [name, parameters.get(name)]));
+}
+
+export function toParameters(values: Values, defaults: Values): URLSearchParams {
+  const parameters = new URLSearchParams();
+  for (const name of PICTURE_FIELDS) if (values[name] !== "") parameters.set(name, values[name]);
+  // Empty is a choice here: nothing is kept out of the picture.
+  if (values.prompt !== "") parameters.set("negative_prompt", values.negative_prompt);
+  for (const name of OTHER_FIELDS)
+    if (values[name] !== "" && values[name] !== defaults[name]) parameters.set(name, values[name]);
+  return parameters;
+}
+
+/** The request, with what was typed as it is: the server says what is wrong with it. */
+export function toInput(values: Values): GenerateInput {
+  const input: Record<string, unknown> = { prompt: values.prompt, negative_prompt: values.negative_prompt };
+  const preview: Record<string, unknown> = {};
+  for (const name of FIELD_NAMES) {
+    const value = values[name];
+    if (value === "" || name === "runs") continue;
+    const typed = TEXT_FIELDS.has(name) || !Number.isFinite(Number(value)) ? value : Number(value);
+    if (name.startsWith("preview.")) preview[name.slice("preview.".length)] = typed;
+    else input[name] = typed;
+  }
+  return { ...input, preview } as GenerateInput;
+}
+
+/** The values that make one picture of several again, alone. */
+export function valuesOfPicture(values: Values, seed: number): Values {
+  return { ...values, seed: String(seed), num_images: "1", runs: "1" };
+}
+
+export function makeSamePicture(one: Values, other: Values): boolean {
+  return [...PICTURE_FIELDS, "output_format" as const].every((name) => one[name] === other[name]);
+}
