@@ -5,6 +5,7 @@ Everything that happens to a job happens on the engine thread, between turns. Ot
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections.abc import Callable, Sequence
@@ -176,14 +177,12 @@ class Engine(Generic[S]):
         jobs = [self._jobs[order] for order, _ in chosen]
         samples = [job.samples[index] for job, (_, index) in zip(jobs, chosen, strict=True)]
         began = time.monotonic()
-        try:
+        fits = False
+        with contextlib.suppress(DeviceOutOfMemoryError):
             self._model.step(samples)
-        except DeviceOutOfMemoryError:
-            self._model.release_memory()
-            if len(samples) == 1:
-                self._fail(jobs[0], "out_of_memory", OUT_OF_MEMORY)
-            else:
-                self._batch_limits[samples[0].shape] = len(samples) // 2
+            fits = True
+        if not fits:
+            self._make_room(jobs, samples)
             return
         ended = time.monotonic()
         self._telemetry.turns += 1
@@ -194,6 +193,15 @@ class Engine(Generic[S]):
                 job.first_step = began
         for job in dict.fromkeys(job.order for job in jobs):
             self._report_step(self._jobs[job], ended)
+
+    def _make_room(self, jobs: Sequence[Job[S]], samples: Sequence[S]) -> None:
+        """After a step that did not fit: calls of this shape get smaller; a job that fills one alone has to go."""
+        # Not inside an except block: the error's traceback holds on to the tensors of the failed call.
+        self._model.release_memory()
+        if len(samples) > 1:
+            self._batch_limits[samples[0].shape] = len(samples) // 2
+        else:
+            self._fail(jobs[0], "out_of_memory", OUT_OF_MEMORY)
 
     def _report_step(self, job: Job[S], now: float) -> None:
         """Tells of a step once all images of the job have done it."""
@@ -229,19 +237,16 @@ class Engine(Generic[S]):
 
     def _with_memory(self, job: Job[S], work: Callable[[], T]) -> T | None:
         """Runs device work of one job, a second time with freed memory if it ran out. None if the job failed."""
-        try:
+        for _ in range(2):
             try:
                 return work()
             except DeviceOutOfMemoryError:
-                self._model.release_memory()
-                return work()
-        except DeviceOutOfMemoryError:
+                pass
+            except NumericalError as error:
+                self._fail(job, "numerical_error", str(error))
+                return None
             self._model.release_memory()
-            self._fail(job, "out_of_memory", OUT_OF_MEMORY)
-        except NumericalError as error:
-            self._fail(job, "numerical_error", str(error))
-        except InvalidRequestError as error:
-            self._fail(job, "invalid_request", str(error))
+        self._fail(job, "out_of_memory", OUT_OF_MEMORY)
         return None
 
     # Endings

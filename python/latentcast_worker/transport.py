@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Transport:
     """Connects a DEALER under `identity` and runs until `close`.
 
     `deliver` gets every command except `ping`, on the IO thread; `answer_ping` makes the pong. Commands of another
-    epoch than `epoch` are dropped and counted.
+    epoch than `epoch` are dropped.
     """
 
     def __init__(
@@ -67,12 +68,11 @@ class Transport:
         self._deliver = deliver
         self._answer_ping = answer_ping
         self._outbox: deque[_Parcel] = deque()
-        self._closing = False
+        self._close_by: float | None = None
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
-        self.stale_commands = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -84,7 +84,7 @@ class Transport:
 
     def close(self) -> None:
         """Sends what was posted, then ends the thread. Waits no longer than linger for a peer that does not read."""
-        self._closing = True
+        self._close_by = time.monotonic() + LINGER_MS / 1000
         self._wake()
         self._thread.join(2 * LINGER_MS / 1000)
 
@@ -110,10 +110,11 @@ class Transport:
         poller.register(self._wake_read, zmq.POLLIN)
         while True:
             blocked = not self._send_outbox(socket)
-            if self._closing:
+            patience_ms = None if self._close_by is None else max(0, int(1000 * (self._close_by - time.monotonic())))
+            if patience_ms is not None and (not blocked or patience_ms == 0):
                 return
             poller.register(socket, zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
-            ready = dict(poller.poll())
+            ready = dict(poller.poll(patience_ms))
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
             if ready.get(socket, 0) & zmq.POLLIN:
@@ -150,7 +151,7 @@ class Transport:
             case Ping(nonce):
                 self.post(self._answer_ping(nonce))
             case Generate() | Cancel() if command.epoch != self._epoch:
-                self.stale_commands += 1
+                self.post(Log("debug", "command of another epoch", {"type": command.type, "epoch": command.epoch}))
             case Generate() | Cancel() | Shutdown():
                 self._deliver(command)
 

@@ -73,6 +73,7 @@ def run_worker(options: WorkerOptions, load_model: LoadModel) -> int:
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the orchestrator decides what it means.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: worker.shut_down())
+    threading.excepthook = _end_process
     _watch_parent()
     return worker.run()
 
@@ -136,6 +137,13 @@ class _Worker:
     def _log(self, level: LogLevel, message: str) -> None:
         print(f"{level}: {message}", file=sys.stderr, flush=True)
         self._transport.post(Log(level, message, {}))
+
+
+def _end_process(failure: threading.ExceptHookArgs) -> None:
+    """A thread that dies leaves a worker that looks alive and does nothing: better dead and replaced."""
+    traceback.print_exception(failure.exc_type, failure.exc_value, failure.exc_traceback)
+    sys.stderr.flush()
+    os._exit(EXIT_FATAL)
 
 
 def _watch_parent() -> None:

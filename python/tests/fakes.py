@@ -5,11 +5,12 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from latentcast_worker.engine import Arrival, Engine, EngineEvent
-from latentcast_worker.model.port import InvalidRequestError, PendingPreview, Pixels
+from latentcast_worker.model.port import InvalidRequestError, Model, PendingPreview, Pixels
 from latentcast_worker.policy import CallCosts, Shape
 from latentcast_worker.protocol import (
     PREVIEW_DECODERS,
@@ -116,7 +117,7 @@ def call(action: Callable[[], None]) -> None:
 class EngineRun:
     """An engine, its inbox and all that it posted. `take_sent` gets what tells the engine that a preview has left."""
 
-    def __init__(self, model: FakeModel, take_sent: Callable[[Callable[[], None]], None] = call) -> None:
+    def __init__(self, model: Model[Any], take_sent: Callable[[Callable[[], None]], None] = call) -> None:
         self.inbox: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
         self.reports: list[Report] = []
         self.payloads: list[Sequence[bytes]] = []

@@ -26,17 +26,18 @@ SIZES = [(64, 64), (128, 128), (168, 104)]
 def pipeline(tiny_folder: Path) -> Any:
     pipe: Any = StableDiffusionXLPipeline.from_pretrained(tiny_folder, add_watermarker=False)
     pipe.set_progress_bar_config(disable=True)
+    pipe.own_scheduler = pipe.scheduler
     return pipe
 
 
-def by_pipeline(pipeline: Any, own_scheduler: Any, request: Generate) -> tuple[Tensor, NDArray[np.uint8]]:
+def by_pipeline(pipeline: Any, request: Generate) -> tuple[Tensor, NDArray[np.uint8]]:
     last: list[Tensor] = []
 
     def keep_latents(_pipe: Any, _step: int, _timestep: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
         last[:] = [values["latents"]]
         return values
 
-    pipeline.scheduler = make_scheduler(own_scheduler, request.scheduler)
+    pipeline.scheduler = make_scheduler(pipeline.own_scheduler, request.scheduler)
     output = pipeline(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
@@ -58,7 +59,7 @@ def by_engine(model: SdxlModel, request: Generate) -> tuple[Tensor, NDArray[np.u
 
 
 def assert_same(pipeline: Any, model: SdxlModel, request: Generate) -> None:
-    expected_latents, expected_image = by_pipeline(pipeline, model.scheduler, request)
+    expected_latents, expected_image = by_pipeline(pipeline, request)
     latents, image = by_engine(model, request)
     assert torch.isfinite(expected_latents).all()
     assert torch.equal(latents, expected_latents)

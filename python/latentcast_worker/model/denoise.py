@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..policy import Shape
+from .memory import memory_guard
 from .prompts import TextEmbedding
 from .schedulers import SchedulerRun
 
@@ -71,8 +72,9 @@ def first_latents(run: SchedulerRun, shape: Shape, channels: int, device: torch.
 
 
 def denoise_step(samples: Sequence[SdxlSample], unet: UNetCall, dtype: torch.dtype) -> None:
-    """Advances every sample by one step with a single UNet call."""
-    noises = _predict(samples, unet, dtype)
+    """Advances every sample by one step with a single UNet call. Raises DeviceOutOfMemoryError before any has moved."""
+    with memory_guard():
+        noises = _predict(samples, unet, dtype)
     for sample, noise in zip(samples, noises, strict=True):
         sample.latents, sample.x0 = sample.run.advance(noise, sample.latents, sample.steps_done)
         sample.steps_done += 1

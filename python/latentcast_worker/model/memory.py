@@ -9,6 +9,9 @@ import torch
 
 from .port import DeviceOutOfMemoryError
 
+# The CPU allocator, cuBLAS and cuDNN have no error class of their own.
+_SIGNS = ("can't allocate memory", "ALLOC_FAILED")
+
 
 @contextmanager
 def memory_guard() -> Iterator[None]:
@@ -18,6 +21,6 @@ def memory_guard() -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise DeviceOutOfMemoryError("the device ran out of memory") from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # The CPU allocator has no error class of its own.
+        if not any(sign in str(error) for sign in _SIGNS):
             raise
-        raise DeviceOutOfMemoryError("the machine ran out of memory") from error
+        raise DeviceOutOfMemoryError("the device ran out of memory") from error
