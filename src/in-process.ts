@@ -141,8 +141,9 @@ class JobStream implements InProcessStream {
       this.#orchestrator.dispatcher.cancel(job, "cancelled_by_client");
     };
     // It may have been aborted while the job was being accepted.
-    if (signal?.aborted === true) cancel();
-    else signal?.addEventListener("abort", cancel, { once: true });
+    signal?.addEventListener("abort", cancel, { once: true });
+    // It may have been aborted while the job was being accepted, which the check above has the compiler rule out.
+    if (AbortSignal.any(signal === undefined ? [] : [signal]).aborted) cancel();
     return job;
   }
 }
