@@ -34,11 +34,12 @@ export function openTerminal(out: Output, err: Output, env: Readonly<Record<stri
   };
   return {
     isInteractive,
+    // A terminal that nobody has told its size says 0.
     get columns() {
-      return err.columns ?? 80;
+      return err.columns || 80;
     },
     get rows() {
-      return err.rows ?? 24;
+      return err.rows || 24;
     },
     print: (text) => {
       clear();
@@ -56,7 +57,7 @@ export function openTerminal(out: Output, err: Output, env: Readonly<Record<stri
         return;
       }
       const line = fraction === null ? text : `${bar(fraction)} ${text}`;
-      shown = cut(line, (err.columns ?? 80) - 1);
+      shown = cut(line, (err.columns || 80) - 1);
       err.write(`${CLEAR_LINE}${shown}`);
     },
     draw: (lines) => {

@@ -4,12 +4,11 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ConfigError } from "../config.ts";
 import { openDatabase, sqliteCode } from "./sqlite.ts";
 
 /** Another server uses the folder. */
-export class DataDirInUseError extends Error {
-  override readonly name = "DataDirInUseError";
-}
+export class DataDirInUseError extends ConfigError {}
 
 export interface DataLock {
   release(): void;

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { environmentDirectory, managedPython, type EnvironmentOptions } from "../../src/worker/environment.ts";
 import { eventually } from "../support/eventually.ts";
+import { processesAt } from "../support/processes.ts";
 import { testPython } from "../support/server.ts";
 import { makePythonProject, writeProgram, type PythonProject } from "../support/python-project.ts";
 
@@ -42,12 +43,6 @@ function spawnMaker(): ChildProcess {
   const script = fileURLToPath(new URL("../fixtures/environment/make.ts", import.meta.url));
   const args = ["--import", "tsx", script, project.root, project.cacheDir];
   return spawn(process.execPath, args, { env: project.env, stdio: ["ignore", "pipe", "inherit"] });
-}
-
-/** Commands on this machine that name the environment. */
-function processesAt(path: string): string[] {
-  const listed = execFileSync("ps", ["-eo", "args"], { encoding: "utf8" });
-  return listed.split("\n").filter((line) => line.includes(path));
 }
 
 describe("managedPython", () => {

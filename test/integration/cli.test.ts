@@ -1,0 +1,305 @@
+/** The command line as people run it: a process of its own, its output, its exit code. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { readdir, readFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import sharp from "sharp";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { runCommandLine } from "../../src/cli.ts";
+import { openTerminal } from "../../src/cli/terminal.ts";
+import { eventually } from "../support/eventually.ts";
+import { processesAt } from "../support/processes.ts";
+import { writeProgram } from "../support/python-project.ts";
+import { fixtureWorker, testPython } from "../support/server.ts";
+
+const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const COMMAND = [process.execPath, "--import", "tsx", MAIN] as const;
+
+let directory: string;
+/** A Python whose `-m latentcast_worker` is the fixture worker. */
+let python: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "latentcast-cli-"));
+  const [worker] = fixtureWorker("fixture_worker");
+  python = await writeProgram(
+    join(directory, "python"),
+    `if [ "$1" = -m ]; then shift 2; exec ${testPython()} ${worker} "$@"; fi`,
+    `exec ${testPython()} "$@"`,
+  );
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+interface Run {
+  readonly child: ChildProcess;
+  /** Everything written so far. */
+  output(): { readonly out: string; readonly err: string };
+  readonly exit: Promise<number | null>;
+}
+
+function start(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  wrapper: readonly string[] = [],
+): Run {
+  const [file = "", ...rest] = [...wrapper, ...COMMAND, ...args];
+  const child = spawn(file, rest, {
+    env: {
+      ...process.env,
+      LATENTCAST_PYTHON: python,
+      LATENTCAST_CACHE_DIR: join(directory, "cache"),
+      LATENTCAST_DATA_DIR: join(directory, "data"),
+      LATENTCAST_DEVICES: "cpu",
+      ...env,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let out = "";
+  let err = "";
+  child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
+  const exit = new Promise<number | null>((resolve) => child.once("close", resolve));
+  return { child, exit, output: () => ({ out, err }) };
+}
+
+async function finish(args: readonly string[], env?: Readonly<Record<string, string>>) {
+  const run = start(args, env);
+  const code = await run.exit;
+  return { code, ...run.output() };
+}
+
+/** The same without a process: what is printed, and how the verb ended. */
+async function tell(...args: readonly string[]) {
+  const out: string[] = [];
+  const err: string[] = [];
+  const sink = (lines: string[]) => ({ write: (text: string) => lines.push(text) > 0 });
+  const terminal = openTerminal(sink(out), sink(err), {});
+  const outcome = await runCommandLine({ args, env: {}, terminal, signal: new AbortController().signal });
+  return { outcome, out: out.join(""), err: err.join("") };
+}
+
+describe("latentcast", () => {
+  it("lists its verbs", async () => {
+    const { outcome, out } = await tell("--help");
+    for (const verb of ["serve", "generate", "setup", "doctor"]) expect(out).toContain(`latentcast ${verb}`);
+    expect(outcome).toBe("done");
+    expect(await tell()).toMatchObject({ outcome, out });
+  });
+
+  it.each(["serve", "generate", "setup", "doctor"])("explains every flag of %s", async (verb) => {
+    const { outcome, out } = await tell(verb, "--help");
+    expect(outcome).toBe("done");
+    expect(out).toContain("--python");
+  });
+
+  it("says its version", async () => {
+    const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+    expect(await finish(["--version"])).toEqual({ code: 0, out: `${version}\n`, err: "" });
+  });
+
+  it("ends with exit code 2 when it is misused", async () => {
+    expect(await finish(["serv"])).toMatchObject({ code: 2, out: "" });
+  });
+
+  it.each([
+    [["serv"], 'there is no verb "serv"; did you mean serve?'],
+    [["serve", "--prot", "1"], "there is no flag --prot; did you mean --port?"],
+    [["serve", "--port", "99999"], "--port:"],
+    [["serve", "--host", "0.0.0.0"], "LATENTCAST_API_KEYS"],
+    [["generate", "-o", "x.png"], "say what to paint"],
+    [["generate", "a cat"], "say where the picture goes"],
+    [["generate", "a cat", "-o", "x.gif"], "x.gif does not end in"],
+    [["generate", "a cat", "-o", "nowhere/x.png"], "there is no folder nowhere"],
+    [["generate", "a", "cat", "-o", "x.png"], 'does not take "cat"'],
+    [["generate", "a cat", "-o", "x.png", "--steps", "many"], '--steps: "many" is no number'],
+    [["generate", "a cat", "-o", "x.png", "--steps", "51"], "--steps:"],
+    [["generate", "a cat", "-o", "x.png", "--scheduler", "magic"], "--scheduler:"],
+    [["generate", "a cat", "-o", "x.png", "--show"], "--show needs a terminal"],
+  ])("refuses %j in one line", async (args, message) => {
+    const { outcome, out, err } = await tell(...args);
+    expect(err).toContain(message);
+    expect(err.trim().split("\n")).toHaveLength(1);
+    expect({ outcome, out }).toEqual({ outcome: "misused", out: "" });
+  });
+
+  it("says in one line that the interpreter is missing, with exit code 1", async () => {
+    for (const args of [["setup"], ["serve"], ["generate", "a cat", "-o", join(directory, "x.png")]]) {
+      const { code, err } = await finish(args, { LATENTCAST_PYTHON: "/nowhere/python" });
+      expect(err).toContain("/nowhere/python is no Python 3 that runs");
+      expect(err.trim().split("\n")).toHaveLength(1);
+      expect(code).toBe(1);
+    }
+  });
+});
+
+describe("latentcast generate", () => {
+  it("writes the picture, the previews and where they are", async () => {
+    const file = join(directory, "out.png");
+    const previews = join(directory, "previews");
+    const { code, out, err } = await finish(["generate", "a cat", "-o", file, "--seed", "7", "--previews", previews]);
+    expect(err).toContain("step 6 of 6");
+    expect(out).toBe(`${file}  64×64, seed 7\n`);
+    expect(code).toBe(0);
+    expect(await sharp(file).metadata()).toMatchObject({ format: "png", width: 64, height: 64 });
+    expect(await readdir(previews)).toEqual(["step-00.jpg", "step-05.jpg"]);
+  });
+
+  it("numbers several pictures and their seeds", async () => {
+    const file = join(directory, "out.webp");
+    const { out } = await finish(["generate", "a cat", "-o", file, "--seed", "7", "--num-images", "2"]);
+    expect(out.trim().split("\n")).toEqual([
+      `${join(directory, "out-1.webp")}  64×64, seed 7`,
+      `${join(directory, "out-2.webp")}  64×64, seed 8`,
+    ]);
+    expect(await sharp(join(directory, "out-2.webp")).metadata()).toMatchObject({ format: "webp" });
+  });
+
+  it("ends at Ctrl-C with exit code 130, no picture and no worker left", async () => {
+    const file = join(directory, "out.png");
+    const run = start(["generate", "a cat", "-o", file, "--steps", "50"], {
+      LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.5",
+    });
+    await eventually(() => expect(run.output().err).toContain("step 1 of 50"), 60_000);
+    run.child.kill("SIGINT");
+    expect(await run.exit).toBe(130);
+    expect(await readdir(directory)).not.toContain("out.png");
+    await eventually(() => expect(processesAt(directory)).toEqual([]));
+  });
+
+  it("draws the previews into a terminal", async () => {
+    const inTerminal = [testPython(), "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"];
+    const args = ["generate", "a cat", "-o", join(directory, "out.png"), "--show"];
+    const run = start(args, { TERM: "xterm-256color" }, ["env", "-u", "CI", ...inTerminal]);
+    expect(await run.exit, JSON.stringify(run.output())).toBe(0);
+    expect(run.output().out).toMatch(/\u001B\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀/);
+    expect(run.output().out).toContain("█");
+  });
+
+  it("says why the model cannot be loaded", async () => {
+    const file = join(directory, "out.png");
+    const { code, err } = await finish(["generate", "a cat", "-o", file, "--model", "/nowhere/model"], {
+      LATENTCAST_PYTHON: testPython(),
+    });
+    expect(err).toContain("/nowhere/model");
+    expect(code).toBe(1);
+  });
+});
+
+describe("latentcast serve", () => {
+  /** Starts it on a free port; resolves with its address once it answers. */
+  async function serve(env: Readonly<Record<string, string>> = {}): Promise<Run & { readonly url: string }> {
+    const run = start(["serve", "--port", "0"], env);
+    const url = await eventually(() => {
+      const found = /listens on (http:\S+)/.exec(run.output().err)?.[1];
+      if (found === undefined) throw new Error(JSON.stringify(run.output()));
+      return found;
+    }, 60_000);
+    return { ...run, url };
+  }
+
+  it("says where it listens and what to try, and ends cleanly at the first signal", async () => {
+    const { url, child, exit, output } = await serve();
+    await eventually(() => expect(output().err).toContain(`curl -N ${url}/stream`), 60_000);
+    expect((await fetch(`${url}/ready`)).status).toBe(200);
+    child.kill("SIGTERM");
+    expect(await exit).toBe(0);
+    await eventually(() => expect(processesAt(directory)).toEqual([]));
+  });
+
+  it("finishes what was accepted at the first signal", async () => {
+    const { url, child, exit, output } = await serve({ LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2" });
+    await eventually(() => expect(output().err).toContain("Ready"), 60_000);
+    const answer = fetch(url, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt: "a cat" }),
+    });
+    await eventually(async () => {
+      const health: unknown = await (await fetch(`${url}/health`)).json();
+      expect(health).toMatchObject({ workers: [{ jobs: 1 }] });
+    });
+    child.kill("SIGINT");
+    expect((await answer).status).toBe(200);
+    expect(await exit).toBe(0);
+  });
+
+  it("ends now at the second, and leaves no worker behind", async () => {
+    const { url, child, exit, output } = await serve({ LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "60" });
+    await eventually(() => expect(output().err).toContain("Ready"), 60_000);
+    const answer = fetch(url, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt: "a cat" }),
+    }).catch(() => "cut off");
+    await eventually(async () => {
+      const health: unknown = await (await fetch(`${url}/health`)).json();
+      expect(health).toMatchObject({ workers: [{ jobs: 1 }] });
+    });
+    child.kill("SIGINT");
+    await eventually(() => expect(output().err).toContain("a second signal ends now"));
+    child.kill("SIGINT");
+    expect(await exit).toBe(130);
+    expect(await answer).toBe("cut off");
+    await eventually(() => expect(processesAt(directory)).toEqual([]));
+  });
+
+  it("says that another server has the data folder", async () => {
+    const { child, exit } = await serve();
+    const second = await finish(["serve", "--port", "0"]);
+    expect(second.err).toContain("LATENTCAST_DATA_DIR");
+    expect(second.err.trim().split("\n")).toHaveLength(1);
+    expect(second.code).toBe(2);
+    child.kill("SIGTERM");
+    await exit;
+  });
+
+  it("says that the port is taken", async () => {
+    const { url, child, exit } = await serve();
+    const second = await finish(["serve", "--port", new URL(url).port, "--data-dir", join(directory, "other")]);
+    expect(second.err).toContain("the port is taken");
+    expect(second.code).toBe(1);
+    child.kill("SIGTERM");
+    await exit;
+  });
+});
+
+describe("latentcast doctor", () => {
+  it("tells each thing in a line, and ends with 0 when all can run", async () => {
+    const { code, out } = await finish(["doctor", "--port", "0", "--model", "noise"], {
+      LATENTCAST_PYTHON: testPython(),
+    });
+    for (const name of ["Node", "ZeroMQ", "sharp", "Python", "Environment", "Packages", "Memory", "Disk", "Port"]) {
+      expect(out).toContain(name);
+    }
+    expect(out).not.toContain("fail");
+    expect(code).toBe(0);
+  });
+
+  it("ends with 1 and what to do when something is missing, for machines too", async () => {
+    const { code, out } = await finish(["doctor", "--json", "--port", "0"], { LATENTCAST_PYTHON: "/nowhere/python" });
+    const report: unknown = JSON.parse(out);
+    expect(code).toBe(1);
+    expect(report).toMatchObject({
+      ok: false,
+      checks: expect.arrayContaining([
+        expect.objectContaining({
+          name: "Environment",
+          state: "fail",
+          hint: expect.stringContaining("LATENTCAST_PYTHON"),
+        }),
+      ]),
+    });
+  });
+
+  it("finds weights in the cache of the hub library, and says what is missing there", async () => {
+    const model = (env: Readonly<Record<string, string>>) =>
+      finish(["doctor", "--json", "--port", "0", "--model", "someone/model"], {
+        LATENTCAST_PYTHON: "/nowhere/python",
+        ...env,
+      });
+    const online = JSON.parse((await model({ HF_HOME: directory })).out);
+    expect(online.checks).toContainEqual(expect.objectContaining({ name: "Model", state: "warn" }));
+    const offline = JSON.parse((await model({ HF_HOME: directory, HF_HUB_OFFLINE: "1" })).out);
+    expect(offline.checks).toContainEqual(expect.objectContaining({ name: "Model", state: "fail" }));
+  });
+});
