@@ -140,7 +140,6 @@ class JobStream implements InProcessStream {
     const cancel = (): void => {
       this.#orchestrator.dispatcher.cancel(job, "cancelled_by_client");
     };
-    // It may have been aborted while the job was being accepted.
     signal?.addEventListener("abort", cancel, { once: true });
     // It may have been aborted while the job was being accepted, which the check above has the compiler rule out.
     if (AbortSignal.any(signal === undefined ? [] : [signal]).aborted) cancel();
