@@ -34,7 +34,11 @@ export function storedError(error: LatentcastError): { status: number; headers: 
 }
 
 /** Fastify's error handler. */
-export function handleError(thrown: FastifyError | LatentcastError, request: FastifyRequest, reply: FastifyReply): void {
+export function handleError(
+  thrown: FastifyError | LatentcastError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
   const error = fromFastify(thrown);
   if (error.blame === "server") request.log.error({ err: error, cause: error.cause }, "request failed");
   else request.log.debug({ err: error }, "request refused");
@@ -54,7 +58,8 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
 
 function fromFastify(thrown: FastifyError | LatentcastError): LatentcastError {
   if (thrown instanceof LatentcastError) return thrown;
-  const code = BY_STATUS[thrown.statusCode ?? 500] ?? (isClientStatus(thrown.statusCode) ? "bad_request" : "internal_error");
+  const code =
+    BY_STATUS[thrown.statusCode ?? 500] ?? (isClientStatus(thrown.statusCode) ? "bad_request" : "internal_error");
   return new LatentcastError(code, { cause: thrown });
 }
 

@@ -25,7 +25,8 @@ export function traceparent({ headers }: FastifyRequest): string | null {
 export function webhookUrl(given: string | undefined): string | null {
   if (given === undefined || given === "") return null;
   const url = URL.canParse(given) ? new URL(given) : undefined;
-  if (url !== undefined && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "") return url.href;
+  if (url !== undefined && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "")
+    return url.href;
   const msg = "must be an http or https URL without a user name";
   throw invalidRequest([{ loc: ["query", "fal_webhook"], msg, type: "url_parsing" }]);
 }

@@ -1,5 +1,5 @@
 /** The shape of `fal-ai/fast-sdxl`: programs written for that model find its fields, sizes and defaults here. */
-import { inlineImage } from "../images/inline.ts";
+import { inlineImage } from "../queue/picture-files.ts";
 import type { Fitted } from "../orchestrator.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import { fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type FastSdxlResult } from "../schema/fast-sdxl.ts";
@@ -23,7 +23,11 @@ export const fastSdxlDialect: Dialect = {
     const parsed = parseObject(fastSdxlInput, withNumbers(body));
     if (!parsed.ok) return parsed;
     const input = toInput(parsed.input);
-    return { ok: true, input, warnings: [...ignoredWarnings(parsed.input), ...seedWarnings(parsed.input), ...parsed.warnings] };
+    return {
+      ok: true,
+      input,
+      warnings: [...ignoredWarnings(parsed.input), ...seedWarnings(parsed.input), ...parsed.warnings],
+    };
   },
   fit: fitSize,
   preview: ({ step, totalSteps, pictures }, job) => ({
@@ -75,7 +79,9 @@ function ignoredWarnings(input: FastSdxlInput): string[] {
 }
 
 function reasonOf(name: (typeof CONSEQUENTIAL)[number]): string {
-  return name === "loras" || name === "embeddings" ? "only the model's own weights are loaded" : "pictures are made from text only";
+  return name === "loras" || name === "embeddings"
+    ? "only the model's own weights are loaded"
+    : "pictures are made from text only";
 }
 
 function seedWarnings({ seed }: FastSdxlInput): string[] {

@@ -1,5 +1,5 @@
 /** The shape of `POST /` and `POST /stream`: one picture is `image`, several are `images`. */
-import { inlineImage } from "../images/inline.ts";
+import { inlineImage } from "../queue/picture-files.ts";
 import { generateInput } from "../schema/input.ts";
 import type { GenerateResult, Image, PreviewEvent } from "../schema/output.ts";
 import { parseObject } from "../schema/parse.ts";

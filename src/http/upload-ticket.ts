@@ -14,7 +14,11 @@ export class UploadTickets {
   /** The query of the upload URL. */
   sign(ticket: Ticket): string {
     const { contentType, expiresAtMs } = ticket;
-    return new URLSearchParams({ type: contentType, expires: String(expiresAtMs), signature: this.#signature(ticket) }).toString();
+    return new URLSearchParams({
+      type: contentType,
+      expires: String(expiresAtMs),
+      signature: this.#signature(ticket),
+    }).toString();
   }
 
   /** Undefined unless this ticket was given out, and is still good. */
@@ -28,6 +32,8 @@ export class UploadTickets {
   }
 
   #signature({ key, contentType, expiresAtMs }: Ticket): string {
-    return createHmac("sha256", this.#secret).update(JSON.stringify([key, contentType, expiresAtMs])).digest("base64url");
+    return createHmac("sha256", this.#secret)
+      .update(JSON.stringify([key, contentType, expiresAtMs]))
+      .digest("base64url");
   }
 }

@@ -102,7 +102,8 @@ export class EventFeed {
     // A request that has started is no longer queued, unless its worker died and it waits again.
     const queued = newest.get("queued");
     const started = newest.get("started");
-    if (queued !== undefined && started !== undefined) newest.delete(queued.sequence > started.sequence ? "started" : "queued");
+    if (queued !== undefined && started !== undefined)
+      newest.delete(queued.sequence > started.sequence ? "started" : "queued");
     const snapshot = [...newest.values()].toSorted((a, b) => a.sequence - b.sequence);
     return { after: this.#sequence, snapshot };
   }

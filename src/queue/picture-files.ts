@@ -1,6 +1,5 @@
 /** Finished pictures as clients get them: inside the answer, or as a file of this server whose name nobody can guess. */
 import { randomBytes } from "node:crypto";
-import { inlineImage } from "../images/inline.ts";
 import type { Picture } from "../jobs/events.ts";
 import type { Image } from "../schema/output.ts";
 import type { QueueStore } from "./store.ts";
@@ -31,6 +30,11 @@ export class PictureFiles {
       }),
     );
   }
+}
+
+/** The picture as a data URI. */
+export function inlineImage({ bytes, contentType, width, height }: Picture): Image {
+  return { url: `data:${contentType};base64,${bytes.toString("base64")}`, content_type: contentType, width, height };
 }
 
 /** 144 random bits, and an ending that tells people and tools what is inside. */

@@ -7,7 +7,9 @@ const SWEEP_MS = 30_000;
 
 export function startRetention(store: QueueStore, log: Logger): { stop(): void } {
   const sweep = (): void => {
-    store.expire(Date.now()).catch((error: unknown) => log.error({ err: error }, "expired results could not be removed"));
+    store
+      .expire(Date.now())
+      .catch((error: unknown) => log.error({ err: error }, "expired results could not be removed"));
   };
   sweep();
   const timer = setInterval(sweep, SWEEP_MS).unref();

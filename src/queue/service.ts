@@ -82,7 +82,11 @@ export class QueueService {
       const live = new LiveRequest(request, attempts + 1);
       this.#live.set(request.id, live);
       if (attempts < MAX_ATTEMPTS) this.#begin(live);
-      else void this.#fail(live, new LatentcastError("worker_crashed", { message: "The server ended each time it ran this request." }));
+      else
+        void this.#fail(
+          live,
+          new LatentcastError("worker_crashed", { message: "The server ended each time it ran this request." }),
+        );
     }
     await this.#options.webhooks.start();
   }
@@ -172,14 +176,20 @@ export class QueueService {
     const { orchestrator } = this.#options;
     const { model, dispatcher } = orchestrator;
     const waiting = this.#waiting;
-    if (maxQueueLength !== undefined && waiting > maxQueueLength) throw new LatentcastError("queue_full", { retryAfterSeconds: 1 });
+    if (maxQueueLength !== undefined && waiting > maxQueueLength)
+      throw new LatentcastError("queue_full", { retryAfterSeconds: 1 });
     const job = model === undefined ? undefined : this.#tryResolve(request, input, model);
     dispatcher.admit(job, waiting - dispatcher.waiting);
-    if (orchestrator.status.kind === "failed") throw new LatentcastError("worker_unavailable", { retryAfterSeconds: 10 });
+    if (orchestrator.status.kind === "failed")
+      throw new LatentcastError("worker_unavailable", { retryAfterSeconds: 10 });
   }
 
   /** A picture that the model cannot make is accepted, and its result says so. */
-  #tryResolve(request: AcceptedRequest, input: ParsedInput, model: ModelInfo): ReturnType<Orchestrator["resolve"]> | undefined {
+  #tryResolve(
+    request: AcceptedRequest,
+    input: ParsedInput,
+    model: ModelInfo,
+  ): ReturnType<Orchestrator["resolve"]> | undefined {
     try {
       return this.#options.orchestrator.resolve(input, model, { fit: this.#options.dialect(request.dialect).fit });
     } catch {
@@ -250,7 +260,10 @@ export class QueueService {
     const { dialect, baseUrl, input } = live.request;
     let body: Buffer;
     try {
-      const images = await this.#options.files.publish(result.pictures, { isInline: input?.sync_mode !== false, baseUrl });
+      const images = await this.#options.files.publish(result.pictures, {
+        isInline: input?.sync_mode !== false,
+        baseUrl,
+      });
       body = Buffer.from(toAsciiJson(this.#options.dialect(dialect).result(result, job, images)));
     } catch (error) {
       await this.#fail(live, toLatentcastError(error));

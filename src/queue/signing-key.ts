@@ -5,7 +5,9 @@ import { join } from "node:path";
 
 /** A JSON Web Key Set with one Ed25519 key, as receivers of webhooks expect it. */
 export interface KeySet {
-  readonly keys: readonly [{ readonly kty: "OKP"; readonly crv: "Ed25519"; readonly x: string; readonly kid: string; readonly use: "sig" }];
+  readonly keys: readonly [
+    { readonly kty: "OKP"; readonly crv: "Ed25519"; readonly x: string; readonly kid: string; readonly use: "sig" },
+  ];
 }
 
 export class SigningKey {

@@ -142,7 +142,12 @@ export class SqliteStore implements QueueStore {
 
   async pendingWebhooks(): Promise<PendingWebhook[]> {
     const rows = await this.#read.pendingWebhooks.all();
-    return rows.map((row) => ({ id: row.id, url: row.url, attempts: row.webhook_attempts, dueAtMs: row.webhook_due_at }));
+    return rows.map((row) => ({
+      id: row.id,
+      url: row.url,
+      attempts: row.webhook_attempts,
+      dueAtMs: row.webhook_due_at,
+    }));
   }
 
   async noteDelivery(id: string, attempts: number, dueAtMs: number | null): Promise<void> {
@@ -186,7 +191,10 @@ export class SqliteStore implements QueueStore {
     const files = await this.#read.expiredFiles.all(nowMs);
     const requests = await this.#read.expiredRequests.all(nowMs);
     const bodies = requests.flatMap(({ body_key: key }) => (key === null ? [] : [key]));
-    await this.#forget([...files.map(({ key }) => key), ...bodies], requests.map(({ id }) => id));
+    await this.#forget(
+      [...files.map(({ key }) => key), ...bodies],
+      requests.map(({ id }) => id),
+    );
   }
 
   close(): Promise<void> {
@@ -209,9 +217,11 @@ export class SqliteStore implements QueueStore {
       const object = this.#read.nextObject.get();
       const request = this.#read.nextRequest.get();
       if (object === undefined && request === undefined) throw new LatentcastError("storage_full");
-      const isObject = (object?.expires_at ?? Number.POSITIVE_INFINITY) <= (request?.expires_at ?? Number.POSITIVE_INFINITY);
+      const isObject =
+        (object?.expires_at ?? Number.POSITIVE_INFINITY) <= (request?.expires_at ?? Number.POSITIVE_INFINITY);
       if (isObject && object !== undefined) await this.#forget([object.key], []);
-      else if (request !== undefined) await this.#forget(request.body_key === null ? [] : [request.body_key], [request.id]);
+      else if (request !== undefined)
+        await this.#forget(request.body_key === null ? [] : [request.body_key], [request.id]);
     }
   }
 
@@ -275,7 +285,9 @@ async function migrate(db: Database, path: string): Promise<void> {
   const version = await db.prepare<{ user_version: number }>("PRAGMA user_version");
   const found = version.get()?.user_version ?? 0;
   if (found > SCHEMA_VERSION) {
-    throw new Error(`${path} was written by a newer Latentcast (store version ${found}, this one knows ${SCHEMA_VERSION})`);
+    throw new Error(
+      `${path} was written by a newer Latentcast (store version ${found}, this one knows ${SCHEMA_VERSION})`,
+    );
   }
   if (found < SCHEMA_VERSION) await db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`);
 }

@@ -84,7 +84,11 @@ export class WebhookSender {
     try {
       const response = await fetch(url, {
         method: "POST",
-        headers: { "content-type": "application/json", "user-agent": "latentcast-webhook", ...this.#signature(id, body) },
+        headers: {
+          "content-type": "application/json",
+          "user-agent": "latentcast-webhook",
+          ...this.#signature(id, body),
+        },
         body,
         redirect: "manual",
         signal: AbortSignal.any([this.#stop.signal, AbortSignal.timeout(DELIVERY_TIMEOUT_MS)]),
@@ -92,7 +96,8 @@ export class WebhookSender {
       await response.body?.cancel();
       return response.ok ? undefined : `answered ${response.status}`;
     } catch (error) {
-      return error instanceof Error ? `${error.message} ${String(error.cause ?? "")}`.trim() : String(error);
+      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+      return cause instanceof Error ? cause.message : String(cause);
     }
   }
 

@@ -31,7 +31,11 @@ const logs = z.array(logLine).nullable().describe("Null unless asked for with `l
 
 /** Failed and cancelled requests are `COMPLETED` too, with `error` and `error_type`. */
 export const queueStatus = z.discriminatedUnion("status", [
-  z.object({ status: z.literal("IN_QUEUE"), ...links, queue_position: z.int().describe("Requests ahead of this one.") }),
+  z.object({
+    status: z.literal("IN_QUEUE"),
+    ...links,
+    queue_position: z.int().describe("Requests ahead of this one."),
+  }),
   z.object({ status: z.literal("IN_PROGRESS"), ...links, logs }),
   z.object({
     status: z.literal("COMPLETED"),

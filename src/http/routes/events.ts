@@ -16,7 +16,8 @@ export function eventRoutes(app: FastifyInstance, queue: QueueService): void {
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
     const frames = queue.events(id, lastEventId, gone.signal);
-    if (frames === undefined) throw new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
+    if (frames === undefined)
+      throw new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
     reply.header("x-fal-request-id", id);
     // An EventSource comes back after every end; this tells it that there is nothing to come back for.
     if (frames === null) return reply.code(204).send();

@@ -27,7 +27,8 @@ export function fileRoutes(app: FastifyInstance, store: QueueStore): void {
         // Pages of other origins show these pictures; their names are the permission.
         "cross-origin-resource-policy": "cross-origin",
       });
-      if (request.headers["if-none-match"]?.split(",").some((tag) => tag.trim() === etag) === true) return reply.code(304).send();
+      if (request.headers["if-none-match"]?.split(",").some((tag) => tag.trim() === etag) === true)
+        return reply.code(304).send();
       return sendFile(reply, file, store);
     },
   );

@@ -97,7 +97,8 @@ async function begin(
 /** Empty for the server's own address. */
 function modelName({ params: { owner, alias }, url }: FastifyRequest<ByModel>): string {
   if (owner === undefined || alias === undefined) return "";
-  if (RESERVED.has(owner)) throw new LatentcastError("not_found", { message: `Path ${url.split("?", 1)[0]} not found` });
+  if (RESERVED.has(owner))
+    throw new LatentcastError("not_found", { message: `Path ${url.split("?", 1)[0]} not found` });
   return `${owner}/${alias}`;
 }
 

@@ -4,8 +4,9 @@ import { LatentcastError } from "../../errors.ts";
 import type { CancelOutcome, QueueService, RequestStatus } from "../../queue/service.ts";
 import type { CancelReply, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
 import { dialectOf } from "../dialects.ts";
-import { errorBody, sendError } from "../error-body.ts";
+import { errorBody } from "../error-body.ts";
 import { priority, startTimeoutMs, traceparent, webhookUrl } from "../fal-headers.ts";
+import { seconds } from "../latentcast-dialect.ts";
 import { publicUrl } from "../public-url.ts";
 import { dataFrame, sendEvents } from "../sse.ts";
 
@@ -64,7 +65,9 @@ export function queueRoutes(app: FastifyInstance, { queue, publicUrl: configured
     const status = known(queue.status(id));
     const answer = await queue.answer(id);
     if (answer === undefined) {
-      throw new LatentcastError("bad_request", { message: `The request is still ${status.kind === "queued" ? "in queue" : "in progress"}.` });
+      throw new LatentcastError("bad_request", {
+        message: `The request is still ${status.kind === "queued" ? "in queue" : "in progress"}.`,
+      });
     }
     return reply
       .code(answer.status)
@@ -118,7 +121,8 @@ function linksOf(baseUrl: string, model: string, id: string): Links {
 }
 
 function known(status: RequestStatus | undefined): RequestStatus {
-  if (status === undefined) throw new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
+  if (status === undefined)
+    throw new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
   return status;
 }
 
@@ -140,7 +144,7 @@ function toStatus(status: RequestStatus, links: Links, logsFrom: number | null):
         status: "COMPLETED",
         ...links,
         logs: logs(ending.logs),
-        metrics: ending.inferenceMs === null ? {} : { inference_time: ending.inferenceMs / 1_000 },
+        metrics: ending.inferenceMs === null ? {} : { inference_time: seconds(ending.inferenceMs) },
         ...(ending.error === null ? {} : { error: ending.error.message, error_type: ending.error.code }),
       };
     }
@@ -162,7 +166,8 @@ async function* statusFrames(
     if (status === undefined) return;
     const frame = dataFrame(toStatus(status, links, withLogs ? logsSeen : null));
     const lines = logsOf(status);
-    const isNews = frame !== last && (status.kind !== "running" || lines.length > logsSeen || !last.includes("IN_PROGRESS"));
+    const isNews =
+      frame !== last && (status.kind !== "running" || lines.length > logsSeen || !last.includes("IN_PROGRESS"));
     if (!isNews) continue;
     last = frame;
     if (withLogs && status.kind !== "queued") logsSeen = lines.length;
@@ -180,14 +185,23 @@ function sendCancelOutcome(reply: FastifyReply, outcome: CancelOutcome, id: stri
     case "removed":
       return reply.header("x-fal-request-id", id).send({ status: "OK" } satisfies CancelReply);
     case "stopping":
-      return reply.code(202).header("x-fal-request-id", id).send({ status: "CANCELLATION_REQUESTED" } satisfies CancelReply);
+      return reply
+        .code(202)
+        .header("x-fal-request-id", id)
+        .send({ status: "CANCELLATION_REQUESTED" } satisfies CancelReply);
     case "ended_before": {
       const error = new LatentcastError("bad_request", { message: "The request has ended already." });
-      return reply.code(400).header("x-fal-error-type", error.code).send({ status: "ALREADY_COMPLETED", ...errorBody(error) });
+      return reply
+        .code(400)
+        .header("x-fal-error-type", error.code)
+        .send({ status: "ALREADY_COMPLETED", ...errorBody(error) });
     }
     case "unknown": {
       const error = new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
-      return reply.code(404).header("x-fal-error-type", error.code).send({ status: "NOT_FOUND", ...errorBody(error) });
+      return reply
+        .code(404)
+        .header("x-fal-error-type", error.code)
+        .send({ status: "NOT_FOUND", ...errorBody(error) });
     }
   }
 }

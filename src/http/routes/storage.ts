@@ -47,14 +47,18 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
   // A scope of its own: here, and nowhere else, a body of any type is taken as it comes.
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", { bodyLimit: options.uploadLimitBytes }, (_request, body, done) => done(null, body));
+    scope.addContentTypeParser("*", { bodyLimit: options.uploadLimitBytes }, (_request, body, done) =>
+      done(null, body),
+    );
     scope.put(
       "/files/:key",
       { config: { isOpen: true }, bodyLimit: options.uploadLimitBytes },
       async (request: FastifyRequest<{ Params: { key: string }; Querystring: Record<string, string> }>) => {
         const ticket = tickets.check(request.params.key, request.query, Date.now());
         if (ticket === undefined || options.store.findObject(ticket.key) !== undefined) {
-          throw new LatentcastError("forbidden", { message: "This upload URL was not given out here, was used, or has expired." });
+          throw new LatentcastError("forbidden", {
+            message: "This upload URL was not given out here, was used, or has expired.",
+          });
         }
         const { key, contentType } = ticket;
         const object = { key, kind: "file", contentType, expiresAtMs: Date.now() + options.keepMs } as const;
@@ -71,7 +75,9 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
   }
 
   for (const path of ["/.well-known/jwks.json", "/rest/.well-known/jwks.json"]) {
-    app.get(path, { config: { isOpen: true } }, (_request, reply) => reply.header("cache-control", "public, max-age=3600").send(options.keys));
+    app.get(path, { config: { isOpen: true } }, (_request, reply) =>
+      reply.header("cache-control", "public, max-age=3600").send(options.keys),
+    );
   }
 }
 
