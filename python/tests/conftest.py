@@ -21,7 +21,8 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_folder: Path) -> SdxlModel:
+def tiny_model(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SdxlModel:
     """The tiny model in exact mode on the CPU."""
-    options = LoadOptions(str(tiny_folder), "noise", "unused", "cpu", max_batch=1)
+    cache_dir = tmp_path_factory.mktemp("cache")
+    options = LoadOptions(str(tiny_folder), "noise", "unused", "cpu", max_batch=1, cache_dir=cache_dir)
     return load_sdxl(options, lambda _report: None, lambda _level, _message: None)

@@ -1,12 +1,21 @@
-"""Measures a step at load: the first estimate of the queue's speed, and whether sharing a UNet call pays here."""
+"""What a model does between loading and `ready`: choose the fastest way to call the UNet, warm up, measure.
+
+What was found is kept in the cache, so that the next start of the same model on the same device only warms up.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import torch
+
+from .. import __version__
 from ..policy import CallCosts
 from ..protocol import Generate, PreviewPlan
+from .acceleration import AcceleratedUNet, WriteLog
+from .calibration_store import Calibration, CalibrationStore, Key
 from .memory import memory_guard
 from .port import DeviceOutOfMemoryError
 from .sdxl import SdxlModel
@@ -14,23 +23,79 @@ from .sdxl import SdxlModel
 REPEATS = 3
 COUNTS = (2, 4)
 
+# A change that gains less than this is not worth its memory and its start-up time, and hardly more than noise.
+MUST_GAIN = 0.01
 
-def calibrate(model: SdxlModel, max_batch: int | None) -> SdxlModel:
+
+def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, log: WriteLog) -> SdxlModel:
     """Warms every part up at the native size and returns the model with measured costs.
 
-    `max_batch` 1 is exact mode; None tries the counts that are worth trying and keeps those that fit into memory.
+    `max_batch` 1 is exact mode: no UNet call is shared, nothing is remembered, and nothing is chosen that depends on a
+    measurement and changes bits. None tries the counts that are worth trying and keeps those that fit into memory.
     """
+    unet = model.unet
+    exact = max_batch == 1
+    key = _key(model, max_batch)
+    known = None if exact else store.read(key)
+    if known is not None:
+        unet.use(known.speed)
+    elif unet.is_tunable:
+        tune(unet, lambda: _call_seconds(model), log, exact=exact)
     _warm_up(model)
-    points = {1: _step_seconds(model, 1)}
-    counts = COUNTS if max_batch is None else tuple(range(2, max_batch + 1))
-    for count in counts:
-        try:
-            points[count] = _step_seconds(model, count)
-        except DeviceOutOfMemoryError:
-            model.release_memory()
-            break
-    costs = CallCosts.measured(points)
+    if known is None:
+        known = Calibration(unet.speed, _measure(model, max_batch))
+        if not exact:
+            store.write(key, known)
+    costs = CallCosts.measured(known.seconds)
+    if unet.is_tunable:
+        log("info", f"a step takes {costs.seconds[0] * 1000:.1f} ms; the UNet runs {unet.speed}")
+        _warm_up_counts(model, costs.max_batch)
+        unet.freeze()
     return replace(model, costs=costs, capabilities=replace(model.capabilities, max_batch=costs.max_batch))
+
+
+def tune(unet: AcceleratedUNet, measure: Callable[[], float], log: WriteLog, *, exact: bool) -> None:
+    """Leaves `unet` at the fastest way of calling it: changes are tried one after the other and kept when they gain.
+
+    `measure` gives the seconds of a call. `exact` tries only what keeps the bits.
+    """
+    best = measure()
+    for change in ({"graphs": True},) if exact else _CHANGES:
+        before = unet.speed
+        candidate = replace(before, **change)
+        try:
+            unet.use(candidate)
+            seconds = measure()
+        except Exception as error:  # Whatever a GPU, its driver or a missing compiler has against it.
+            log("warn", f"the UNet cannot run {candidate}: {type(error).__name__}: {error}")
+            seconds = float("inf")
+        # A call that fell back by itself has measured something else.
+        if unet.speed == candidate and seconds <= (1 - MUST_GAIN) * best:
+            best = seconds
+        else:
+            unet.use(before)
+
+
+_CHANGES: tuple[dict[str, object], ...] = (
+    {"channels_last": True},
+    {"attention": "cudnn"},
+    {"attention": "flash"},
+    {"compiled": True},
+    {"graphs": True},
+)
+
+
+def _key(model: SdxlModel, max_batch: int | None) -> Key:
+    return {
+        "version": __version__,
+        "torch": torch.__version__,
+        "model": model.info.id,
+        "size": f"{model.info.native_width}x{model.info.native_height}",
+        "device": model.device.name,
+        "dtype": model.device.dtype,
+        "threads": str(torch.get_num_threads()) if model.torch_device.type == "cpu" else "",
+        "max_batch": "auto" if max_batch is None else str(max_batch),
+    }
 
 
 def _warm_up(model: SdxlModel) -> None:
@@ -42,16 +107,44 @@ def _warm_up(model: SdxlModel) -> None:
     model.decode(samples[0])
 
 
-def _step_seconds(model: SdxlModel, count: int) -> float:
-    """Seconds of a call with `count` samples: the fastest of a few, because disturbances only add."""
-    samples = model.prepare(_request(model, count))
-    seconds: list[float] = []
-    with memory_guard():
-        for _ in range(REPEATS + 1):  # The first call of a shape also chooses kernels.
-            began = time.perf_counter()
+def _warm_up_counts(model: SdxlModel, max_batch: int) -> None:
+    """Every call that will be made at the native size, often enough for its graph to be captured."""
+    for count in range(1, max_batch + 1):
+        samples = model.prepare(_request(model, count))
+        for _ in range(REPEATS + 1):
             model.step(samples)
-            seconds.append(time.perf_counter() - began)
-    return min(seconds[1:])
+
+
+def _call_seconds(model: SdxlModel) -> float:
+    return _measure(model, 1)[1]
+
+
+def _measure(model: SdxlModel, max_batch: int | None) -> Mapping[int, float]:
+    """Seconds of a call by its number of samples, those that fit into memory.
+
+    The fastest of a few, because disturbances only add; in turns, so that a disturbance meets every count.
+    """
+    counts = (1, *COUNTS) if max_batch is None else tuple(range(1, max_batch + 1))
+    samples = {count: model.prepare(_request(model, count)) for count in counts}
+    seconds: dict[int, float] = {}
+    for turn in range(2 * REPEATS):
+        for count in [count for count in counts if count in samples]:
+            try:
+                with memory_guard():
+                    began = time.perf_counter()
+                    model.step(samples[count])
+                    took = time.perf_counter() - began
+            except DeviceOutOfMemoryError:
+                if count == 1:
+                    raise
+                model.release_memory()
+                for larger in [other for other in samples if other >= count]:
+                    del samples[larger]
+                    seconds.pop(larger, None)
+                continue
+            if turn >= REPEATS:  # The first calls of a shape choose kernels, compile, and are captured.
+                seconds[count] = min(took, seconds.get(count, took))
+    return seconds
 
 
 def _request(model: SdxlModel, images: int) -> Generate:
@@ -60,7 +153,7 @@ def _request(model: SdxlModel, images: int) -> Generate:
         epoch=0,
         prompt="calibration",
         negative_prompt="",
-        num_inference_steps=REPEATS + 1,
+        num_inference_steps=2 * REPEATS,
         width=model.info.native_width,
         height=model.info.native_height,
         seed=0,

@@ -15,8 +15,9 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from ..policy import CallCosts
 from ..protocol import PREVIEW_SOURCES, SCHEDULERS, Capabilities, Loading, LogLevel, ModelInfo
-from .acceleration import accelerated_unet
+from .acceleration import AcceleratedUNet, keep_compiled_kernels
 from .calibration import calibrate
+from .calibration_store import CalibrationStore
 from .decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
 from .devices import describe_device, has_fast_bf16, open_device
 from .hub import find_folder
@@ -37,13 +38,17 @@ WriteLog: TypeAlias = Callable[[LogLevel, str], None]
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """`model` is a hub id or a folder, `name` what clients are told; `max_batch` None measures what pays."""
+    """`model` is a hub id or a folder, `name` what clients are told; `max_batch` None measures what pays.
+
+    `cache_dir` keeps what was measured and compiled.
+    """
 
     model: str
     name: str
     tiny_vae: str
     device: str
     max_batch: int | None
+    cache_dir: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,13 @@ def load_sdxl(options: LoadOptions, report: ReportLoading, log: WriteLog) -> Sdx
     device = open_device(options.device)
     folder = find_folder(options.model, report, half_precision=device.type == "cuda")
     settings = read_settings(folder)
+    keep_compiled_kernels(options.cache_dir)
     try:
         with memory_guard(), torch.inference_mode():
             model = _assemble(options, folder, settings, device, report, log)
             report(Loading("warmup", None, None))
-            return calibrate(model, options.max_batch)
+            store = CalibrationStore(options.cache_dir / "calibration")
+            return calibrate(model, options.max_batch, store, log)
     except DeviceOutOfMemoryError as error:
         raise LoadError("out_of_memory", f"{options.model} does not fit into the memory of {options.device}") from error
 
@@ -121,7 +128,7 @@ def _assemble(
         capabilities=Capabilities(SCHEDULERS, renderer.decoders, PREVIEW_SOURCES, 1, MAX_JOBS, MAX_PIXELS),
         costs=CallCosts.solo(),
         prompts=PromptEncoder(tokenizers, encoders, device),
-        unet=accelerated_unet(unet, device),
+        unet=AcceleratedUNet(unet, device, log),
         dtype=dtypes.unet,
         latent_channels=unet.config.in_channels,
         size_factor=factor,

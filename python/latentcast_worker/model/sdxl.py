@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..policy import CallCosts
 from ..protocol import Capabilities, DeviceInfo, Generate, ModelInfo, PreviewPlan
+from .acceleration import AcceleratedUNet
 from .decode import FullDecoder, InlinePreviews, StreamPreviews
-from .denoise import SdxlSample, UNetCall, denoise_step, first_latents, make_conditioning
+from .denoise import SdxlSample, denoise_step, first_latents, make_conditioning
 from .memory import memory_guard
 from .port import InvalidRequestError, PendingPreview, Pixels
 from .prompts import PromptEncoder
@@ -28,7 +29,7 @@ class SdxlModel:
     capabilities: Capabilities
     costs: CallCosts
     prompts: PromptEncoder
-    unet: UNetCall
+    unet: AcceleratedUNet
     dtype: torch.dtype
     latent_channels: int
     size_factor: int

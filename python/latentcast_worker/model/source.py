@@ -28,5 +28,6 @@ def load_named_model(
             folder = str(ensure_tiny_sdxl(cache_dir))
         case _:
             folder = model
-    loaded = load_sdxl(LoadOptions(folder, model, tiny_vae, device, max_batch), reporter.loading, reporter.log)
+    options = LoadOptions(folder, model, tiny_vae, device, max_batch, cache_dir)
+    loaded = load_sdxl(options, reporter.loading, reporter.log)
     return LoadedModel(loaded, {name: version(name) for name in REPORTED_PACKAGES})
