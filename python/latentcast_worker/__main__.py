@@ -21,6 +21,8 @@ def main() -> int:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        # Torch settles on a folder for compiled kernels while it is imported, by default one that a reboot empties.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(arguments.cache_dir / "compiled"))
         # Torch takes seconds to import; hello should not wait for it.
         from .model.source import load_named_model
 

@@ -8,11 +8,9 @@ changes bits, and exact mode promises the pipeline's.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -139,11 +137,6 @@ class AcceleratedUNet:
             torch._dynamo.config.recompile_limit = MAX_COMPILED_ENTRIES
             # Shapes as they are: kernels for any size are slower, and the sizes that matter are few.
             self._unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
-
-
-def keep_compiled_kernels(cache_dir: Path) -> None:
-    """Lets torch.compile keep what it makes in `cache_dir`. To be called before anything is compiled."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir / "compiled"))
 
 
 def _first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from ..policy import CallCosts
 from ..protocol import PREVIEW_SOURCES, SCHEDULERS, Capabilities, Loading, LogLevel, ModelInfo
-from .acceleration import AcceleratedUNet, keep_compiled_kernels
+from .acceleration import AcceleratedUNet
 from .calibration import calibrate
 from .calibration_store import CalibrationStore
 from .decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
@@ -40,7 +40,7 @@ WriteLog: TypeAlias = Callable[[LogLevel, str], None]
 class LoadOptions:
     """`model` is a hub id or a folder, `name` what clients are told; `max_batch` None measures what pays.
 
-    `cache_dir` keeps what was measured and compiled.
+    `cache_dir` keeps what was measured.
     """
 
     model: str
@@ -73,7 +73,6 @@ def load_sdxl(options: LoadOptions, report: ReportLoading, log: WriteLog) -> Sdx
     device = open_device(options.device)
     folder = find_folder(options.model, report, half_precision=device.type == "cuda")
     settings = read_settings(folder)
-    keep_compiled_kernels(options.cache_dir)
     try:
         with memory_guard(), torch.inference_mode():
             model = _assemble(options, folder, settings, device, report, log)
