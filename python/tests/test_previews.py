@@ -110,11 +110,9 @@ def oracle_run(own: Any, name: SchedulerName, clean: Tensor, steps: int) -> Sequ
     start = alphas[int(run.timesteps[0])]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
     in_sigma_space = name in ("euler", "euler_a")
-    sample = (
-        clean + noise * ((1 - start) / start) ** 0.5
-        if in_sigma_space
-        else start**0.5 * clean + (1 - start) ** 0.5 * noise
-    )
+    sample = start**0.5 * clean + (1 - start) ** 0.5 * noise
+    if in_sigma_space:
+        sample = sample / start**0.5
     seen: list[tuple[Tensor, Tensor]] = []
     for step in range(steps):
         # Noise levels may lie between the trained ones (Karras), so those who have their own list are asked.

@@ -1,0 +1,37 @@
+"""A worker process around a model without torch: `-m tests.stub_worker ENDPOINT IDENTITY LOADER STEP_SECONDS`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+from latentcast_worker.model.port import LoadError
+from latentcast_worker.protocol import Loading
+from latentcast_worker.worker import LoadedModel, Reporter, WorkerOptions, run_worker
+
+from .fakes import FakeModel
+
+
+def main(endpoint: str, identity: str, loader: str, step_seconds: str) -> int:
+    def load(reporter: Reporter) -> LoadedModel:
+        reporter.loading(Loading("import", None, None))
+        match loader:
+            case "missing":
+                raise LoadError("model_not_found", "no model at nowhere")
+            case "crash":
+                raise ZeroDivisionError("in the loader")
+            case "endless":
+                threading.Event().wait()
+            case _:
+                pass
+        # The step sleeps outside the interpreter lock, like a call that waits for a device.
+        return LoadedModel(FakeModel(before_step=lambda _samples: time.sleep(float(step_seconds))), {"stub": "1"})
+
+    return run_worker(WorkerOptions(endpoint, identity), load)
+
+
+if __name__ == "__main__":
+    code = main(*sys.argv[1:])
+    os._exit(code)

@@ -1,0 +1,167 @@
+"""Whole worker processes over a real socket: what they say, and how they end."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentcast_worker.protocol import Cancel, Generate, Ping, Shutdown
+
+from .requests import a_plan, a_request
+from .test_protocol import SCHEMA
+from .worker_process import EPOCH, WorkerProcess, real_worker, stub_worker
+
+
+def a_job(**changes: Any) -> Generate:
+    return a_request(epoch=EPOCH, **changes)
+
+
+def kinds(messages: list[tuple[dict[str, Any], list[bytes]]]) -> list[str]:
+    return [header["type"] for header, _ in messages]
+
+
+def test_a_picture_from_hello_to_result(tmp_path: Path, tiny_folder: Path) -> None:
+    validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/report", "$defs": SCHEMA["$defs"]})
+    with real_worker(tmp_path, "noise", tiny_folder.parent) as worker:
+        start = worker.until("ready")
+        assert kinds(start)[0] == "hello"
+        assert {header["stage"] for header, _ in start if header["type"] == "loading"} >= {
+            "import",
+            "weights",
+            "warmup",
+        }
+        ready = start[-1][0]
+        assert ready["model"]["is_noise"]
+        assert ready["capabilities"]["max_batch"] == 1
+
+        worker.send(a_job(num_inference_steps=6, num_images=2, width=128, preview=a_plan(every=1)))
+        messages = worker.until("result")
+        for header, _ in start + messages:
+            validator.validate(header)
+        assert kinds(messages).count("preview") == 6
+        assert kinds(messages).count("progress") == 6
+        for header, payload in messages:
+            if header["type"] == "preview":
+                pictures = [Image.open(io.BytesIO(jpeg)) for jpeg in payload]
+                assert [picture.size for picture in pictures] == [(128, 64), (128, 64)]
+        result, payload = messages[-1]
+        assert [image["seed"] for image in result["images"]] == [7, 8]
+        first, second = (np.frombuffer(rgb, np.uint8) for rgb in payload)
+        assert first.size == second.size == 128 * 64 * 3
+        assert not np.array_equal(first, second)
+
+        worker.send(Shutdown())
+        assert worker.exit_code() == 0
+
+
+def test_a_folder_without_a_model_is_fatal_and_named(tmp_path: Path) -> None:
+    with real_worker(tmp_path, "/nowhere/at/all", tmp_path) as worker:
+        assert kinds([worker.receive()]) == ["hello"]
+        while (header := worker.receive()[0])["type"] == "loading":
+            pass
+        assert header == {"type": "fatal", "code": "model_not_found", "message": "no model at /nowhere/at/all"}
+        assert worker.exit_code() == 1
+
+
+def test_a_model_that_is_not_there_is_fatal(tmp_path: Path) -> None:
+    with stub_worker(tmp_path, loader="missing") as worker:
+        messages = [worker.receive() for _ in range(3)]
+        assert kinds(messages) == ["hello", "loading", "fatal"]
+        assert messages[-1][0]["code"] == "model_not_found"
+        assert worker.exit_code() == 1
+
+
+def test_an_error_that_nobody_expects_is_fatal_and_its_trace_is_in_the_log(tmp_path: Path) -> None:
+    with stub_worker(tmp_path, loader="crash") as worker:
+        fatal = [worker.receive() for _ in range(3)][-1][0]
+        assert fatal == {
+            "type": "fatal",
+            "code": "internal_error",
+            "message": "ZeroDivisionError: in the loader",
+        }
+        assert worker.exit_code() == 1
+        assert "Traceback" in worker.output()
+
+
+@pytest.fixture
+def slow_worker(tmp_path: Path) -> Any:
+    """Ready, with steps long enough for a command to arrive during one."""
+    with stub_worker(tmp_path, step_seconds=0.5) as worker:
+        worker.until("ready")
+        yield worker
+
+
+def test_a_ping_is_answered_while_a_step_runs(slow_worker: WorkerProcess) -> None:
+    slow_worker.send(a_job())
+    slow_worker.until("started")
+    slow_worker.send(Ping(41))
+    pong, _ = slow_worker.receive()
+    assert (pong["type"], pong["nonce"], pong["jobs"], pong["turns"]) == ("pong", 41, 1, 0)
+    assert pong["rss_bytes"] > 1 << 20
+
+
+def test_a_cancel_takes_effect_at_the_end_of_the_running_step(slow_worker: WorkerProcess) -> None:
+    slow_worker.send(a_job(num_inference_steps=50))
+    slow_worker.until("started")
+    slow_worker.send(Cancel("job", EPOCH))
+    messages = slow_worker.until("cancelled")
+    assert kinds(messages) == ["progress", "cancelled"]
+    assert messages[-1][0]["step"] == 1
+
+
+def test_commands_of_another_epoch_are_dropped(slow_worker: WorkerProcess) -> None:
+    slow_worker.send(a_request(job_id="stale", epoch=EPOCH - 1))
+    slow_worker.send(Ping(1))
+    assert kinds(slow_worker.until("pong")) == ["log", "pong"]
+
+
+def test_garbage_is_told_and_survived(slow_worker: WorkerProcess) -> None:
+    slow_worker.send_header(b"\xff not json")
+    assert slow_worker.receive()[0]["type"] == "log"
+    header = {**dataclasses.asdict(a_job()), "width": "wide"}
+    slow_worker.send_header(json.dumps(header).encode())
+    failed, _ = slow_worker.receive()
+    assert (failed["type"], failed["code"], failed["job_id"]) == ("failed", "invalid_request", "job")
+    slow_worker.send(a_job(num_inference_steps=1))
+    assert kinds(slow_worker.until("result"))[0] == "started"
+
+
+@pytest.mark.parametrize("how", ["shutdown", "sigterm"])
+def test_it_ends_cleanly_in_the_middle_of_a_job(slow_worker: WorkerProcess, how: str) -> None:
+    slow_worker.send(a_job(num_inference_steps=50))
+    slow_worker.until("started")
+    if how == "shutdown":
+        slow_worker.send(Shutdown())
+    else:
+        slow_worker.process.send_signal(signal.SIGTERM)
+    assert slow_worker.exit_code() == 0
+
+
+def test_it_ends_cleanly_while_it_loads(tmp_path: Path) -> None:
+    with stub_worker(tmp_path, loader="endless") as worker:
+        worker.until("loading")
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.exit_code() == 0
+
+
+def test_it_ends_when_its_parent_is_gone(slow_worker: WorkerProcess) -> None:
+    slow_worker.send(a_job(num_inference_steps=50))
+    slow_worker.until("started")
+    assert slow_worker.process.stdin is not None
+    slow_worker.process.stdin.close()
+    slow_worker.exit_code()
+
+
+def test_it_leaves_interrupts_to_its_parent(slow_worker: WorkerProcess) -> None:
+    slow_worker.process.send_signal(signal.SIGINT)
+    slow_worker.send(Ping(2))
+    assert slow_worker.receive()[0]["nonce"] == 2

@@ -1,0 +1,106 @@
+"""The orchestrator's end of the wire, for tests: a ROUTER socket and one worker process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from latentcast_worker.protocol import EngineCommand, Ping
+
+PYTHON_ROOT = Path(__file__).resolve().parents[1]
+IDENTITY = "w0.3"
+EPOCH = 3
+
+# Far beyond what a loaded machine needs to import torch; nothing waits for it unless the worker is broken.
+PATIENCE_SECONDS = 120
+
+
+class WorkerProcess:
+    """Starts `module` with the arguments `(endpoint, identity, *arguments)` made by `command`, and talks to it."""
+
+    def __init__(self, folder: Path, command: Sequence[str]) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        endpoint = f"ipc://{folder}/s"
+        self._socket.bind(endpoint)
+        filled = [part.format(endpoint=endpoint, identity=IDENTITY) for part in command]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *filled],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(PYTHON_ROOT), "LATENTCAST_WORKER_THREADS": "1"},
+        )
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._socket.close(linger=0)
+        self._context.term()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def send(self, command: EngineCommand | Ping) -> None:
+        self.send_header(json.dumps(dataclasses.asdict(command)).encode())
+
+    def send_header(self, header: bytes) -> None:
+        self._socket.send_multipart([IDENTITY.encode(), header])
+
+    def receive(self) -> tuple[dict[str, Any], list[bytes]]:
+        assert self._socket.poll(PATIENCE_SECONDS * 1000), f"no message; the worker wrote: {self.output()}"
+        identity, header, *payload = self._socket.recv_multipart()
+        assert identity.decode() == IDENTITY
+        return json.loads(header), payload
+
+    def until(self, kind: str) -> list[tuple[dict[str, Any], list[bytes]]]:
+        """All messages up to and with the next one of this type."""
+        return list(self._messages_until(kind))
+
+    def _messages_until(self, kind: str) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+        while True:
+            message = self.receive()
+            yield message
+            if message[0]["type"] == kind:
+                return
+            assert message[0]["type"] not in ("fatal", "failed"), message[0]
+
+    def exit_code(self) -> int:
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def output(self) -> str:
+        """What the worker wrote, once it has ended."""
+        self.process.kill()
+        assert self.process.stdout is not None
+        return self.process.stdout.read().decode()
+
+
+@contextmanager
+def stub_worker(folder: Path, loader: str = "ready", step_seconds: float = 0.0) -> Iterator[WorkerProcess]:
+    command = ["tests.stub_worker", "{endpoint}", "{identity}", loader, str(step_seconds)]
+    with WorkerProcess(folder, command) as worker:
+        yield worker
+
+
+@contextmanager
+def real_worker(folder: Path, model: str, cache_dir: Path) -> Iterator[WorkerProcess]:
+    command = ["latentcast_worker", "--endpoint", "{endpoint}", "--identity", "{identity}", "--model", model]
+    command += ["--tiny-vae", "unused", "--device", "cpu", "--cache-dir", str(cache_dir), "--max-batch", "1"]
+    with WorkerProcess(folder, command) as worker:
+        yield worker
