@@ -131,6 +131,8 @@ class JobStream implements InProcessStream {
     if (!parsed.ok) throw invalidRequest(parsed.problems);
     const signal = this.#signal;
     if (signal?.aborted === true) throw new LatentcastError("cancelled");
+    // A server tells its clients to come back while a model is downloaded; here there is nobody else to wait.
+    await this.#orchestrator.modelLoaded(READY_TIMEOUT_MS, signal);
     const job = await this.#orchestrator.submit(parsed.input, {
       warnings: parsed.warnings,
       // Kept: the events and the result may be asked for one after the other.
