@@ -33,11 +33,8 @@ export interface Site {
   close(): Promise<void>;
 }
 
-/** A web site of its own whose page has each of `modules` as a global variable. */
-export async function startSite(modules: Readonly<Record<string, string>>): Promise<Site> {
-  const names = Object.keys(modules);
-  const imports = names.map((name) => `import * as ${name} from "/${name}.js";`).join("");
-  const page = `<!doctype html><script type="module">${imports}Object.assign(globalThis, {${names.join()}})</script>`;
+/** A web site of its own: `page`, which by default has each of `modules` as a global variable. */
+export async function startSite(modules: Readonly<Record<string, string>>, page = pageOf(modules)): Promise<Site> {
   const server: Server = createServer((request, response) => {
     const script = modules[/^\/(.*)\.js$/.exec(request.url ?? "")?.[1] ?? ""];
     response.setHeader("content-type", script === undefined ? "text/html" : "text/javascript");
@@ -55,4 +52,10 @@ export async function startSite(modules: Readonly<Record<string, string>>): Prom
       await once(server, "close");
     },
   };
+}
+
+function pageOf(modules: Readonly<Record<string, string>>): string {
+  const names = Object.keys(modules);
+  const imports = names.map((name) => `import * as ${name} from "/${name}.js";`).join("");
+  return `<!doctype html><script type="module">${imports}Object.assign(globalThis, {${names.join()}})</script>`;
 }
