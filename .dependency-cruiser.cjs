@@ -99,16 +99,16 @@ module.exports = {
       "HTTP speaks to the orchestrator in terms of jobs.",
       { path: "^src/http/" },
       {
-        path: ["^src/worker/", "^src/cli", "^src/(main|runtime|in-process|index)\\.ts$"],
+        path: ["^src/worker/", "^src/cli(/|\\.ts$)", "^src/(main|runtime|in-process|index)\\.ts$"],
         dependencyTypesNot: ["type-only"],
       },
     ),
     forbid(
       "library-never-sees-the-command-line",
       "cli and main are the outermost layer.",
-      { path: "^src/", pathNot: "^src/(cli|main)" },
+      { path: "^src/", pathNot: "^src/(cli/|cli\\.ts$|main\\.ts$)" },
       {
-        path: "^src/(cli|main)",
+        path: "^src/(cli/|cli\\.ts$|main\\.ts$)",
       },
     ),
     forbid("main-is-the-entry", "Signals and exit codes are nobody's dependency.", {}, { path: "^src/main\\.ts$" }),

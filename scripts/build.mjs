@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -17,11 +17,13 @@ const sources = [
   "vite.config.ts",
   ...readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(root.length)),
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
+    // The order in which a folder is read is the file system's own.
+    .toSorted((a, b) => (a < b ? -1 : 1)),
 ];
 
 const hash = createHash("sha256");
-for (const file of sources.toSorted())
+for (const file of sources)
   hash
     .update(file)
     .update("\0")
@@ -38,6 +40,10 @@ if (!existsSync(stampFile) || readFileSync(stampFile, "utf8") !== stamp) {
   const status =
     run(["typescript", "bin", "tsc"], "-p", "tsconfig.build.json") ||
     run(["vite", "bin", "vite.js"], "build", "--logLevel", "warn");
-  if (status === 0) writeFileSync(stampFile, stamp);
+  if (status === 0) {
+    // What `npx latentcast` runs in a checkout; an installed package gets this from npm.
+    chmodSync(join(root, "dist", "main.js"), 0o755);
+    writeFileSync(stampFile, stamp);
+  }
   process.exitCode = status;
 }

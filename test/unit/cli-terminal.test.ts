@@ -7,7 +7,7 @@ function open(isTTY: boolean, env = {}): { terminal: Terminal; out: string[]; er
   const out: string[] = [];
   const err: string[] = [];
   const sink = (lines: string[]) => ({ write: (text: string) => lines.push(text) > 0, isTTY, columns: 40, rows: 10 });
-  return { terminal: openTerminal(sink(out) as never, sink(err) as never, env), out, err };
+  return { terminal: openTerminal(sink(out), sink(err), env), out, err };
 }
 
 describe("a terminal that is none", () => {
