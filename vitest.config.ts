@@ -11,7 +11,11 @@ export default defineConfig({
     projects: [
       project("unit", { testTimeout: 10 * SECONDS, hookTimeout: 10 * SECONDS }),
       project("integration", { testTimeout: 120 * SECONDS, hookTimeout: 120 * SECONDS }),
-      project("e2e", { testTimeout: 180 * SECONDS, hookTimeout: 180 * SECONDS }),
+      project("e2e", {
+        testTimeout: 180 * SECONDS,
+        hookTimeout: 180 * SECONDS,
+        globalSetup: ["test/support/built-page.ts"],
+      }),
       // Building an image downloads torch.
       project("container", { testTimeout: 1_800 * SECONDS, hookTimeout: 1_800 * SECONDS, fileParallelism: false }),
     ],
@@ -22,6 +26,8 @@ interface ProjectOptions {
   readonly testTimeout: number;
   readonly hookTimeout: number;
   readonly fileParallelism?: boolean;
+  /** Run once before the files of the project. */
+  readonly globalSetup?: string[];
 }
 
 function project(name: string, options: ProjectOptions) {

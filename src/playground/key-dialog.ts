@@ -7,6 +7,8 @@ export function askForKey(): Promise<boolean> {
   const dialog = find("key-dialog", HTMLDialogElement);
   const input = find("key", HTMLInputElement);
   dialog.returnValue = "";
+  // Not a submit button: Enter in the field would press the first of those.
+  find("key-cancel", HTMLButtonElement).onclick = () => dialog.close();
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener(

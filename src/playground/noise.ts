@@ -1,6 +1,7 @@
-/** What a picture is before its first step. Drawn small; the frame shows it large and soft. */
+/** What a picture is before its first step. */
 
-const SIDE = 40;
+/** The latents of SDXL's native size. */
+const SIDE = 128;
 
 /** The same for the same seed. */
 export function drawNoise(canvas: HTMLCanvasElement, seed: number): void {

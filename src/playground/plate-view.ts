@@ -41,7 +41,6 @@ export class PlateView {
     this.#shown = frame;
     const next = this.#back;
     next.src = frame.url;
-    next.alt = `${this.plate.values.prompt} (${frame.label})`;
     try {
       await next.decode();
     } catch {
@@ -55,6 +54,7 @@ export class PlateView {
     this.#front = next;
     this.#back.after(next);
     next.hidden = false;
+    next.alt = `${this.plate.values.prompt} (${frame.label})`;
     this.#back.alt = "";
     this.#frame.dataset["label"] = frame.label;
     if (fade && !wantsLessMotion()) {

@@ -1,7 +1,7 @@
 /** What the visitor does and what the page shows of it: runs on the stage, from the request to the kept picture. */
 import { describeFailure, problemsOf } from "./advice.ts";
 import { Announcer } from "./announcer.ts";
-import { find } from "./dom.ts";
+import { find, wantsLessMotion } from "./dom.ts";
 import { randomSeed, type Form } from "./form.ts";
 import type { HistoryEntry } from "./history-store.ts";
 import { askForKey } from "./key-dialog.ts";
@@ -98,6 +98,11 @@ export class Session {
     );
     this.#announcer.begin();
     this.refresh();
+    // On a small screen the button is below the picture.
+    find("plates", HTMLElement).scrollIntoView({
+      block: "nearest",
+      behavior: wantsLessMotion() ? "instant" : "smooth",
+    });
     await Promise.all(this.#runs.map((run) => this.#settle(run)));
     await this.#end(wanted, beside);
   }

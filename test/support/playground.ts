@@ -1,0 +1,109 @@
+/** The page in a real browser, with everything collected that must never happen on it. */
+import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
+import { expect } from "vitest";
+import type { TestServer } from "./server.ts";
+
+export interface PlaygroundOptions extends BrowserContextOptions {
+  readonly server: TestServer;
+  /** Query of the address, such as `?prompt=x`. */
+  readonly query?: string;
+  /** The page of another one's visitor, with the same storage. */
+  readonly beside?: Playground;
+}
+
+export class Playground {
+  readonly page: Page;
+  readonly #origin: string;
+  readonly #troubles: string[] = [];
+
+  private constructor(page: Page, origin: string) {
+    this.page = page;
+    this.#origin = origin;
+    page.on("pageerror", (error) => this.#troubles.push(error.message));
+    page.on("console", (message) => {
+      if (message.type() === "error" || message.type() === "warning") this.#troubles.push(message.text());
+    });
+    page.on("request", (request) => {
+      const { protocol } = new URL(request.url());
+      if (protocol === "data:" || protocol === "blob:") return;
+      if (new URL(request.url()).origin !== origin) this.#troubles.push(`request to ${request.url()}`);
+    });
+  }
+
+  static async open(
+    browser: Browser,
+    { server, query = "", beside, ...options }: PlaygroundOptions,
+  ): Promise<Playground> {
+    const context = beside?.page.context() ?? (await browser.newContext(options));
+    const playground = new Playground(await context.newPage(), new URL(server.url).origin);
+    await playground.page.goto(`${server.url}/${query}`);
+    return playground;
+  }
+
+  /** Fails when something was logged or asked for elsewhere; `expected` are the troubles that the test has made itself. */
+  async close(expected?: RegExp): Promise<void> {
+    const troubles = this.#troubles.filter((trouble) => expected?.test(trouble) !== true);
+    await this.page.context().close();
+    expect(troubles).toEqual([]);
+  }
+
+  /** Presses the button that starts a run. */
+  async generate(prompt?: string): Promise<void> {
+    if (prompt !== undefined) await this.page.getByLabel("Prompt", { exact: true }).fill(prompt);
+    await this.page.getByRole("button", { name: "Generate", exact: true }).click();
+  }
+
+  /** Resolves when nothing runs any more. */
+  async finished(): Promise<void> {
+    await this.page.getByRole("button", { name: "Replay" }).waitFor();
+  }
+
+  get status(): Locator {
+    return this.page.locator("#status");
+  }
+
+  get scrubber(): Locator {
+    return this.page.getByRole("slider", { name: "How the picture formed" });
+  }
+
+  /** The pictures in their frames, as they are seen now. */
+  get pictures(): Locator {
+    return this.page.locator(".plate .frame:visible > img:not([alt=''])");
+  }
+
+  /** Width and height in the file of the picture. */
+  async sizes(): Promise<[number, number][]> {
+    return this.pictures.evaluateAll((images) =>
+      images.map((image): [number, number] => [
+        (image as HTMLImageElement).naturalWidth,
+        (image as HTMLImageElement).naturalHeight,
+      ]),
+    );
+  }
+
+  /** What an element's text has been since this was called; for what comes and goes faster than a test looks. */
+  async textsOf(selector: string): Promise<() => Promise<string[]>> {
+    await this.page.evaluate((target) => {
+      const element = document.querySelector(target)!;
+      const texts: string[] = [];
+      Reflect.set(globalThis, `texts ${target}`, texts);
+      new MutationObserver(() => texts.push(element.textContent)).observe(element, {
+        childList: true,
+        characterData: true,
+        subtree: true,
+      });
+    }, selector);
+    return () => this.page.evaluate((target) => Reflect.get(globalThis, `texts ${target}`) as string[], selector);
+  }
+
+  /** The file behind the Download button. */
+  async download(): Promise<{ readonly name: string; readonly bytes: Buffer }> {
+    const [download] = await Promise.all([
+      this.page.waitForEvent("download"),
+      this.page.getByRole("button", { name: /^Download/ }).click(),
+    ]);
+    const chunks: Buffer[] = [];
+    for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer);
+    return { name: download.suggestedFilename(), bytes: Buffer.concat(chunks) };
+  }
+}
