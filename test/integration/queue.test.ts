@@ -31,7 +31,12 @@ describe("a submitted request", () => {
     const reply = submitReply.parse(await response.json());
     expect(response.headers.get("x-fal-request-id")).toBe(reply.request_id);
     const root = `${server.url}/queue/local/sdxl/requests/${reply.request_id}`;
-    expect(reply).toMatchObject({ status: "IN_QUEUE", response_url: root, status_url: `${root}/status`, cancel_url: `${root}/cancel` });
+    expect(reply).toMatchObject({
+      status: "IN_QUEUE",
+      response_url: root,
+      status_url: `${root}/status`,
+      cancel_url: `${root}/cancel`,
+    });
     expect((await resultOf(reply)).status).toBe(200);
   });
 
@@ -71,7 +76,11 @@ describe("a submitted request", () => {
     const result = await resultOf(reply);
     expect(result.status).toBe(422);
     expect(await result.json()).toMatchObject({ detail: [{ loc: ["body", "prompt"] }], error_type: "invalid_request" });
-    expect(await statusOf(reply)).toMatchObject({ status: "COMPLETED", error: expect.any(String), error_type: "invalid_request" });
+    expect(await statusOf(reply)).toMatchObject({
+      status: "COMPLETED",
+      error: expect.any(String),
+      error_type: "invalid_request",
+    });
   });
 
   it("replays the refusal of a picture that the model cannot make", async () => {
@@ -100,18 +109,31 @@ describe("addresses of a request", () => {
     ["with /response", (id: string) => `/requests/${id}/response`],
     ["with a slash at the end", (id: string) => `/requests/${id}/`],
   ])("work %s", async (_, path) => {
-    const { request_id: id, ...reply } = await submit(server.url, { prompt: "x" }, { path: "/queue/local/sdxl/image-to-image" });
+    const { request_id: id, ...reply } = await submit(
+      server.url,
+      { prompt: "x" },
+      { path: "/queue/local/sdxl/image-to-image" },
+    );
     await resultOf(reply);
     expect((await fetch(server.url + path(id))).status).toBe(200);
-    expect((await fetch(`${server.url}${path(id).replace("/response", "")}/status/`.replace("//status", "/status"))).status).toBe(200);
+    expect(
+      (await fetch(`${server.url}${path(id).replace("/response", "")}/status/`.replace("//status", "/status"))).status,
+    ).toBe(200);
   });
 
   it("work through fal's proxy header", async () => {
     const proxied = (target: string, init: RequestInit = {}) =>
-      fetch(`${server.url}/fal`, { ...init, headers: { "content-type": "application/json", "x-fal-target-url": target } });
+      fetch(`${server.url}/fal`, {
+        ...init,
+        headers: { "content-type": "application/json", "x-fal-target-url": target },
+      });
     const body = JSON.stringify({ prompt: "x" });
-    const { request_id: id } = await (await proxied("https://queue.fal.run/local/sdxl", { method: "POST", body })).json();
-    await eventually(async () => expect((await proxied(`https://queue.fal.run/local/sdxl/requests/${id}/status?logs=1`)).status).toBe(200));
+    const { request_id: id } = await (
+      await proxied("https://queue.fal.run/local/sdxl", { method: "POST", body })
+    ).json();
+    await eventually(async () =>
+      expect((await proxied(`https://queue.fal.run/local/sdxl/requests/${id}/status?logs=1`)).status).toBe(200),
+    );
     expect((await proxied(`https://queue.fal.run/local/sdxl/requests/${id}`)).status).toBe(200);
   });
 
@@ -127,7 +149,13 @@ describe("addresses of a request", () => {
     const { port } = new URL(server.url);
     const answer = await new Promise<string>((resolve, reject) => {
       const request = httpRequest(
-        { host: "127.0.0.1", port, path: "/local/sdxl", method: "POST", headers: { host: `queue.localhost:${port}`, "content-type": "application/json" } },
+        {
+          host: "127.0.0.1",
+          port,
+          path: "/local/sdxl",
+          method: "POST",
+          headers: { host: `queue.localhost:${port}`, "content-type": "application/json" },
+        },
         (response) => response.setEncoding("utf8").on("data", resolve),
       );
       request.on("error", reject).end(JSON.stringify({ prompt: "" }));
@@ -190,7 +218,9 @@ describe("order", () => {
 
   it("never lets in more than fit, however many come at once", async () => {
     const blocker = await busy();
-    const responses = await Promise.all(Array.from({ length: 12 }, () => post(`${server.url}/queue/local/sdxl`, { prompt: "x" })));
+    const responses = await Promise.all(
+      Array.from({ length: 12 }, () => post(`${server.url}/queue/local/sdxl`, { prompt: "x" })),
+    );
     expect(responses.filter(({ status }) => status === 200)).toHaveLength(4);
     await blocker.end();
     for (const response of responses) if (response.ok) await resultOf(await response.json());
@@ -207,7 +237,11 @@ describe("order", () => {
 });
 
 describe("a start timeout", () => {
-  const headers = { "content-type": "application/json", "x-fal-request-timeout": "30", "x-fal-request-start-timeout": "0.05" };
+  const headers = {
+    "content-type": "application/json",
+    "x-fal-request-timeout": "30",
+    "x-fal-request-start-timeout": "0.05",
+  };
 
   it("fails a queued request that did not start in time, by its client's own wish", async () => {
     const blocker = await busy();

@@ -37,5 +37,5 @@ export function fileRoutes(app: FastifyInstance, store: QueueStore): void {
 function sendFile(reply: FastifyReply, file: StoredObject, store: QueueStore): FastifyReply {
   reply.header("content-type", file.contentType).header("content-length", file.sizeBytes);
   if (!SHOWN_TYPES.has(file.contentType)) reply.header("content-disposition", "attachment");
-  return reply.request.method === "HEAD" ? reply.send() : reply.send(store.openObject(file.key));
+  return reply.send(store.openObject(file.key));
 }

@@ -9,7 +9,7 @@ import type { KeySet } from "../../queue/signing-key.ts";
 import type { QueueStore } from "../../queue/store.ts";
 import { parseObject } from "../../schema/parse.ts";
 import { publicUrl } from "../public-url.ts";
-import { UploadTickets } from "../upload-ticket.ts";
+import { UploadTickets, type Ticket } from "../upload-ticket.ts";
 
 export interface StorageRoutesOptions {
   readonly store: QueueStore;
@@ -18,6 +18,11 @@ export interface StorageRoutesOptions {
   readonly uploadLimitBytes: number;
   /** What webhooks are signed with. */
   readonly keys: KeySet;
+}
+
+interface Upload {
+  Params: { key: string };
+  Querystring: Record<string, string>;
 }
 
 /** A slow line and a large file have to fit in. */
@@ -33,6 +38,7 @@ const initiateInput = z.object({
 
 export function storageRoutes(app: FastifyInstance, options: StorageRoutesOptions): void {
   const tickets = new UploadTickets();
+  const uploading = new Set<string>();
 
   app.post("/rest/storage/upload/initiate", (request) => {
     const parsed = parseObject(initiateInput, request.body);
@@ -53,17 +59,18 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
     scope.put(
       "/files/:key",
       { config: { isOpen: true }, bodyLimit: options.uploadLimitBytes },
-      async (request: FastifyRequest<{ Params: { key: string }; Querystring: Record<string, string> }>) => {
+      async (request: FastifyRequest<Upload>, reply) => {
+        // Cleared when the body has been read to its end: else the connection cannot be used again.
+        reply.header("connection", "close");
         const ticket = tickets.check(request.params.key, request.query, Date.now());
-        if (ticket === undefined || options.store.findObject(ticket.key) !== undefined) {
-          throw new LatentcastError("forbidden", {
-            message: "This upload URL was not given out here, was used, or has expired.",
-          });
+        if (ticket === undefined || uploading.has(ticket.key)) throw refusedUpload();
+        uploading.add(ticket.key);
+        try {
+          await keepUpload(ticket, request.body, options);
+        } finally {
+          uploading.delete(ticket.key);
         }
-        const { key, contentType } = ticket;
-        const object = { key, kind: "file", contentType, expiresAtMs: Date.now() + options.keepMs } as const;
-        await options.store.putObject(object, bodyOf(request.body), options.uploadLimitBytes);
-        return { file_key: key };
+        return reply.removeHeader("connection").send({});
       },
     );
   });
@@ -79,6 +86,19 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
       reply.header("cache-control", "public, max-age=3600").send(options.keys),
     );
   }
+}
+
+async function keepUpload({ key, contentType }: Ticket, body: unknown, options: StorageRoutesOptions): Promise<void> {
+  const { store, keepMs, uploadLimitBytes } = options;
+  if (store.findObject(key) !== undefined) throw refusedUpload();
+  const object = { key, kind: "file", contentType, expiresAtMs: Date.now() + keepMs } as const;
+  await store.putObject(object, bodyOf(body), uploadLimitBytes);
+}
+
+function refusedUpload(): LatentcastError {
+  return new LatentcastError("forbidden", {
+    message: "This upload URL was not given out here, was used, or has expired.",
+  });
 }
 
 /** A request without a content type brings no stream: an empty file. */
