@@ -1,0 +1,2 @@
+import type { Figure } from "./lib/figures.ts";
+export async function fidelity(): Promise<Figure[]> { return []; }

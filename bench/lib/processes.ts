@@ -1,0 +1,114 @@
+/** Child processes of a benchmark: servers and the bare loop. All of them end with the run, however it ends. */
+import { fork, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+
+const START_PATIENCE_MS = 120_000;
+const children = new Set<ChildProcess>();
+const folders = new Set<string>();
+
+process.on("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Removed when the run ends. */
+export function scratchFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "latentcast-bench-"));
+  folders.add(folder);
+  return folder;
+}
+
+export function keep(child: ChildProcess): ChildProcess {
+  children.add(child);
+  child.once("exit", () => children.delete(child));
+  return child;
+}
+
+/** Every arm computes with one thread: two that share two cores with the rest of the run measure the scheduler. */
+export function pinned(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  return { ...process.env, OMP_NUM_THREADS: "1", MKL_NUM_THREADS: "1", ...extra };
+}
+
+export interface ServerStats {
+  readonly rssBytes: number;
+  readonly cpuMs: number;
+  /** Jobs that the first worker holds. */
+  readonly inFlight: number;
+}
+
+export interface BenchServer extends AsyncDisposable {
+  readonly url: string;
+  stats(): Promise<ServerStats>;
+}
+
+/** Runs a program of this folder that sends `{url}` once it listens, and answers `"stats"`. */
+export async function startProgram(program: string, env: Readonly<Record<string, string>>): Promise<BenchServer> {
+  const child = keep(
+    fork(join(root, "bench", program), { execArgv: ["--import", "tsx"], env: pinned(env), stdio: ["ignore", "inherit", "inherit", "ipc"] }),
+  );
+  const message = <T>(): Promise<T> =>
+    new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`${program} did not answer`)), START_PATIENCE_MS);
+      const settle = (outcome: () => void): void => {
+        clearTimeout(timer);
+        child.off("message", onMessage);
+        child.off("exit", onExit);
+        outcome();
+      };
+      const onMessage = (value: unknown): void => settle(() => resolve(value as T));
+      const onExit = (code: number | null): void => settle(() => reject(new Error(`${program} ended with ${String(code)}`)));
+      child.on("message", onMessage);
+      child.on("exit", onExit);
+    });
+  const { url } = await message<{ url: string }>();
+  return {
+    url,
+    stats: () => {
+      const answer = message<ServerStats>();
+      child.send("stats");
+      return answer;
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = once(child, "exit");
+      child.disconnect();
+      const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+      await ended;
+      clearTimeout(timer);
+    },
+  };
+}
+
+export interface BareLoop extends AsyncDisposable {
+  /** Seconds that `command` took. */
+  run(command: string): Promise<number>;
+}
+
+export async function startBareLoop(python: string, env: Readonly<Record<string, string>> = {}): Promise<BareLoop> {
+  const child = spawn(python, [join(root, "bench", "bare_loop.py")], {
+    env: pinned({ ...env, PYTHONPATH: join(root, "python") }),
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  keep(child);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  await lines.next();
+  return {
+    run: async (command) => {
+      child.stdin.write(`${command}\n`);
+      const { value } = (await lines.next()) as { value: string | undefined };
+      if (value === undefined) throw new Error("the bare loop ended");
+      return Number(value);
+    },
+    [Symbol.asyncDispose]: async () => {
+      child.kill("SIGKILL");
+      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    },
+  };
+}

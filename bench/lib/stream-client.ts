@@ -1,0 +1,74 @@
+/** A client that only keeps times: it costs next to nothing beside the server that it measures. */
+import { Agent, request } from "node:http";
+import { monotonicSeconds } from "./servers.ts";
+
+export interface StreamTimes {
+  /** Seconds on the monotonic clock. */
+  readonly posted: number;
+  /** When the last byte of the first preview was there; undefined without one. */
+  readonly firstPreview: number | undefined;
+  readonly ended: number;
+  readonly previews: number;
+  readonly isComplete: boolean;
+}
+
+export interface StreamOptions {
+  readonly path?: string;
+  /** Leaves after this many previews. */
+  readonly leaveAfterPreviews?: number;
+  readonly timeoutMs?: number;
+}
+
+const agent = new Agent({ keepAlive: true, maxSockets: 256 });
+
+/** Posts `body` and reads the events to the end. Rejects when nothing comes for `timeoutMs`. */
+export function stream(
+  url: string,
+  body: object,
+  { path = "/stream", leaveAfterPreviews, timeoutMs = 60_000 }: StreamOptions = {},
+): Promise<StreamTimes> {
+  const text = JSON.stringify(body);
+  const posted = monotonicSeconds();
+  let firstPreview: number | undefined;
+  let previews = 0;
+  let isComplete = false;
+  return new Promise((resolve, reject) => {
+    const finish = (): void => resolve({ posted, firstPreview, ended: monotonicSeconds(), previews, isComplete });
+    const outgoing = request(
+      new URL(path, url),
+      { agent, method: "POST", headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text) } },
+      (response) => {
+        if (response.statusCode !== 200) {
+          outgoing.destroy(new Error(`${path} answered ${String(response.statusCode)}`));
+          return;
+        }
+        let frame = "";
+        response.setEncoding("latin1");
+        response.on("data", (chunk: string) => {
+          frame += chunk;
+          for (let end = frame.indexOf("\n\n"); end >= 0; end = frame.indexOf("\n\n")) {
+            const event = frame.slice(0, end);
+            frame = frame.slice(end + 2);
+            if (!event.startsWith("data: ")) continue;
+            // Only the result has timings; what the plain server sends has neither, and counts as previews but for its last.
+            if (event.includes('"timings":')) {
+              isComplete = true;
+              continue;
+            }
+            previews += 1;
+            firstPreview ??= monotonicSeconds();
+            if (previews === leaveAfterPreviews) {
+              outgoing.destroy();
+              finish();
+            }
+          }
+        });
+        response.on("end", finish);
+        response.on("error", reject);
+      },
+    );
+    outgoing.setTimeout(timeoutMs, () => outgoing.destroy(new Error(`silent for ${timeoutMs} ms`)));
+    outgoing.on("error", reject);
+    outgoing.end(text);
+  });
+}

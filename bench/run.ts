@@ -1,0 +1,80 @@
+/** `npm run bench [-- names…] [--quick] [--json FILE]`: runs the benchmarks and prints one table. */
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { availableParallelism, cpus, loadavg } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { baseline } from "./baseline.ts";
+import { batching } from "./batching.ts";
+import { fanOut } from "./fan-out.ts";
+import { fidelity } from "./fidelity.ts";
+import { firstPreview } from "./first-preview.ts";
+import { host } from "./host.ts";
+import { isWithin, missing, type Benchmark, type Figure } from "./lib/figures.ts";
+import { root } from "./lib/processes.ts";
+import { table } from "./lib/table.ts";
+import { polling } from "./polling.ts";
+import { previews, stalls } from "./previews.ts";
+import { start } from "./start.ts";
+
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  host,
+  previews,
+  stalls,
+  "first-preview": firstPreview,
+  batching,
+  "fan-out": fanOut,
+  polling,
+  fidelity,
+  start,
+  baseline,
+};
+
+/** A run that is stuck ends; nothing that is measured here takes this long. */
+const PATIENCE_MS = 10 * 60_000;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: "boolean", default: false }, json: { type: "string" }, repeats: { type: "string" } },
+});
+const unknown = positionals.filter((name) => !(name in BENCHMARKS));
+if (unknown.length > 0) {
+  console.error(`no such benchmark: ${unknown.join(", ")}; there are ${Object.keys(BENCHMARKS).join(", ")}`);
+  process.exit(2);
+}
+const named = process.env["LATENTCAST_PYTHON"];
+const python = named ?? join(root, ".venv", "bin", "python");
+if (!existsSync(python)) {
+  console.error(`${python} is missing: run \`npx latentcast setup\` first, or name an interpreter in LATENTCAST_PYTHON`);
+  process.exit(2);
+}
+setTimeout(() => {
+  console.error(`stuck: ended after ${PATIENCE_MS / 60_000} minutes`);
+  process.exit(1);
+}, PATIENCE_MS).unref();
+
+const repeats = values.repeats === undefined ? (values.quick ? 2 : 5) : Number(values.repeats);
+const began = performance.now();
+const machine = { cpu: cpus()[0]?.model ?? "", cores: availableParallelism(), loadBefore: loadavg()[0] ?? 0, node: process.version };
+const figures: Figure[] = [];
+for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
+  if (positionals.length > 0 && !positionals.includes(name)) continue;
+  console.error(`${name} …`);
+  try {
+    figures.push(...(await benchmark({ repeats, quick: values.quick, python })));
+  } catch (error) {
+    figures.push(missing(name, "did not run", error instanceof Error ? error.message : String(error)));
+  }
+}
+const over = figures.filter((each) => isWithin(each) === false);
+const seconds = (performance.now() - began) / 1_000;
+console.log(table(figures));
+console.log(
+  `\n${figures.length} figures, ${over.length} over their gate; ${repeats} repeats, ${seconds.toFixed(0)} s; ` +
+    `${machine.cores} cores, load ${machine.loadBefore.toFixed(1)} before the run`,
+);
+if (values.json !== undefined) {
+  const report = { machine, repeats, seconds, figures: figures.map((each) => ({ ...each, ok: isWithin(each) ?? null })) };
+  await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`);
+}
+process.exit(0);
