@@ -118,10 +118,10 @@ describe("fal.stream", () => {
         })();
         return new Response(theirs, response);
       });
-      const stream = await watching.stream(id, { input: { prompt: release } });
+      const stream = await watching.stream(id, { input: { prompt: `until ${release}` } });
       const errors: unknown[] = [];
       stream.on("error", (error) => errors.push(error));
-      expect(await stream.done()).toMatchObject({ prompt: release });
+      expect(await stream.done()).toMatchObject({ prompt: `until ${release}` });
       expect(pings).toBeGreaterThanOrEqual(3);
       expect(errors).toEqual([]);
     } finally {

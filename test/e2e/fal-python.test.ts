@@ -46,7 +46,7 @@ let front: TlsFront;
 let directory: string;
 let overTls: Record<string, string>;
 beforeAll(async () => {
-  server = await startTestServer({ worker: "one_job_at_a_time" });
+  server = await startTestServer({ worker: "pause_before_preview" });
   await server.ready();
   directory = await mkdtemp(join(tmpdir(), "latentcast-tls-"));
   const certificate = selfSignedCertificate();
@@ -88,6 +88,30 @@ describe.each(["plain http", "TLS"])("over %s", (way) => {
   });
 });
 
+describe("the queue", () => {
+  it.each(["plain http", "TLS"])("is followed to its end over %s", async (way) => {
+    const { subscribe: seen } = await observe(["subscribe"], way === "TLS" ? overTls : { LATENTCAST_URL: server.url });
+    expect(seen.result).toMatchObject({ seed: 5, prompt: "x" });
+    expect([...new Set(seen.updates)]).toEqual(["Queued", "InProgress", "Completed"]);
+  });
+
+  it("tells states and cancels, by handle and by id, with a sub path in the model's name", async () => {
+    const { queue: seen } = await observe(["queue"], overTls);
+    expect(seen).toEqual({
+      kinds: ["Queued", "Queued"],
+      endings: [
+        [499, "cancelled"],
+        [499, "cancelled"],
+      ],
+    });
+  });
+
+  it("times out when work has not begun in time", async () => {
+    const { start_timeout: seen } = await observe(["start_timeout"], { LATENTCAST_URL: server.url });
+    expect(seen).toEqual({ status: 504, timeout: "user" });
+  });
+});
+
 it("takes comments while it waits for a preview for silence", async () => {
   const release = join(directory, "go");
   await using pausing = await startTestServer({ worker: "pause_before_preview" });
@@ -102,10 +126,10 @@ it("takes comments while it waits for a preview for silence", async () => {
     const env = {
       FAL_RUN_HOST: `localhost:${watching.port}`,
       SSL_CERT_FILE: join(directory, "pausing.pem"),
-      PROMPT: release,
+      PROMPT: `until ${release}`,
     };
     const { stream_prompt: events } = await observe(["stream_prompt"], env);
-    expect(events.at(-1)).toMatchObject({ prompt: release });
+    expect(events.at(-1)).toMatchObject({ prompt: `until ${release}` });
     expect(pings).toBeGreaterThanOrEqual(3);
   } finally {
     await watching.close();

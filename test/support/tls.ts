@@ -1,7 +1,9 @@
 /** What a reverse proxy does in front of a server: TLS on one side, plain http on the other. */
-import { connect, type AddressInfo, type Socket } from "node:net";
-import { createServer } from "node:tls";
 import { once } from "node:events";
+import { request } from "node:http";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { pipeline } from "node:stream";
 import type { Certificate } from "./certificate.ts";
 
 export interface TlsFront {
@@ -13,35 +15,32 @@ export interface TlsFront {
 export async function startTlsFront(
   url: string,
   certificate: Certificate,
-  onAnswer?: (chunk: Buffer) => void,
+  onAnswer: (chunk: Buffer) => void = () => undefined,
 ): Promise<TlsFront> {
-  const { hostname, port } = new URL(url);
-  const open = new Set<Socket>();
-  const server = createServer(certificate, (outside) => {
-    const inside = connect(Number(port), hostname);
-    if (onAnswer !== undefined) inside.on("data", onAnswer);
-    for (const [socket, other] of [
-      [outside, inside],
-      [inside, outside],
-    ] as const) {
-      open.add(socket);
-      socket.pipe(other);
-      // An end of one side for whatever reason is the end of the other.
-      socket.on("error", () => other.destroy());
-      socket.on("close", () => {
-        open.delete(socket);
-        other.destroy();
-      });
-    }
+  const { hostname, port: insidePort } = new URL(url);
+  const server = createServer(certificate, (outside, toOutside) => {
+    const { url: path = "/", method, headers } = outside;
+    // The path as it came, two slashes at its start included.
+    const to = { hostname, port: insidePort, path, method };
+    const inside = request({ ...to, headers: { ...headers, "x-forwarded-proto": "https" } });
+    // The end of one side, for whatever reason, is the end of the other.
+    inside.on("error", () => toOutside.destroy());
+    toOutside.on("close", () => inside.destroy());
+    inside.on("response", (answer) => {
+      toOutside.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.on("data", onAnswer);
+      pipeline(answer, toOutside, () => undefined);
+    });
+    outside.pipe(inside);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   // A listening TCP server has an address of this form.
-  const { port: tlsPort } = server.address() as AddressInfo;
+  const { port } = server.address() as AddressInfo;
   return {
-    port: tlsPort,
+    port,
     close: async () => {
-      for (const socket of open) socket.destroy();
+      server.closeAllConnections();
       server.close();
       await once(server, "close");
     },
