@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,8 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
-from latentcast_worker.model import hub
+from latentcast_worker.model import calibration, hub, sdxl
+from latentcast_worker.model.denoise import SdxlSample, UNetCall, denoise_step
 from latentcast_worker.model.devices import open_device
 from latentcast_worker.model.hub import find_folder
 from latentcast_worker.model.load import LoadOptions, load_sdxl
@@ -23,6 +24,7 @@ from latentcast_worker.model.port import DeviceOutOfMemoryError, InvalidRequestE
 from latentcast_worker.model.schedulers import make_scheduler, own_scheduler_name
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB, ModelSettings, read_settings
+from latentcast_worker.policy import Shape
 from latentcast_worker.protocol import SCHEDULERS, SchedulerName
 from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
 
@@ -97,6 +99,24 @@ def test_a_model_tells_what_it_is(tiny_model: SdxlModel) -> None:
     assert tiny_model.device.id == "cpu"
     assert tiny_model.device.dtype == "float32"
     assert tiny_model.costs.seconds[0] > 0
+
+
+def test_a_cpu_that_is_slow_is_not_kept_busy_with_measuring(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[Shape] = []
+
+    def step(samples: Sequence[SdxlSample], unet: UNetCall, dtype: torch.dtype) -> None:
+        shapes.extend(sample.shape for sample in samples)
+        denoise_step(samples, unet, dtype)
+
+    monkeypatch.setattr(calibration, "SLOW_STEP_SECONDS", 0.0)
+    monkeypatch.setattr(sdxl, "denoise_step", step)
+    options = LoadOptions(str(tiny_folder), "name", "unused", "cpu", max_batch=None, cache_dir=tmp_path)
+    model = load_sdxl(options, lambda _report: None, lambda _level, _message: None)
+    assert set(shapes) == {(8, 8)}
+    assert model.capabilities.max_batch == 1
+    assert model.costs.seconds[0] > 0
 
 
 @pytest.mark.parametrize(("width", "height"), [(56, 64), (64, 1032), (100, 64), (64, 68)])

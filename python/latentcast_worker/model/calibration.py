@@ -5,8 +5,9 @@ What was found is kept in the cache, so that the next start of the same model on
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,12 +17,16 @@ from ..policy import CallCosts
 from ..protocol import Generate, PreviewPlan
 from .acceleration import AcceleratedUNet, WriteLog
 from .calibration_store import Calibration, CalibrationStore, Key
-from .memory import memory_guard
+from .denoise import SdxlSample
 from .port import DeviceOutOfMemoryError
 from .sdxl import SdxlModel
 
 REPEATS = 3
 COUNTS = (2, 4)
+
+# A CPU that needs longer for a step is busy all of it, so nothing is to be gained by sharing calls; and to measure that
+# with full-size SDXL, whose step takes minutes there, would keep everybody waiting for an hour.
+SLOW_STEP_SECONDS = 5.0
 
 # A change that gains less than this is not worth its memory and its start-up time, and hardly more than noise.
 MUST_GAIN = 0.01
@@ -33,6 +38,9 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
     `max_batch` 1 is exact mode: no UNet call is shared, nothing is remembered, and nothing is chosen that depends on a
     measurement and changes bits. None tries the counts that are worth trying and keeps those that fit into memory.
     """
+    expected = _expected_seconds(model)
+    if model.torch_device.type == "cpu" and expected > SLOW_STEP_SECONDS:
+        return replace(model, costs=CallCosts((expected,)))
     unet = model.unet
     exact = max_batch == 1
     key = _key(model, max_batch)
@@ -98,6 +106,16 @@ def _key(model: SdxlModel, max_batch: int | None) -> Key:
     }
 
 
+def _expected_seconds(model: SdxlModel) -> float:
+    """Seconds of a step at the native size, as far as the smallest size can tell."""
+    side = -(-model.info.min_side // model.size_factor) * model.size_factor
+    samples = model.prepare(replace(_request(model, 1), width=side, height=side))
+    model.step(samples)
+    began = time.perf_counter()
+    model.step(samples)
+    return (time.perf_counter() - began) * model.info.native_width * model.info.native_height / side**2
+
+
 def _warm_up(model: SdxlModel) -> None:
     """One whole picture with previews of each kind, so that no first request pays for lazy set-up."""
     samples = model.prepare(_request(model, 1))
@@ -129,22 +147,27 @@ def _measure(model: SdxlModel, max_batch: int | None) -> Mapping[int, float]:
     seconds: dict[int, float] = {}
     for turn in range(2 * REPEATS):
         for count in [count for count in counts if count in samples]:
-            try:
-                with memory_guard():
-                    began = time.perf_counter()
-                    model.step(samples[count])
-                    took = time.perf_counter() - began
-            except DeviceOutOfMemoryError:
-                if count == 1:
-                    raise
-                model.release_memory()
+            took = _timed_step(model, samples[count])
+            if took is None:
                 for larger in [other for other in samples if other >= count]:
                     del samples[larger]
                     seconds.pop(larger, None)
-                continue
-            if turn >= REPEATS:  # The first calls of a shape choose kernels, compile, and are captured.
+            elif turn >= REPEATS:  # The first calls of a shape choose kernels, compile, and are captured.
                 seconds[count] = min(took, seconds.get(count, took))
     return seconds
+
+
+def _timed_step(model: SdxlModel, samples: Sequence[SdxlSample]) -> float | None:
+    """Seconds of a step, None if the samples do not fit into memory together. Raises if one does not fit alone."""
+    began = time.perf_counter()
+    with contextlib.suppress(DeviceOutOfMemoryError):
+        model.step(samples)
+        return time.perf_counter() - began
+    # Not inside an except block: the error's traceback holds on to the tensors of the failed call.
+    model.release_memory()
+    if len(samples) == 1:
+        raise DeviceOutOfMemoryError("one picture of the native size does not fit")
+    return None
 
 
 def _request(model: SdxlModel, images: int) -> Generate:
