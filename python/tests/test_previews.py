@@ -138,7 +138,7 @@ def a_scene(side: int) -> NDArray[np.uint8]:
     return np.clip(picture + grain, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.skipif(not TAESDXL.is_dir(), reason=f"no TAESDXL weights at {TAESDXL} (LATENTCAST_TEST_TAESDXL)")
+@pytest.mark.skipif(not TAESDXL.is_dir(), reason="needs published weights")
 class TestWithTaesdxl:
     """The published tiny decoder, on the latents that a perfect SDXL would predict for a picture."""
 
