@@ -1,77 +1,235 @@
-/** What each path does, answers and refuses. */
-import { describeErrors, type ErrorCode } from "../errors.ts";
-import { schemaRef, type JsonSchema, type SchemaName } from "./openapi-schemas.ts";
-
-type Fragment = Readonly<Record<string, unknown>>;
-
-export interface Operation {
-  readonly operationId: string;
-  readonly tags: readonly string[];
-  readonly summary: string;
-  readonly description?: string;
-  readonly parameters?: readonly Fragment[];
-  readonly requestBody?: Fragment;
-  readonly responses: Readonly<Record<string, Fragment>>;
-  readonly security?: readonly Fragment[];
-}
+/** What each path does, answers and refuses. The paths of fal's proxy and its hosts lead to these. */
+import {
+  ALWAYS,
+  errors,
+  eventStream,
+  json,
+  jsonBody,
+  OF_WORK,
+  parameter,
+  WITH_BODY,
+  WITH_KEY,
+  type Fragment,
+  type Operation,
+} from "./openapi-parts.ts";
+import type { SchemaName } from "./openapi-schemas.ts";
 
 export type Operations = Readonly<Record<string, Readonly<Partial<Record<"get" | "post" | "put", Operation>>>>>;
 
-const REQUEST_ID = {
-  "x-fal-request-id": { description: "What the server's log calls this request.", schema: { type: "string" } },
-};
-
-/** Whatever a request asks for, it may be refused for these. */
-const ALWAYS: readonly ErrorCode[] = ["bad_request", "unauthorized", "rate_limited", "internal_error", "overloaded"];
-const BODY: readonly ErrorCode[] = ["payload_too_large", "unsupported_media_type", "invalid_request"];
-const WORK: readonly ErrorCode[] = [
-  "queue_full",
-  "cancelled",
-  "numerical_error",
-  "out_of_memory",
-  "worker_crashed",
-  "worker_unavailable",
-  "draining",
-  "request_timeout",
-];
-
 export function operations(): Operations {
+  return { ...pictures(), ...queue(), ...files(), ...service() };
+}
+
+const STREAM_RULES =
+  "Server-Sent Events of one line of JSON each: previews, and the result as the last one. A failure on the way is one `StreamError`, " +
+  "after which the connection breaks off instead of ending. Comments keep the connection alive.";
+
+function pictures(): Operations {
+  const alias = "The same under `/{owner}/{alias}`, as fal's clients name models.";
   return {
     "/": {
-      post: {
-        operationId: "generate",
-        tags: ["Pictures"],
-        summary: "Make pictures and answer when they are finished",
-        description: "The same under `/{owner}/{alias}`, as fal's clients name models.",
-        requestBody: jsonBody("GenerateInput"),
-        responses: {
-          "200": json("The finished pictures.", "GenerateResult"),
-          ...errors([...ALWAYS, ...BODY, ...WORK]),
-        },
-      },
+      post: run(
+        "generate",
+        "Make pictures and answer when they are finished",
+        "GenerateInput",
+        "GenerateResult",
+        alias,
+      ),
     },
     "/stream": {
+      post: stream("stream", "GenerateInput", "GenerateResult", "The same under `/{owner}/{alias}/stream`."),
+    },
+    "/fal-ai/fast-sdxl": {
+      post: run("fastSdxl", "The same in the shape of fal's model of that name", "FastSdxlInput", "FastSdxlResult"),
+    },
+    "/fal-ai/fast-sdxl/stream": { post: stream("fastSdxlStream", "FastSdxlInput", "FastSdxlResult") },
+  };
+}
+
+function run(
+  operationId: string,
+  summary: string,
+  input: SchemaName,
+  output: SchemaName,
+  description?: string,
+): Operation {
+  return {
+    operationId,
+    tags: ["Pictures"],
+    summary,
+    ...(description === undefined ? {} : { description }),
+    requestBody: jsonBody(input),
+    responses: { "200": json("The finished pictures.", output), ...errors(...WITH_BODY, ...OF_WORK) },
+  };
+}
+
+function stream(operationId: string, input: SchemaName, output: SchemaName, description = ""): Operation {
+  return {
+    operationId,
+    tags: ["Pictures"],
+    summary: "Make pictures and show them while they form",
+    description: `${STREAM_RULES} ${description}`.trim(),
+    requestBody: jsonBody(input),
+    responses: { "200": eventStream(["PreviewEvent", output, "StreamError"]), ...errors(...WITH_BODY, ...OF_WORK) },
+  };
+}
+
+const REQUEST = parameter("path", "id", { type: "string", format: "uuid" }, "The `request_id` of the submit.");
+const LOGS = parameter("query", "logs", { enum: ["0", "1"] }, "`1` for log lines.");
+
+function queue(): Operations {
+  const about = (
+    operationId: string,
+    summary: string,
+    rest: Pick<Operation, "responses"> & Partial<Operation>,
+  ): Operation => ({
+    operationId,
+    tags: ["Queue"],
+    summary,
+    parameters: [REQUEST],
+    ...rest,
+  });
+  const refusals = errors(...WITH_KEY, "not_found");
+  return {
+    "/queue": {
       post: {
-        operationId: "stream",
-        tags: ["Pictures"],
-        summary: "Make pictures and show them while they form",
+        operationId: "submit",
+        tags: ["Queue"],
+        summary: "Leave a request with the server",
         description:
-          "Server-Sent Events of one line of JSON each: `PreviewEvent`s, and as the last event a `GenerateResult`. A failure on the way " +
-          "is one `StreamError`, after which the connection breaks off. Comments keep the connection alive. The same under " +
-          "`/{owner}/{alias}/stream`.",
+          "Kept with its result until it expires, also when the server is restarted. What is wrong with the input is told by the " +
+          "result. `/queue/{owner}/{alias}` asks in the shape of that model.",
+        parameters: [
+          parameter("query", "fal_webhook", { type: "string", format: "uri" }, "Where to post the outcome."),
+          parameter("query", "fal_max_queue_length", { type: "integer", minimum: 0 }, "Refuse when more are waiting."),
+          parameter("header", "x-fal-queue-priority", { enum: ["normal", "low"] }, "`low` runs after everything else."),
+          parameter("header", "x-fal-request-timeout", { type: "number" }, "Seconds within which work must begin."),
+        ],
         requestBody: jsonBody("GenerateInput"),
         responses: {
-          "200": eventStream(["PreviewEvent", "GenerateResult", "StreamError"]),
-          ...errors([...ALWAYS, ...BODY, ...WORK]),
+          "200": json("It is kept.", "SubmitReply"),
+          ...errors(...WITH_BODY, "queue_full", "draining", "storage_full"),
         },
       },
     },
+    "/requests/{id}": {
+      get: about("result", "The result, with the status that a direct request would have had", {
+        responses: {
+          "200": json("The finished pictures.", "GenerateResult"),
+          ...errors(...WITH_KEY, "not_found", "invalid_request", ...OF_WORK),
+        },
+      }),
+    },
+    "/requests/{id}/status": {
+      get: about("status", "Where a request is", {
+        parameters: [REQUEST, LOGS],
+        responses: {
+          "200": json("It has ended, well or not.", "QueueStatus"),
+          "202": json("It has not.", "QueueStatus"),
+          ...refusals,
+        },
+      }),
+    },
+    "/requests/{id}/status/stream": {
+      get: about("statusStream", "Every change of it", {
+        parameters: [REQUEST, LOGS],
+        responses: { "200": eventStream(["QueueStatus"]), ...refusals },
+      }),
+    },
+    "/requests/{id}/events": {
+      get: about("events", "What happens to a request", {
+        description:
+          "Named Server-Sent Events with ids: `queued`, `started`, `progress`, `preview`, then `result` or `error`. Without an id to go " +
+          "on from, how things stand comes first. A plain `EventSource` is enough.",
+        parameters: [REQUEST, parameter("header", "last-event-id", { type: "string" }, "Go on after this event.")],
+        responses: {
+          "200": eventStream([
+            "QueuedEvent",
+            "StartedEvent",
+            "ProgressEvent",
+            "PreviewEvent",
+            "GenerateResult",
+            "ErrorEvent",
+          ]),
+          "204": { description: "That event was the last one." },
+          ...refusals,
+        },
+      }),
+    },
+    "/requests/{id}/cancel": {
+      put: about("cancel", "Stop a request, at its next step if it runs", {
+        responses: {
+          "200": json("It never ran.", "CancelReply"),
+          "202": json("It will stop.", "CancelReply"),
+          ...refusals,
+        },
+      }),
+    },
+  };
+}
+
+function files(): Operations {
+  const bytes: Fragment = { "*/*": { schema: { type: "string", format: "binary" } } };
+  const key = parameter("path", "key", { type: "string" }, "The unguessable name.");
+  const places = {
+    type: "object",
+    properties: { file_url: { type: "string" }, upload_url: { type: "string" } },
+    required: ["file_url", "upload_url"],
+  };
+  return {
+    "/files/{key}": {
+      get: {
+        operationId: "file",
+        tags: ["Files"],
+        summary: "A finished picture or an upload",
+        parameters: [key],
+        responses: {
+          "200": { description: "Its bytes.", content: bytes },
+          "304": { description: "They have not changed; they never do." },
+          ...errors(...ALWAYS, "not_found"),
+        },
+        security: [],
+      },
+      put: {
+        operationId: "upload",
+        tags: ["Files"],
+        summary: "Put the bytes of an upload to its `upload_url`",
+        parameters: [key],
+        requestBody: { content: bytes },
+        responses: {
+          "200": json("They are kept.", {
+            type: "object",
+            properties: { file_key: { type: "string" } },
+            required: ["file_key"],
+          }),
+          ...errors(...ALWAYS, "forbidden", "payload_too_large", "storage_full"),
+        },
+        security: [],
+      },
+    },
+    "/rest/storage/upload/initiate": {
+      post: {
+        operationId: "initiateUpload",
+        tags: ["Files"],
+        summary: "Ask for a place to put a file",
+        requestBody: jsonBody({
+          type: "object",
+          properties: { content_type: { type: "string" }, file_name: { type: "string", maxLength: 1_024 } },
+        }),
+        responses: { "200": json("Where to put it, and where it will be.", places), ...errors(...WITH_BODY) },
+      },
+    },
+  };
+}
+
+function service(): Operations {
+  return {
     "/health": {
       get: {
         operationId: "health",
         tags: ["Service"],
         summary: "How things are; 200 while the process lives",
-        responses: { "200": json("The state of the service and its workers.", "Health"), ...errors(ALWAYS) },
+        responses: { "200": json("The state of the service and its workers.", "Health"), ...errors(...ALWAYS) },
         security: [],
       },
     },
@@ -80,41 +238,23 @@ export function operations(): Operations {
         operationId: "ready",
         tags: ["Service"],
         summary: "Whether a request would start now",
-        responses: { "200": json("It would.", "Ready"), ...errors([...ALWAYS, "worker_unavailable", "draining"]) },
+        responses: { "200": json("It would.", "Ready"), ...errors(...ALWAYS, "worker_unavailable", "draining") },
         security: [],
       },
     },
-  };
-}
-
-function jsonBody(name: SchemaName): Fragment {
-  return { required: true, content: { "application/json": { schema: schemaRef(name) } } };
-}
-
-function json(description: string, name: SchemaName): Fragment {
-  return { description, headers: REQUEST_ID, content: { "application/json": { schema: schemaRef(name) } } };
-}
-
-/** OpenAPI 3.1 has no schema for the events of a stream; fal's field order extension shows the way for another. */
-function eventStream(events: readonly SchemaName[]): Fragment {
-  const schema: JsonSchema = { type: "string", "x-event-schema": { oneOf: events.map(schemaRef) } };
-  return { description: "The events.", headers: REQUEST_ID, content: { "text/event-stream": { schema } } };
-}
-
-/** One answer for each status, naming the codes it can carry. */
-function errors(codes: readonly ErrorCode[]): Record<string, Fragment> {
-  const answers: Record<string, Fragment> = {};
-  const described = describeErrors().filter(({ code }) => codes.includes(code));
-  for (const status of new Set(described.map((error) => error.status))) {
-    const lines = described.filter((error) => error.status === status).map(({ code, text }) => `\`${code}\`: ${text}`);
-    answers[status] = {
-      description: lines.join("\n\n"),
-      headers: {
-        ...REQUEST_ID,
-        "x-fal-error-type": { description: "The same code as in the body.", schema: { type: "string" } },
+    "/metrics": {
+      get: {
+        operationId: "metrics",
+        tags: ["Service"],
+        summary: "Counters for Prometheus",
+        responses: {
+          "200": {
+            description: "In Prometheus' text format.",
+            content: { "text/plain": { schema: { type: "string" } } },
+          },
+          ...errors(...WITH_KEY),
+        },
       },
-      content: { "application/json": { schema: schemaRef("ErrorBody") } },
-    };
-  }
-  return answers;
+    },
+  };
 }

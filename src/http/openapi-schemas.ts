@@ -2,17 +2,27 @@
 import { z } from "zod";
 import { health, ready } from "../schema/health.ts";
 import { generateInput } from "../schema/input.ts";
+import { fastSdxlInput, fastSdxlResult } from "../schema/fast-sdxl.ts";
 import { errorBody, generateResult, previewEvent, streamError } from "../schema/output.ts";
+import { cancelReply, queueStatus, requestEvents, submitReply } from "../schema/queue.ts";
 
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
-const INPUTS = { GenerateInput: generateInput };
+const INPUTS = { GenerateInput: generateInput, FastSdxlInput: fastSdxlInput };
 
 const OUTPUTS = {
   GenerateResult: generateResult,
+  FastSdxlResult: fastSdxlResult,
   PreviewEvent: previewEvent,
   StreamError: streamError,
   ErrorBody: errorBody,
+  SubmitReply: submitReply,
+  QueueStatus: queueStatus,
+  CancelReply: cancelReply,
+  QueuedEvent: requestEvents.queued,
+  StartedEvent: requestEvents.started,
+  ProgressEvent: requestEvents.progress,
+  ErrorEvent: requestEvents.error,
   Health: health,
   Ready: ready,
 };
@@ -43,6 +53,8 @@ function toJsonSchema(schema: z.ZodType, io: "input" | "output"): JsonSchema {
       // fal's tools show fields in this order.
       if (jsonSchema.properties !== undefined)
         jsonSchema["x-fal-order-properties"] = Object.keys(jsonSchema.properties);
+      // A later version may say more.
+      if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
       // JavaScript's property classes; most other engines refuse the whole document for them.
       if (jsonSchema.pattern?.includes("\\p{") === true) delete jsonSchema.pattern;
       // Every integer that JavaScript can hold; says nothing but noise.
