@@ -1,5 +1,5 @@
 /** The buttons below the picture. */
-import { find } from "./dom.ts";
+import { element, find } from "./dom.ts";
 import type { Form } from "./form.ts";
 import { fileName, type Plate } from "./plate.ts";
 import type { Session } from "./session.ts";
@@ -63,11 +63,21 @@ export class Actions {
       kind === "link"
         ? new URL(`?${toParameters(values, this.#form.defaults)}`, document.baseURI).href
         : snippet(kind as SnippetLanguage, values, this.#needsKey());
-    await navigator.clipboard.writeText(copied);
+    await copy(copied);
     button.classList.add("copied");
     find("live", HTMLElement).textContent = "Copied";
     setTimeout(() => button.classList.remove("copied"), COPIED_MS);
   }
+}
+
+/** Pages that came over plain HTTP from another machine have no clipboard of their own, only what is selected. */
+async function copy(copied: string): Promise<void> {
+  if (isSecureContext) return navigator.clipboard.writeText(copied);
+  const field = element("textarea", { className: "visually-hidden", textContent: copied });
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
 }
 
 /** The bytes as the server made them, with everything that is written inside. */

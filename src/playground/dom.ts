@@ -2,8 +2,8 @@
 
 /** The element of the page with this id. Throws a TypeError when the page has none of that kind: the two were not built together. */
 export function find<Kind extends Element>(id: string, kind: abstract new () => Kind): Kind {
-  const element = document.getElementById(id);
-  if (element instanceof kind) return element;
+  const found = document.getElementById(id);
+  if (found instanceof kind) return found;
   throw new TypeError(`the page has no ${kind.name} #${id}`);
 }
 

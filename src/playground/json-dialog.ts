@@ -2,7 +2,7 @@
 import { element, find } from "./dom.ts";
 import { resultView } from "./result-view.ts";
 
-export function offerJsonDialog(): void {
+export function prepareJsonDialog(): void {
   const dialog = find("json-dialog", HTMLDialogElement);
   const input = find("json-text", HTMLTextAreaElement);
   const file = find("json-file", HTMLInputElement);

@@ -2,13 +2,17 @@
 import { keepKey } from "./access.ts";
 import { find } from "./dom.ts";
 
+export function prepareKeyDialog(): void {
+  // Not a submit button: Enter in the field would press the first of those.
+  const dialog = find("key-dialog", HTMLDialogElement);
+  find("key-cancel", HTMLButtonElement).addEventListener("click", () => dialog.close());
+}
+
 /** Resolves with whether there is a key to try now. */
 export function askForKey(): Promise<boolean> {
   const dialog = find("key-dialog", HTMLDialogElement);
   const input = find("key", HTMLInputElement);
   dialog.returnValue = "";
-  // Not a submit button: Enter in the field would press the first of those.
-  find("key-cancel", HTMLButtonElement).onclick = () => dialog.close();
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener(

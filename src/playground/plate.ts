@@ -17,8 +17,8 @@ export type FrameContent = Omit<Frame, "url">;
 export class Plate {
   /** In the order in which they formed. */
   readonly frames: Frame[] = [];
-  /** What makes this picture again, alone. Its seed is empty until the server has told it. */
-  values: Values;
+  /** What makes this picture again, alone. */
+  readonly values: Values;
 
   constructor(values: Values) {
     this.values = values;

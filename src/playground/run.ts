@@ -30,8 +30,7 @@ export class Run {
     this.values = values;
     this.#tell = tell;
     const count = Math.max(1, Number(values.num_images) || 1);
-    const seed = Number(values.seed);
-    this.plates = Array.from({ length: count }, (_, index) => new Plate(valuesOfPicture(values, seed + index)));
+    this.plates = Array.from({ length: count }, (_, index) => new Plate(valuesOfPicture(values, index)));
   }
 
   get isOver(): boolean {
@@ -93,8 +92,6 @@ export class Run {
 
   async #finish(result: GeneratedResult): Promise<void> {
     await this.#add(result.images, 1, "finished");
-    for (const [index, plate] of this.plates.entries())
-      plate.values = valuesOfPicture(this.values, result.seed + index);
     this.#enter({ kind: "succeeded", result });
   }
 

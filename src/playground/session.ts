@@ -11,9 +11,7 @@ import type { Service } from "./service.ts";
 import { Stage } from "./stage.ts";
 import { describeFacts, describeRuns } from "./status.ts";
 import { Timeline } from "./timeline.ts";
-import type { Values } from "./values.ts";
-
-const SEEDS = 2 ** 32;
+import { laterSeed, type Values } from "./values.ts";
 
 export interface SessionHooks {
   /** The values of what is on the stage now. */
@@ -147,7 +145,5 @@ export class Session {
 function runsOf(values: Values): Values[] {
   const count = Number(values.runs) || 1;
   const images = Number(values.num_images) || 1;
-  return Array.from({ length: count }, (_, index) =>
-    index === 0 ? values : { ...values, seed: String((Number(values.seed) + index * images) % SEEDS) },
-  );
+  return Array.from({ length: count }, (_, index) => ({ ...values, seed: laterSeed(values, index * images) }));
 }

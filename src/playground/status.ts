@@ -13,9 +13,12 @@ export function describeRuns(runs: readonly Run[], service: Service): string {
 }
 
 function describeRun({ state }: Run, service: Service): string {
+  if (service.kind === "loading" && (state.kind === "sent" || state.kind === "queued")) {
+    return `Waiting for the model: ${describeService(service)}`;
+  }
   switch (state.kind) {
     case "sent":
-      return service.kind === "loading" ? `Waiting for the model: ${describeService(service)}` : "Sending the request";
+      return "Sending the request";
     case "queued":
       return describePlace(state.position, state.estimateMs);
     case "running":

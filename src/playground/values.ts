@@ -89,9 +89,18 @@ export function toInput(values: Values): GenerateInput {
   return { ...input, preview } as GenerateInput;
 }
 
-/** The values that make one picture of several again, alone. */
-export function valuesOfPicture(values: Values, seed: number): Values {
-  return { ...values, seed: String(seed), num_images: "1", runs: "1" };
+/** Seeds are counted modulo this. */
+const SEEDS = 2 ** 32;
+
+/** The seed `distance` after that of these values; what is no number stays as it is, for the server to judge. */
+export function laterSeed(values: Values, distance: number): string {
+  const seed = Number(values.seed);
+  return distance === 0 || !Number.isInteger(seed) ? values.seed : String((seed + distance) % SEEDS);
+}
+
+/** The values that make picture `index` of several again, alone. */
+export function valuesOfPicture(values: Values, index: number): Values {
+  return { ...values, seed: laterSeed(values, index), num_images: "1", runs: "1" };
 }
 
 export function makeSamePicture(one: Values, other: Values): boolean {

@@ -11,14 +11,15 @@ export interface PlaygroundOptions extends BrowserContextOptions {
   readonly beside?: Playground;
 }
 
+/** A real model on a busy machine; longer is a hang. */
+const PATIENCE_MS = 100_000;
+
 export class Playground {
   readonly page: Page;
-  readonly #origin: string;
   readonly #troubles: string[] = [];
 
   private constructor(page: Page, origin: string) {
     this.page = page;
-    this.#origin = origin;
     page.on("pageerror", (error) => this.#troubles.push(error.message));
     page.on("console", (message) => {
       if (message.type() === "error" || message.type() === "warning") this.#troubles.push(message.text());
@@ -55,11 +56,16 @@ export class Playground {
 
   /** Resolves when nothing runs any more. */
   async finished(): Promise<void> {
-    await this.page.getByRole("button", { name: "Replay" }).waitFor();
+    await this.page.getByRole("button", { name: "Replay" }).waitFor({ timeout: PATIENCE_MS });
   }
 
   get status(): Locator {
     return this.page.locator("#status");
+  }
+
+  /** Resolves when the line below the picture says this. */
+  async statusIs(text: string | RegExp): Promise<void> {
+    await this.status.filter({ hasText: text }).waitFor({ timeout: PATIENCE_MS });
   }
 
   get scrubber(): Locator {
@@ -69,6 +75,11 @@ export class Playground {
   /** The pictures in their frames, as they are seen now. */
   get pictures(): Locator {
     return this.page.locator(".plate .frame:visible > img:not([alt=''])");
+  }
+
+  /** What a screen reader says the pictures are. */
+  async captions(): Promise<string[]> {
+    return this.pictures.evaluateAll((images) => images.map((image) => (image as HTMLImageElement).alt));
   }
 
   /** Width and height in the file of the picture. */

@@ -1,0 +1,62 @@
+/** The page at `GET /` with a real model: the whole way from a prompt to a kept picture. */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { chromiumPath, startBrowser } from "../support/browser.ts";
+import { Playground } from "../support/playground.ts";
+import { startTestServer, type TestServer } from "../support/server.ts";
+
+/** The embedded model where it has been trained, else the same network with random weights. */
+const model = existsSync(fileURLToPath(new URL("../../models/demo/latentcast.json", import.meta.url)))
+  ? "demo"
+  : "noise";
+
+let server: TestServer;
+let browser: Browser;
+
+beforeAll(async () => {
+  if (chromiumPath === undefined) return;
+  [server, browser] = await Promise.all([startTestServer({ env: { LATENTCAST_MODEL: model } }), startBrowser()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+beforeEach((context) => {
+  if (chromiumPath === undefined) context.skip("needs Chromium");
+});
+
+it("opens while the model loads, makes a picture, stops another, and brings the first back from its link", async () => {
+  const playground = await Playground.open(browser, { server, query: "?num_inference_steps=8&preview.every=1" });
+  const { page } = playground;
+  await page.locator("#service[data-status=ready]").waitFor({ timeout: 100_000 });
+  const { native_width: width, native_height: height } = server.orchestrator.model!;
+  await playground.generate("a red lighthouse at dusk");
+  await playground.finished();
+  expect(await playground.sizes()).toEqual([[width, height]]);
+
+  const shown = new Set<string | null>();
+  await playground.scrubber.focus();
+  for (const key of ["Home", "ArrowRight", "ArrowRight", "End"]) {
+    await page.keyboard.press(key);
+    shown.add(await playground.scrubber.getAttribute("aria-valuetext"));
+  }
+  expect(shown.size).toBe(4);
+  const link = new URL(page.url()).search;
+  const { bytes } = await playground.download();
+
+  await page.getByLabel("Steps", { exact: true }).fill("50");
+  await playground.generate();
+  await playground.statusIs(/^Step /);
+  await page.getByRole("button", { name: "Stop" }).click();
+  await playground.statusIs(/^Stopped/);
+  await expect.poll(() => server.orchestrator.tally.totals.cancelled).toBe(1);
+  await playground.close();
+
+  const visitor = await Playground.open(browser, { server, query: link });
+  await visitor.generate();
+  await visitor.finished();
+  expect((await visitor.download()).bytes).toEqual(bytes);
+  await visitor.close();
+});

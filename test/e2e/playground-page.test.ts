@@ -1,0 +1,164 @@
+/** The page at `GET /` as a page: for every eye and hand, light, and on its own. */
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import axe from "axe-core";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { chromiumPath, startBrowser } from "../support/browser.ts";
+import { Playground, type PlaygroundOptions } from "../support/playground.ts";
+import { startTestServer, type TestServer } from "../support/server.ts";
+
+let server: TestServer;
+let browser: Browser;
+const opened: Playground[] = [];
+
+beforeAll(async () => {
+  if (chromiumPath === undefined) return;
+  [server, browser] = await Promise.all([startTestServer({ worker: "paints_landscapes" }), startBrowser()]);
+  await server.ready();
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+beforeEach((context) => {
+  if (chromiumPath === undefined) context.skip("needs Chromium");
+});
+afterEach(async () => {
+  for (const playground of opened.splice(0)) await playground.close();
+});
+
+async function open(options: Partial<PlaygroundOptions> = {}): Promise<Playground> {
+  const playground = await Playground.open(browser, { server, ...options });
+  opened.push(playground);
+  await playground.page.locator("#service[data-status=ready]").waitFor();
+  return playground;
+}
+
+describe.each(["light", "dark"] as const)("the %s page", (colorScheme) => {
+  it("has nothing that axe finds serious, empty, with pictures, and in its dialogs", async () => {
+    const playground = await open({ colorScheme, query: "?seed=1&num_images=2" });
+    const { page } = playground;
+    expect(await seriousFindings(page)).toEqual([]);
+    await playground.generate("a lake");
+    await playground.finished();
+    await page.locator("#strip li").first().waitFor();
+    await page.getByText("Negative prompt, format, previews").click();
+    expect(await seriousFindings(page)).toEqual([]);
+    await page.getByRole("button", { name: "Open a result" }).click();
+    await page.getByLabel("JSON that a server answered").fill('{"text":"a lake"}');
+    expect(await seriousFindings(page)).toEqual([]);
+  });
+
+  it.each([360, 768, 1920])("has all of itself within a width of %i pixels", async (width) => {
+    const playground = await open({ colorScheme, viewport: { width, height: 740 }, query: "?seed=1&runs=4" });
+    const { page } = playground;
+    const overflow = (): Promise<number> =>
+      page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    expect(await overflow()).toBe(0);
+    await playground.generate("dunes under a low red sun");
+    await playground.finished();
+    expect(await overflow()).toBe(0);
+    const [red = 0, green = 0, blue = 0] = await pixelOfBackground(page);
+    expect((red + green + blue) / 3 > 127).toBe(colorScheme === "light");
+  });
+});
+
+describe("without a mouse", () => {
+  it("a picture is made, stopped and gone through by keyboard alone", async () => {
+    const playground = await open({ query: "?num_inference_steps=50" });
+    const { page } = playground;
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await page.keyboard.type("a lake");
+    await page.keyboard.press("Enter");
+    await playground.pictures.first().waitFor();
+    await page.keyboard.press("Escape");
+    await playground.statusIs(/^Stopped/);
+  });
+});
+
+describe("without eyes", () => {
+  it("the steps of a run are told, but not every one", async () => {
+    const playground = await open();
+    const words = await playground.textsOf("#live");
+    await playground.generate("a lake");
+    await playground.finished();
+    const told = await words();
+    expect(told.at(-1)).toMatch(/^Finished in/);
+    expect(told.filter((text) => text.startsWith("Step")).length).toBeLessThanOrEqual(4);
+    expect(await playground.captions()).toEqual(["a lake (finished)"]);
+  });
+});
+
+describe("with less motion", () => {
+  it("nothing moves by itself", async () => {
+    const playground = await open({ reducedMotion: "reduce" });
+    await playground.page.evaluate(() => {
+      const moved = new Set<string>();
+      Reflect.set(globalThis, "moved", moved);
+      const look = (): void => {
+        for (const { effect } of document.getAnimations())
+          moved.add(String((effect as KeyframeEffect).target?.className));
+        requestAnimationFrame(look);
+      };
+      look();
+    });
+    await playground.generate("a lake");
+    await playground.finished();
+    expect(await playground.page.evaluate(() => [...(Reflect.get(globalThis, "moved") as Set<string>)])).toEqual([]);
+  });
+});
+
+describe("the page itself", () => {
+  it("allows nothing but its own files and pictures", async () => {
+    const response = await fetch(server.url);
+    const policy = response.headers.get("content-security-policy");
+    for (const rule of [
+      "default-src 'none'",
+      "script-src 'self'",
+      "style-src 'self'",
+      "img-src 'self' data: blob:",
+      "connect-src 'self'",
+    ])
+      expect(policy?.split(/; ?/)).toContain(rule);
+    expect(await response.text()).not.toMatch(/<script(?![^>]*src=)|<style|style=|\son\w+=/);
+  });
+
+  it("weighs no more than 150 kB compressed", () => {
+    const folder = fileURLToPath(new URL("../../dist/playground", import.meta.url));
+    const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    const bytes = files.map((file) => gzipSync(readFileSync(join(file.parentPath, file.name))).length);
+    expect(bytes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(150_000);
+  });
+
+  it("is asked for again each time, its files only once", async () => {
+    const page = await fetch(server.url);
+    const [, script] = /src="\.\/(assets\/[^"]+)"/.exec(await page.text()) ?? [];
+    expect(page.headers.get("cache-control")).toContain("max-age=0");
+    expect((await fetch(`${server.url}/${script}`)).headers.get("cache-control")).toContain("immutable");
+    expect((await fetch(`${server.url}/assets/..%2f..%2f..%2fpackage.json`)).status).toBeGreaterThanOrEqual(400);
+  });
+});
+
+async function seriousFindings(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => (Reflect.get(globalThis, "axe") as typeof axe).run());
+  return violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .flatMap(({ id, nodes }) =>
+      nodes.map(({ target, failureSummary }) => `${id} ${target.join(" ")} ${failureSummary}`),
+    );
+}
+
+/** What the page's background colour is once the browser has worked it out. */
+async function pixelOfBackground(page: Page): Promise<number[]> {
+  return page.evaluate(() => {
+    const context = document.createElement("canvas").getContext("2d")!;
+    context.fillStyle = getComputedStyle(document.documentElement).backgroundColor;
+    context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+  });
+}
