@@ -124,7 +124,7 @@ export const SETTINGS = {
   }),
   maxEventLoopDelayMs: setting<number>({
     env: ["LATENTCAST_MAX_EVENT_LOOP_DELAY_SECONDS"],
-    default: "1",
+    default: "3",
     value: size.transform((value) => value * 1_000),
     help: "New requests are answered 503 while the server's own event loop lags by more than this.",
   }),

@@ -1,0 +1,185 @@
+/** What happens to the server's own process: signals at every moment, a parent that is gone, a disk without room. */
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { eventually, isAlive } from "../support/eventually.ts";
+import { writeProgram } from "../support/python-project.ts";
+import { processesAt } from "../support/processes.ts";
+import { submit } from "../support/queue.ts";
+import { fixtureWorker, testPython } from "../support/server.ts";
+import { post, postStream } from "../support/sse.ts";
+
+const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const START_TIMEOUT_MS = 60_000;
+
+interface Server extends AsyncDisposable {
+  /** Nothing of the server is outside it: settings, data, sockets. */
+  readonly directory: string;
+  readonly child: ChildProcess;
+  readonly exit: Promise<number | null>;
+  url(): Promise<string>;
+}
+
+/** The command as an operator runs it. `wrapper` is a program that it runs under, given the data folder as its first argument. */
+async function serve(worker: string, env: Record<string, string> = {}, wrapper: readonly string[] = []): Promise<Server> {
+  const directory = await mkdtemp(join(tmpdir(), "latentcast-fault-"));
+  for (const name of ["tmp", "data"]) await mkdir(join(directory, name));
+  const [program] = fixtureWorker(worker);
+  const python = await writeProgram(
+    join(directory, "python"),
+    `if [ "$1" = -m ]; then shift 2; exec ${testPython()} ${program} "$@"; fi`,
+    `exec ${testPython()} "$@"`,
+  );
+  const command = [process.execPath, "--import", "tsx", MAIN, "serve", "--port", "0"];
+  const [file = "", ...args] = wrapper.length > 0 ? [...wrapper, join(directory, "data"), ...command] : command;
+  const child = spawn(file, args, {
+    env: {
+      ...process.env,
+      TMPDIR: join(directory, "tmp"),
+      LATENTCAST_PYTHON: python,
+      LATENTCAST_DATA_DIR: join(directory, "data"),
+      LATENTCAST_CACHE_DIR: join(directory, "cache"),
+      LATENTCAST_DEVICES: "cpu",
+      ...env,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) createInterface(stream).on("line", (line) => said.push(line));
+  const exit = once(child, "exit").then(([code]): number | null => code);
+  return {
+    directory,
+    child,
+    exit,
+    url: () =>
+      eventually(() => {
+        const found = /listens on (http:\S+)/.exec(said.join("\n"))?.[1];
+        if (found === undefined) throw new Error(said.join("\n"));
+        return found;
+      }, START_TIMEOUT_MS),
+    [Symbol.asyncDispose]: async () => {
+      child.kill("SIGKILL");
+      await exit;
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+interface Health {
+  readonly workers: readonly { readonly pid: number; readonly jobs: number; readonly state: string }[];
+}
+
+async function workerOf(url: string): Promise<Health["workers"][number]> {
+  const { workers }: Health = await (await fetch(`${url}/health`)).json();
+  return workers[0]!;
+}
+
+async function isReady(url: string): Promise<void> {
+  await eventually(async () => expect((await fetch(`${url}/ready`)).status).toBe(200), START_TIMEOUT_MS);
+}
+
+/** The folders of the server's sockets; tsx keeps one of its own beside them. */
+async function socketFolders({ directory }: Server): Promise<string[]> {
+  return (await readdir(join(directory, "tmp"))).filter((name) => name.startsWith("latentcast-"));
+}
+
+async function leavesNothing(server: Server): Promise<void> {
+  await eventually(() => expect(processesAt(server.directory)).toEqual([]));
+  expect(await socketFolders(server)).toEqual([]);
+}
+
+describe("a server that is told to end", () => {
+  it.each(["SIGTERM", "SIGINT"] as const)("by %s before it listens, ends", async (signal) => {
+    await using server = await serve("fixture_worker");
+    await once(server.child, "spawn");
+    server.child.kill(signal);
+    // Too early for its own handlers it dies of the signal, later it ends in order: an operator sees it end either way.
+    await server.exit;
+    await leavesNothing(server);
+  });
+
+  it.each(["SIGTERM", "SIGINT"] as const)("by %s while its worker loads, ends in order", async (signal) => {
+    await using server = await serve("never_ready");
+    const url = await server.url();
+    expect((await fetch(`${url}/ready`)).status).toBe(503);
+    const sockets = await socketFolders(server);
+    expect(sockets).toHaveLength(1);
+    expect((await stat(join(server.directory, "tmp", sockets[0]!))).mode & 0o777).toBe(0o700);
+    server.child.kill(signal);
+    expect(await server.exit).toBe(0);
+    await leavesNothing(server);
+  });
+
+  it.each(["SIGTERM", "SIGINT"] as const)("by %s in the middle of a stream, finishes it and takes no more", async (signal) => {
+    await using server = await serve("fixture_worker", { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2" });
+    const url = await server.url();
+    await isReady(url);
+    const stream = postStream(`${url}/stream`, { prompt: "x", num_inference_steps: 30 });
+    await eventually(async () => expect((await workerOf(url)).jobs).toBe(1), START_TIMEOUT_MS);
+    server.child.kill(signal);
+    await eventually(async () => expect((await fetch(`${url}/ready`)).status).toBe(503));
+    const refused = await post(url, { prompt: "late" });
+    expect([refused.status, (await refused.json()).error_type]).toEqual([503, "draining"]);
+    const { events, broken } = await stream;
+    expect(broken).toBeUndefined();
+    expect(events.at(-1)).toMatchObject({ prompt: "x", image: {} });
+    expect(await server.exit).toBe(0);
+    await leavesNothing(server);
+  });
+});
+
+describe("a server that is killed", () => {
+  it("leaves no worker behind, not even one that is busy", async () => {
+    await using server = await serve("fixture_worker", { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "60" });
+    const url = await server.url();
+    await isReady(url);
+    const answer = post(url, { prompt: "x" }).catch(() => "cut off");
+    await eventually(async () => expect((await workerOf(url)).jobs).toBe(1), START_TIMEOUT_MS);
+    const { pid } = await workerOf(url);
+    expect(isAlive(pid)).toBe(true);
+    server.child.kill("SIGKILL");
+    await server.exit;
+    expect(await answer).toBe("cut off");
+    await eventually(() => expect(processesAt(server.directory)).toEqual([]));
+  });
+});
+
+const canMount = spawnSync("unshare", ["-rm", "true"]).status === 0;
+
+describe("a data folder without room", () => {
+  it("refuses what cannot be kept, ends what was accepted, and still serves who waits for an answer", async ({ skip }) => {
+    if (!canMount) skip("needs mount namespaces");
+    // The mount is the server's alone and goes with it.
+    const small = 'mount -t tmpfs -o size=3m tmpfs "$1" && shift && exec "$@"';
+    await using server = await serve("fixture_worker", {}, ["unshare", "-rm", "sh", "-c", small, "sh"]);
+    const url = await server.url();
+    await isReady(url);
+    const input = { prompt: "x".repeat(5_000), num_inference_steps: 1, preview: false };
+    const accepted: string[] = [];
+    let refused: unknown;
+    while (refused === undefined && accepted.length < 3_000) {
+      await submit(url, input).then(
+        ({ request_id: id }) => accepted.push(id),
+        (error: unknown) => (refused = error),
+      );
+    }
+    expect(String(refused)).toMatch(/507.*storage_full/);
+    expect(String(refused)).not.toContain(server.directory);
+    expect(accepted.length).toBeGreaterThan(10);
+    for (const id of accepted.slice(-20)) {
+      await eventually(async () => {
+        expect((await (await fetch(`${url}/requests/${id}/status`)).json()).status).toBe("COMPLETED");
+      }, START_TIMEOUT_MS);
+      const result = await fetch(`${url}/requests/${id}`);
+      // Its picture, or the reason why there is none to keep.
+      expect([200, 507]).toContain(result.status);
+    }
+    expect((await fetch(`${url}/ready`)).status).toBe(200);
+    expect((await post(url, { prompt: "still here" })).status).toBe(200);
+  });
+});
