@@ -1,0 +1,164 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DataDirInUseError } from "../../src/queue/data-lock.ts";
+import { SqliteStore } from "../../src/queue/sqlite-store.ts";
+import { generateInput } from "../../src/schema/input.ts";
+import { eventually } from "../support/eventually.ts";
+import { readEvents, submit, type NamedEvent } from "../support/queue.ts";
+import { startServerProcess, type ServerProcess } from "../support/server-process.ts";
+import { startTestServer } from "../support/server.ts";
+import { post } from "../support/sse.ts";
+import { receiveWebhooks, type Delivery } from "../support/webhook-receiver.ts";
+
+let dataDir: string;
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), "latentcast-data-"));
+});
+afterEach(() => rm(dataDir, { recursive: true, force: true }));
+
+const start = (): Promise<ServerProcess> => startServerProcess({ dataDir, worker: "one_at_a_time" });
+const input = { prompt: "x", num_inference_steps: 10 };
+
+async function result(url: string, id: string): Promise<Record<string, unknown>> {
+  await eventually(async () => expect((await fetch(`${url}/requests/${id}/status`)).status).toBe(200), 30_000);
+  const response = await fetch(`${url}/requests/${id}`);
+  expect(response.status).toBe(200);
+  return response.json();
+}
+
+const until = async (url: string, id: string, name: string, step = 0): Promise<NamedEvent[]> => {
+  const isEnough = (event: NamedEvent) => event.name === name && Number(event.data["step"] ?? 0) >= step;
+  return (await readEvents(`${url}/requests/${id}/events`, { isEnough })).events;
+};
+
+/** What the client knows of a request that was accepted. */
+interface Accepted {
+  readonly seed: number;
+  /** The result, if it was told before the kill. */
+  readonly seen?: unknown;
+}
+
+describe("a server that is killed", () => {
+  it("at ten moments between submit and result loses no request: each ends once, with the picture of its seed", async () => {
+    // The receiver leaves the last moment's delivery unanswered until that server is dead.
+    let isHolding = false;
+    await using webhooks = await receiveWebhooks((response) => (isHolding ? undefined : void response.end()));
+    const accepted = new Map<string, Accepted>();
+    let seeds = 0;
+    const path = `/queue/local/sdxl?fal_webhook=${encodeURIComponent(webhooks.url)}`;
+    const accept = async (url: string): Promise<string> => {
+      seeds += 1;
+      const { request_id: id } = await submit(url, { ...input, seed: seeds }, { path });
+      accepted.set(id, { seed: seeds });
+      return id;
+    };
+    const see = (id: string, seen: unknown): void => void accepted.set(id, { ...accepted.get(id)!, seen });
+
+    const lives: ((url: string) => Promise<unknown>)[] = [
+      async (url) => {
+        const ended = await accept(url);
+        see(ended, (await until(url, ended, "result")).at(-1)?.data);
+        await until(url, await accept(url), "progress");
+        await until(url, await accept(url), "queued");
+        await accept(url);
+      },
+      async (url) => {
+        await until(url, await accept(url), "started");
+        // Nobody waits for the answer: whether it is accepted is open, and must do no harm either way.
+        void post(url + path, { ...input, seed: 1_000 }).catch(() => undefined);
+        await new Promise(setImmediate);
+      },
+      async (url) => {
+        // Picks its seed itself.
+        const { request_id: id } = await submit(url, input, { path });
+        const preview = (await until(url, id, "preview")).find(({ name }) => name === "preview");
+        accepted.set(id, { seed: Number(preview?.data["seed"]) });
+      },
+      async (url) => until(url, await accept(url), "progress", 5),
+      async (url) => until(url, await accept(url), "progress", 9),
+      async (url) => {
+        isHolding = true;
+        const id = await accept(url);
+        await eventually(() => expect(webhooks.deliveries.map(requestOf)).toContain(id), 30_000);
+        see(id, await result(url, id));
+      },
+    ];
+    for (const live of lives) {
+      const server = await start();
+      for (const id of accepted.keys()) await result(server.url, id);
+      await live(server.url);
+      await server.kill();
+    }
+    isHolding = false;
+
+    await using last = await start();
+    expect(accepted.size).toBe(9);
+    for (const [id, { seed, seen }] of accepted) {
+      const body = await result(last.url, id);
+      expect(body["seed"]).toBe(seed);
+      // Once told it stays as it was, to its timings: nothing that had ended was made again.
+      if (seen !== undefined) expect(body).toEqual(seen);
+      await eventually(() => {
+        const told = webhooks.deliveries.filter((delivery) => requestOf(delivery) === id);
+        expect(told.length).toBeGreaterThanOrEqual(1);
+        for (const delivery of told) expect(JSON.parse(delivery.body)).toMatchObject({ status: "OK", payload: body });
+      });
+    }
+  });
+
+  it("each time it runs a certain request gives that one up, and says why", async () => {
+    const store = await SqliteStore.open({ dataDir, limitBytes: 2 ** 30, keepMs: 3_600_000 });
+    const id = "11111111-1111-4111-8111-111111111111";
+    const parsed = generateInput.parse(input);
+    await store.accept({
+      id,
+      app: "local/sdxl",
+      dialect: "latentcast",
+      baseUrl: "http://127.0.0.1",
+      input: parsed,
+      warnings: [],
+      traceparent: null,
+      priority: "normal",
+      acceptedAtMs: Date.now(),
+      startByMs: null,
+      webhookUrl: null,
+    });
+    for (let life = 1; life <= 3; life += 1) await store.noteAttempt(id);
+    await store.close();
+    await using server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_DATA_DIR: dataDir } });
+    await eventually(async () => expect((await fetch(`${server.url}/requests/${id}/status`)).status).toBe(200));
+    const answer = await fetch(`${server.url}/requests/${id}`);
+    expect([answer.status, await answer.json()]).toMatchObject([503, { error_type: "worker_crashed" }]);
+  });
+});
+
+function requestOf({ body }: Delivery): string {
+  return JSON.parse(body).request_id;
+}
+
+describe("the data folder", () => {
+  it("belongs to one server at a time, and says to which", async () => {
+    const env = { LATENTCAST_DATA_DIR: dataDir };
+    const first = await startTestServer({ worker: "fixture_worker", env });
+    const second = startTestServer({ worker: "fixture_worker", env });
+    await expect(second).rejects.toThrow(DataDirInUseError);
+    await expect(second).rejects.toThrow(`process ${process.pid}`);
+    await first.close();
+    await using third = await startTestServer({ worker: "fixture_worker", env });
+    await third.ready();
+  });
+
+  it("keeps what an orderly end leaves waiting", async () => {
+    const env = { LATENTCAST_DATA_DIR: dataDir };
+    const first = await startTestServer({ worker: "one_at_a_time", env });
+    await first.ready();
+    const replies = await Promise.all([1, 2, 3].map((seed) => submit(first.url, { ...input, seed })));
+    await first.close();
+    await using second = await startTestServer({ worker: "one_at_a_time", env });
+    for (const [index, { request_id: id }] of replies.entries()) {
+      expect(await result(second.url, id)).toMatchObject({ seed: index + 1 });
+    }
+  });
+});

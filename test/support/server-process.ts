@@ -1,0 +1,49 @@
+/** Servers that can be killed like a process: with SIGKILL, in the middle of anything. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export interface ServerProcess extends AsyncDisposable {
+  readonly url: string;
+  /** Everything that it wrote to stderr. */
+  readonly log: string[];
+  kill(): Promise<void>;
+}
+
+export interface ServerProcessOptions {
+  readonly dataDir: string;
+  readonly worker?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Resolves when it listens; rejects with what it said when it ends before. */
+export async function startServerProcess({
+  dataDir,
+  worker = "fixture_worker",
+  env = {},
+}: ServerProcessOptions): Promise<ServerProcess> {
+  const program = fileURLToPath(new URL("serve.ts", import.meta.url));
+  const child = spawn(process.execPath, ["--import", "tsx", program, worker], {
+    env: {
+      ...process.env,
+      LATENTCAST_PORT: "0",
+      LATENTCAST_DEVICES: "cpu",
+      LATENTCAST_MODEL: "noise",
+      LATENTCAST_DATA_DIR: dataDir,
+      ...env,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const exited = once(child, "exit");
+  const log: string[] = [];
+  createInterface(child.stderr).on("line", (line) => log.push(line));
+  const lines = createInterface(child.stdout);
+  const url = await Promise.race([once(lines, "line").then(([line]) => String(line)), exited.then(() => undefined)]);
+  if (url === undefined) throw new Error(log.join("\n"));
+  const kill = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await exited;
+  };
+  return { url, log, kill, [Symbol.asyncDispose]: kill };
+}
