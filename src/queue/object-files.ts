@@ -21,6 +21,8 @@ export class ObjectFiles {
 
   /** Returns the size. The bytes are on the disk, and the name is there, when it resolves; nothing is left when it rejects. */
   async write(key: string, content: Buffer | Readable, limitBytes = Number.POSITIVE_INFINITY): Promise<number> {
+    // A stream may fail while the file is being opened; it says so again when it is read.
+    if (!Buffer.isBuffer(content)) content.once("error", () => undefined);
     const path = this.#path(key);
     const file = await open(path + UNFINISHED, "w", 0o600);
     let sizeBytes = 0;

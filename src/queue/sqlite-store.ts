@@ -98,10 +98,15 @@ export class SqliteStore implements QueueStore {
     const sizeBytes = Buffer.byteLength(json);
     await this.#makeRoom(sizeBytes);
     const body = ended === undefined ? undefined : await this.#placeBody(ended.answer.body);
-    await this.#commit(() => {
-      this.#write.accept.run(request.id, request.acceptedAtMs, json, sizeBytes);
-      if (ended !== undefined && body !== undefined) this.#writeEnding(request.id, ended.ending, ended.answer, body);
-    });
+    try {
+      await this.#commit(() => {
+        this.#write.accept.run(request.id, request.acceptedAtMs, json, sizeBytes);
+        if (ended !== undefined && body !== undefined) this.#writeEnding(request.id, ended.ending, ended.answer, body);
+      });
+    } catch (error) {
+      if (typeof body?.key === "string") await this.#files.remove([body.key]);
+      throw error;
+    }
     this.#usedBytes += sizeBytes + (body?.sizeBytes ?? 0);
   }
 
