@@ -107,7 +107,10 @@ function queue(): Operations {
         ],
         requestBody: jsonBody("GenerateInput"),
         responses: {
-          "200": json("It is kept.", "SubmitReply"),
+          "200": {
+            ...json("It is kept.", "SubmitReply"),
+            links: linksTo("status", "statusStream", "events", "result", "cancel"),
+          },
           ...errors(...WITH_BODY, "queue_full", "draining", "storage_full"),
         },
       },
@@ -166,6 +169,12 @@ function queue(): Operations {
       }),
     },
   };
+}
+
+/** Which operations take the id that this answer brings. */
+function linksTo(...operationIds: readonly string[]): Fragment {
+  const parameters = { id: "$response.body#/request_id" };
+  return Object.fromEntries(operationIds.map((operationId) => [operationId, { operationId, parameters }]));
 }
 
 function files(): Operations {
