@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.sdxl import SdxlModel
@@ -13,6 +14,10 @@ from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
 
 # One thread: on a shared machine two threads of so small a model mostly wait for each other.
 torch.set_num_threads(1)
+
+# A loaded machine is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -247,7 +247,7 @@ def test_sharing_calls_shortens_the_queue() -> None:
 
 
 @given(
-    st.lists(st.floats(0, 20), min_size=1, max_size=60).map(
+    st.lists(st.floats(0, 20), min_size=1, max_size=20).map(
         lambda gaps: [sum(gaps[: index + 1]) for index in range(len(gaps))]
     )
 )
