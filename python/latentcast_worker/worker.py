@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,14 +20,17 @@ from .protocol import (
     PROTOCOL_VERSION,
     EngineCommand,
     Fatal,
+    Generate,
     Hello,
     Loading,
     Log,
     LogLevel,
     Ready,
+    Report,
     Shutdown,
 )
 from .telemetry import Telemetry
+from .tracing import JobSpans
 from .transport import Transport
 
 EXIT_OK = 0
@@ -83,6 +86,7 @@ class _Worker:
         self._load_model = load_model
         self._inbox: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
         self._telemetry = Telemetry()
+        self._spans = JobSpans.from_environment(os.environ, __version__)
         self._exit_code: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ready = False
         self._transport = Transport(
@@ -95,6 +99,8 @@ class _Worker:
         self._transport.post(Hello(PROTOCOL_VERSION, os.getpid(), __version__))
         self._engine_thread.start()
         code = self._exit_code.get()
+        if self._spans is not None:
+            self._spans.close()
         self._transport.close()
         return code
 
@@ -108,7 +114,14 @@ class _Worker:
         if isinstance(command, Shutdown):
             self.shut_down()
         else:
+            if self._spans is not None and isinstance(command, Generate):
+                self._spans.received(command)
             self._inbox.put(Arrival(command, time.monotonic()))
+
+    def _post(self, report: Report, payload: Sequence[bytes] = (), sent: Callable[[], None] | None = None) -> None:
+        if self._spans is not None:
+            self._spans.posted(report)
+        self._transport.post(report, payload, sent)
 
     def _run_engine(self) -> None:
         try:
@@ -127,7 +140,7 @@ class _Worker:
         loaded = self._load_model(Reporter(self._transport.post, self._log))
         model = loaded.model
         self._telemetry.device_memory_bytes = model.device_memory_bytes
-        engine = Engine(model, self._inbox, self._transport.post, self._telemetry)
+        engine = Engine(model, self._inbox, self._post, self._telemetry)
         self._ready = True
         self._transport.post(
             Ready(model.info, model.device, model.capabilities, loaded.versions, model.costs.seconds[0])
