@@ -209,6 +209,8 @@ export class SqliteStore implements QueueStore {
 
   async #close(): Promise<void> {
     await this.#commits.idle();
+    // libsql keeps its files open until the statements are collected; what is in the log is put where it belongs now.
+    await this.#writer.exec("PRAGMA wal_checkpoint(TRUNCATE)").catch(() => undefined);
     this.#reader.close();
     this.#writer.close();
     this.#lock.release();

@@ -1,6 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DataDirInUseError } from "../../src/queue/data-lock.ts";
 import { SqliteStore } from "../../src/queue/sqlite-store.ts";
@@ -162,3 +163,48 @@ describe("the data folder", () => {
     }
   });
 });
+
+describe("a disk that is full", () => {
+  it("is told as such, spoils nothing that was kept, and is forgotten when there is room again", async (context) => {
+    const disk = await mountSmallDisk(join(dataDir, "disk"));
+    if (disk === undefined) return context.skip("needs the right to mount a file system of its own");
+    try {
+      const env = { LATENTCAST_DATA_DIR: disk.path };
+      await using first = await startTestServer({ worker: "fixture_worker", env });
+      await first.ready();
+      const kept: string[] = [];
+      const large = { ...input, num_inference_steps: 1, width: 512, height: 512, output_format: "png" };
+      const answers: Response[] = [];
+      await writeFile(join(disk.path, "ballast"), Buffer.alloc(disk.sizeBytes - 2 ** 20));
+      while (answers.at(-1)?.status !== 507) {
+        expect(answers.length).toBeLessThan(2_000);
+        const prompt = "x".repeat(4_000);
+        answers.push(await post(`${first.url}/queue/local/sdxl`, { ...large, prompt }));
+        const body = await answers.at(-1)!.json();
+        if (answers.at(-1)!.ok) kept.push(body.request_id);
+        else expect(body).toMatchObject({ error_type: "storage_full" });
+      }
+      // Pictures that nobody has to keep are made as before.
+      expect((await post(first.url, input)).status).toBe(200);
+      expect((await post(first.url, { ...large, sync_mode: false, num_images: 4 })).status).toBe(507);
+      await rm(join(disk.path, "ballast"));
+      for (const id of kept) expect((await result(first.url, id))["prompt"]).toHaveLength(4_000);
+      await submit(first.url, input);
+      await first.close();
+      await using second = await startTestServer({ worker: "fixture_worker", env });
+      for (const id of kept) expect((await result(second.url, id))["prompt"]).toHaveLength(4_000);
+    } finally {
+      await disk.unmount();
+    }
+  });
+});
+
+/** A disk of 16 MiB in memory, or undefined where that is not allowed. */
+async function mountSmallDisk(path: string) {
+  const sizeBytes = 16 * 2 ** 20;
+  await mkdir(path);
+  const { exitCode } = await execa("mount", ["-t", "tmpfs", "-o", `size=${sizeBytes}`, "none", path], {
+    reject: false,
+  });
+  return exitCode === 0 ? { path, sizeBytes, unmount: () => execa("umount", ["-l", path]) } : undefined;
+}
