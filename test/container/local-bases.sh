@@ -7,6 +7,8 @@ cd "$(dirname "$0")/../.."
 node_image=$(sed -n 's/^ARG NODE_IMAGE=//p' Dockerfile)
 python_image=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 if docker image inspect "$node_image" "$python_image" >/dev/null 2>&1; then exit 0; fi
+# The real ones where they can be had.
+if timeout 300 docker pull -q "$node_image" && timeout 300 docker pull -q "$python_image"; then exit 0; fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
