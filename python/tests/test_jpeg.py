@@ -32,14 +32,17 @@ def test_lower_quality_is_smaller() -> None:
 
 
 def test_other_threads_run_while_it_encodes() -> None:
-    """With a switch interval of an hour, this thread only runs on if the encoder lets go of the interpreter lock."""
-    pixels = a_gradient(2048, 2048)
-    started, finished = threading.Event(), threading.Event()
+    """With a switch interval of an hour, this thread only gets to say stop if the encoder lets go of the lock."""
+    pixels = a_gradient(1024, 1024)
+    started, stop = threading.Event(), threading.Event()
+    limit, encoded = 500, 0
 
     def encode() -> None:
+        nonlocal encoded
         started.set()
-        encode_jpeg(pixels, 95)
-        finished.set()
+        while encoded < limit and not stop.is_set():
+            encode_jpeg(pixels, 95)
+            encoded += 1
 
     encoder = threading.Thread(target=encode)
     interval = sys.getswitchinterval()
@@ -47,8 +50,8 @@ def test_other_threads_run_while_it_encodes() -> None:
     try:
         encoder.start()
         started.wait()
-        ran_beside = not finished.is_set()
+        stop.set()
     finally:
         sys.setswitchinterval(interval)
         encoder.join()
-    assert ran_beside
+    assert encoded < limit
