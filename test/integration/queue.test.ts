@@ -15,7 +15,7 @@ afterAll(() => server.close());
 
 /** Keeps the worker busy until it is cancelled. */
 async function busy(): Promise<{ end(): Promise<void> }> {
-  const reply = await submit(server.url, { prompt: "busy", num_inference_steps: 50 });
+  const reply = await submit(server.url, { prompt: "slow", num_inference_steps: 50 });
   await eventually(async () => expect((await statusOf(reply)).status).toBe("IN_PROGRESS"));
   return {
     end: async () => {
@@ -176,7 +176,7 @@ describe("cancelling", () => {
   });
 
   it("stops a running request, and frees the worker", async () => {
-    const reply = await submit(server.url, { prompt: "x", num_inference_steps: 50 });
+    const reply = await submit(server.url, { prompt: "slow", num_inference_steps: 50 });
     await eventually(async () => expect((await statusOf(reply)).status).toBe("IN_PROGRESS"));
     const cancelled = await fetch(reply.cancel_url, { method: "PUT" });
     expect([cancelled.status, await cancelled.json()]).toEqual([202, { status: "CANCELLATION_REQUESTED" }]);
@@ -259,8 +259,8 @@ describe("a start timeout", () => {
   });
 
   it("never ends a request that has started", async () => {
-    const started = { "content-type": "application/json", "x-fal-request-timeout": "0.2" };
-    const response = await post(server.url, { prompt: "x", num_inference_steps: 20 }, { headers: started });
+    const started = { "content-type": "application/json", "x-fal-request-timeout": "1" };
+    const response = await post(server.url, { prompt: "slow", num_inference_steps: 8 }, { headers: started });
     expect(response.status).toBe(200);
   });
 });
