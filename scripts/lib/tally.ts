@@ -20,7 +20,6 @@ export interface Tally {
 const NEEDS: Readonly<Record<string, () => boolean>> = {
   Docker: () => succeeds("docker", ["info"]),
   CUDA: () => succeeds("nvidia-smi", ["-L"]),
-  "mount namespaces": () => succeeds("unshare", ["-rm", "true"]),
   Chromium: () => ["chromium", "chromium-browser", "google-chrome"].some((name) => succeeds(name, ["--version"])),
   "mount namespaces": () => succeeds("unshare", ["-rm", "true"]),
   "published weights": () => existsSync(new URL("../../../shared/models/taesdxl", import.meta.url)),

@@ -28,7 +28,16 @@ beforeEach(async () => {
     `exec ${testPython()} "$@"`,
   );
 });
-afterEach(() => rm(directory, { recursive: true, force: true }));
+afterEach(async () => {
+  // Whatever a failed test has left running; the workers end with their server.
+  for (const { child, exit } of started.splice(0)) {
+    child.kill("SIGKILL");
+    await exit;
+  }
+  await rm(directory, { recursive: true, force: true });
+});
+
+const started: Run[] = [];
 
 interface Run {
   readonly child: ChildProcess;
@@ -59,7 +68,9 @@ function start(
   child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
   const exit = new Promise<number | null>((resolve) => child.once("close", resolve));
-  return { child, exit, output: () => ({ out, err }) };
+  const run: Run = { child, exit, output: () => ({ out, err }) };
+  started.push(run);
+  return run;
 }
 
 async function finish(args: readonly string[], env?: Readonly<Record<string, string>>) {
