@@ -31,7 +31,13 @@ beforeAll(async () => {
     .withBuildArgs({ TORCH_INDEX_URL })
     .build("latentcast:test", { deleteOnExit: false });
   container = await new LockedContainer("latentcast:test")
-    .withEnvironment({ LATENTCAST_API_KEYS: "container-key", LATENTCAST_MODEL: MODEL, LATENTCAST_DEVICES: "cpu" })
+    .withEnvironment({
+      LATENTCAST_API_KEYS: "container-key",
+      LATENTCAST_MODEL: MODEL,
+      LATENTCAST_DEVICES: "cpu",
+      // Threads of one process that wait for each other lose all their time to the others on a crowded machine.
+      LATENTCAST_WORKER_THREADS: "1",
+    })
     .withTmpFs({ "/tmp": "rw,noexec,size=256m" })
     .withExposedPorts(8080)
     // The image's own health check has to come true.

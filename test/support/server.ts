@@ -44,6 +44,8 @@ export async function startTestServer({ worker, env = {}, logs }: TestServerOpti
       LATENTCAST_CACHE_DIR: join(directory, "cache"),
       LATENTCAST_MODEL: "noise",
       LATENTCAST_DEVICES: "cpu",
+      // Tests of other things must not be refused because the machine is crowded.
+      LATENTCAST_MAX_EVENT_LOOP_DELAY_SECONDS: "60",
       ...env,
     },
   });
