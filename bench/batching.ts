@@ -25,7 +25,13 @@ export async function batching(settings: Settings): Promise<Figure[]> {
   );
   return [
     figure(
-      { id: "P5", what: `throughput, ${PICTURES} at once`, unit: "×", gate: { least: 1.3 }, note: "one after the other; tiny model on one CPU thread, calibrated batch" },
+      {
+        id: "P5",
+        what: `throughput, ${PICTURES} at once`,
+        unit: "×",
+        gate: { least: 1.3 },
+        note: "one after the other; tiny model on one CPU thread, calibrated batch",
+      },
       pairs.map(({ a, b }) => b / a),
     ),
   ];

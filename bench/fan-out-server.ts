@@ -49,7 +49,10 @@ async function publishOurs(state: Ours): Promise<void> {
   for (let step = 0; performance.now() < endsAt; step += 1) {
     const jpeg = Buffer.alloc(JPEG_BYTES, step);
     state.feed.publish("progress", () => ({ step, total_steps: 50 }));
-    state.feed.publish("preview", () => ({ image: { url: `data:image/jpeg;base64,${jpeg.toString("base64")}` }, step }));
+    state.feed.publish("preview", () => ({
+      image: { url: `data:image/jpeg;base64,${jpeg.toString("base64")}` },
+      step,
+    }));
     while (state.taken < (step + 1) * (SUBSCRIBERS - 1)) await turn();
   }
   state.feed.end("result", JSON.stringify({ done: true }));
@@ -97,7 +100,13 @@ const rawUrl = `http://127.0.0.1:${typeof address === "object" && address !== nu
 
 process.on("message", () => {
   const { user, system } = process.cpuUsage();
-  process.send?.({ rssBytes: process.memoryUsage.rss(), cpuMs: (user + system) / 1_000, inFlight: 0, peakRssBytes, rawUrl });
+  process.send?.({
+    rssBytes: process.memoryUsage.rss(),
+    cpuMs: (user + system) / 1_000,
+    inFlight: 0,
+    peakRssBytes,
+    rawUrl,
+  });
   peakRssBytes = 0;
 });
 process.on("disconnect", () => process.exit(0));

@@ -26,21 +26,43 @@ export async function fanOut({ repeats }: Settings): Promise<Figure[]> {
     LATENTCAST_BENCH_SUBSCRIBERS: String(SUBSCRIBERS),
   });
   const { rawUrl } = await stats(server);
-  const runs = await interleave(repeats, () => deliver(server, `${server.url}/ours`), () => deliver(server, `${rawUrl}/raw`));
+  const runs = await interleave(
+    repeats,
+    () => deliver(server, `${server.url}/ours`),
+    () => deliver(server, `${rawUrl}/raw`),
+  );
   const note = `raw loop with shared frames; ${SUBSCRIBERS} subscribers, 25 kB previews, one stalled`;
   return [
     figure(
       { id: "P8", what: "preview events a second", unit: "×", gate: { least: 0.7 }, note },
       runs.map(({ a, b }) => a.previewsPerSecond / b.previewsPerSecond),
     ),
-    figure({ id: "P8", what: "preview events a second", unit: "events/s", note: "all subscribers together" }, runs.map(({ a }) => a.previewsPerSecond)),
-    figure({ id: "P8", what: "server CPU for an event", unit: "×", note: "raw loop" }, runs.map(({ a, b }) => a.cpuUsPerEvent / b.cpuUsPerEvent)),
     figure(
-      { id: "P8", what: "peak memory growth", unit: "MB", gate: { most: 50 }, note: "with the stalled client; raw loop for comparison grows as its sockets fill" },
+      { id: "P8", what: "preview events a second", unit: "events/s", note: "all subscribers together" },
+      runs.map(({ a }) => a.previewsPerSecond),
+    ),
+    figure(
+      { id: "P8", what: "server CPU for an event", unit: "×", note: "raw loop" },
+      runs.map(({ a, b }) => a.cpuUsPerEvent / b.cpuUsPerEvent),
+    ),
+    figure(
+      {
+        id: "P8",
+        what: "peak memory growth",
+        unit: "MB",
+        gate: { most: 50 },
+        note: "with the stalled client; raw loop for comparison grows as its sockets fill",
+      },
       runs.map(({ a }) => a.rssGrowthMb),
     ),
     figure(
-      { id: "P8", what: "readers that missed progress or result", unit: "", gate: { most: 0 }, note: "the stalled one, which reads on at the end, included" },
+      {
+        id: "P8",
+        what: "readers that missed progress or result",
+        unit: "",
+        gate: { most: 0 },
+        note: "the stalled one, which reads on at the end, included",
+      },
       runs.map(({ a }) => a.losses),
     ),
   ];

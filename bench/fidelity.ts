@@ -1,2 +1,67 @@
-import type { Figure } from "./lib/figures.ts";
-export async function fidelity(): Promise<Figure[]> { return []; }
+/** Whether previews show the picture that comes (P10): predicted x0 beside the noisy latents, both beside the final picture. */
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { Figure, Settings } from "./lib/figures.ts";
+import { missing } from "./lib/figures.ts";
+import { pinned, root, scratchFolder } from "./lib/processes.ts";
+
+interface Likeness {
+  readonly psnr: number;
+  readonly cosine: number;
+}
+
+interface Report {
+  readonly steps: readonly { readonly progress: number; readonly x0: Likeness; readonly latents: Likeness }[];
+}
+
+export async function fidelity({ python }: Settings): Promise<Figure[]> {
+  const model = process.env["LATENTCAST_BENCH_MODEL"] ?? join(root, "models", "demo");
+  if (!existsSync(model))
+    return [
+      missing("P10", "not measured", "needs a trained model: none in models/demo, none in LATENTCAST_BENCH_MODEL"),
+    ];
+  const { stdout } = await promisify(execFile)(
+    python,
+    [join(root, "bench", "fidelity.py"), "--model", model, "--cache-dir", scratchFolder()],
+    { env: pinned({ PYTHONPATH: join(root, "python") }), timeout: 240_000 },
+  );
+  const { steps } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Report;
+  const early = steps.filter(({ progress }) => progress < 0.9);
+  const worse = early.filter(({ x0, latents }) => x0.psnr <= latents.psnr).length;
+  const third = steps.find(({ progress }) => progress >= 0.3);
+  const last = steps.at(-1);
+  const row = (
+    what: string,
+    value = Number.NaN,
+    unit: Figure["unit"],
+    note: string,
+    gate?: Figure["gate"],
+  ): Figure => ({
+    id: "P10",
+    what,
+    value,
+    p95: Number.NaN,
+    unit,
+    note,
+    ...(gate === undefined ? {} : { gate }),
+  });
+  return [
+    row("steps before 90 % where x0 is no better", worse, "", `of ${early.length}, by PSNR with the final picture`, {
+      most: 0,
+    }),
+    row(
+      "x0 preview at 30 %, likeness to the final",
+      third?.x0.cosine,
+      "",
+      `cosine; the noisy latents: ${third?.latents.cosine.toFixed(2) ?? "-"}`,
+    ),
+    row(
+      "last x0 preview to the final picture",
+      last?.x0.psnr,
+      "dB",
+      "PSNR at a quarter of the size: the tiny decoder beside the full one",
+    ),
+  ];
+}

@@ -28,21 +28,46 @@ export async function firstPreview(settings: Settings): Promise<Figure[]> {
       () => bare.run("first"),
     );
     figures.push(
-      figure({ id: "P4", what: "first preview, idle", unit: "×", gate: { most: 1.3 }, note: "prompts (5 ms) and one step (30 ms), bare" }, ratios(pairs)),
+      figure(
+        {
+          id: "P4",
+          what: "first preview, idle",
+          unit: "×",
+          gate: { most: 1.3 },
+          note: "prompts (5 ms) and one step (30 ms), bare",
+        },
+        ratios(pairs),
+      ),
     );
   }
   await using ours = await startStubServer(settings, { stepMs: LOADED_STEP_MS });
   await using fifo = await startStubServer(settings, { stepMs: LOADED_STEP_MS, policy: "fifo" });
   for (const load of LOADS) {
-    const pairs = await interleave(settings.repeats, () => loaded(ours, load), () => loaded(fifo, load));
+    const pairs = await interleave(
+      settings.repeats,
+      () => loaded(ours, load),
+      () => loaded(fifo, load),
+    );
     const waits = pairs.map(({ b }) => b.firstPreviewSteps);
     figures.push(
       figure(
-        { id: "P4", what: `first preview, ${load} queued`, unit: "steps", gate: { most: 3 }, note: `first come, first served: ${Math.min(...waits).toFixed(0)} to ${Math.max(...waits).toFixed(0)} steps` },
+        {
+          id: "P4",
+          what: `first preview, ${load} queued`,
+          unit: "steps",
+          gate: { most: 3 },
+          note: `first come, first served: ${Math.min(...waits).toFixed(0)} to ${Math.max(...waits).toFixed(0)} steps`,
+        },
         pairs.map(({ a }) => a.firstPreviewSteps),
       ),
       figure(
-        { id: "P4", what: `mean completion, ${load} queued`, unit: "×", gate: { most: 1.08 }, note: `first come, first served, the same arrivals of ${LOADED_STEPS}-step pictures` },
+        {
+          id: "P4",
+          what: `mean completion, ${load} queued`,
+          unit: "×",
+          gate: { most: 1.08 },
+          note: `first come, first served, the same arrivals of ${LOADED_STEPS}-step pictures`,
+        },
         pairs.map(({ a, b }) => a.meanCompletion / b.meanCompletion),
       ),
     );

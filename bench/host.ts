@@ -29,15 +29,33 @@ export async function host(settings: Settings): Promise<Figure[]> {
   const encode = tailsMs.map((tail) => tail - 20);
   return [
     figure(
-      { id: "P1", what: "request, previews off", unit: "×", gate: { most: 1.05 }, note: `bare loop, ${STEPS} steps of ${STEP_MS} ms and the decode` },
+      {
+        id: "P1",
+        what: "request, previews off",
+        unit: "×",
+        gate: { most: 1.05 },
+        note: `bare loop, ${STEPS} steps of ${STEP_MS} ms and the decode`,
+      },
       ratios(whole),
     ),
     figure(
-      { id: "P7", what: "tail: last step to result at the client", unit: "steps", gate: { most: 2 }, note: `steps of ${STEP_MS} ms; decode of 20 ms included` },
+      {
+        id: "P7",
+        what: "tail: last step to result at the client",
+        unit: "steps",
+        gate: { most: 2 },
+        note: `steps of ${STEP_MS} ms; decode of 20 ms included`,
+      },
       tailsMs.map((tail) => tail / STEP_MS),
     ),
     figure(
-      { id: "P7", what: "naive encode (fp32, PIL, PNG 6) ÷ ours", unit: "×", gate: { least: 3 }, note: `${median(naive).toFixed(0)} ms ÷ ${median(encode).toFixed(0)} ms at 1024 px` },
+      {
+        id: "P7",
+        what: "naive encode (fp32, PIL, PNG 6) ÷ ours",
+        unit: "×",
+        gate: { least: 3 },
+        note: `${median(naive).toFixed(0)} ms ÷ ${median(encode).toFixed(0)} ms at 1024 px`,
+      },
       naive.map((value, index) => value / (encode[index] ?? Number.NaN)),
     ),
     await cancelling(settings, server),
@@ -54,7 +72,13 @@ async function cancelling({ repeats }: Settings, server: StubServer): Promise<Fi
     idleMs.push((monotonicSeconds() - ended) * 1_000);
   }
   return figure(
-    { id: "cancel", what: "client gone to device idle", unit: "ms", gate: { most: STEP_MS + 50 }, note: `one step of ${STEP_MS} ms + 50 ms` },
+    {
+      id: "cancel",
+      what: "client gone to device idle",
+      unit: "ms",
+      gate: { most: STEP_MS + 50 },
+      note: `one step of ${STEP_MS} ms + 50 ms`,
+    },
     idleMs,
   );
 }

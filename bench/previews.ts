@@ -28,7 +28,16 @@ export async function previews(settings: Settings): Promise<Figure[]> {
       async () => cycleSeconds(await steps(server, OFF, STEPS)),
     );
     figures.push(
-      figure({ id: "P2", what: `previews: ${what}`, unit: "×", gate: { most }, note: `previews off, steps of ${STEP_MS} ms, 1024 px` }, ratios(pairs)),
+      figure(
+        {
+          id: "P2",
+          what: `previews: ${what}`,
+          unit: "×",
+          gate: { most },
+          note: `previews off, steps of ${STEP_MS} ms, 1024 px`,
+        },
+        ratios(pairs),
+      ),
     );
   }
   return figures;

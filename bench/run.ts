@@ -45,7 +45,9 @@ if (unknown.length > 0) {
 const named = process.env["LATENTCAST_PYTHON"];
 const python = named ?? join(root, ".venv", "bin", "python");
 if (!existsSync(python)) {
-  console.error(`${python} is missing: run \`npx latentcast setup\` first, or name an interpreter in LATENTCAST_PYTHON`);
+  console.error(
+    `${python} is missing: run \`npx latentcast setup\` first, or name an interpreter in LATENTCAST_PYTHON`,
+  );
   process.exit(2);
 }
 setTimeout(() => {
@@ -55,7 +57,12 @@ setTimeout(() => {
 
 const repeats = values.repeats === undefined ? (values.quick ? 2 : 5) : Number(values.repeats);
 const began = performance.now();
-const machine = { cpu: cpus()[0]?.model ?? "", cores: availableParallelism(), loadBefore: loadavg()[0] ?? 0, node: process.version };
+const machine = {
+  cpu: cpus()[0]?.model ?? "",
+  cores: availableParallelism(),
+  loadBefore: loadavg()[0] ?? 0,
+  node: process.version,
+};
 const figures: Figure[] = [];
 for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
   if (positionals.length > 0 && !positionals.includes(name)) continue;
@@ -74,7 +81,12 @@ console.log(
     `${machine.cores} cores, load ${machine.loadBefore.toFixed(1)} before the run`,
 );
 if (values.json !== undefined) {
-  const report = { machine, repeats, seconds, figures: figures.map((each) => ({ ...each, ok: isWithin(each) ?? null })) };
+  const report = {
+    machine,
+    repeats,
+    seconds,
+    figures: figures.map((each) => ({ ...each, ok: isWithin(each) ?? null })),
+  };
   await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`);
 }
 process.exit(0);

@@ -2,6 +2,7 @@
 import { fork, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -51,7 +52,11 @@ export interface BenchServer extends AsyncDisposable {
 /** Runs a program of this folder that sends `{url}` once it listens, and answers `"stats"`. */
 export async function startProgram(program: string, env: Readonly<Record<string, string>>): Promise<BenchServer> {
   const child = keep(
-    fork(join(root, "bench", program), { execArgv: ["--import", "tsx"], env: pinned(env), stdio: ["ignore", "inherit", "inherit", "ipc"] }),
+    fork(join(root, "bench", program), {
+      execArgv: ["--import", "tsx"],
+      env: pinned(env),
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    }),
   );
   const message = <T>(): Promise<T> =>
     new Promise((resolve, reject) => {
@@ -63,7 +68,8 @@ export async function startProgram(program: string, env: Readonly<Record<string,
         outcome();
       };
       const onMessage = (value: unknown): void => settle(() => resolve(value as T));
-      const onExit = (code: number | null): void => settle(() => reject(new Error(`${program} ended with ${String(code)}`)));
+      const onExit = (code: number | null): void =>
+        settle(() => reject(new Error(`${program} ended with ${String(code)}`)));
       child.on("message", onMessage);
       child.on("exit", onExit);
     });
@@ -111,4 +117,16 @@ export async function startBareLoop(python: string, env: Readonly<Record<string,
       if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
     },
   };
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
 }

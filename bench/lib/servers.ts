@@ -21,7 +21,10 @@ export interface StubOptions {
 }
 
 /** A server whose device sleeps; see stub_model.py. */
-export async function startStubServer({ python }: Settings, { stepMs = 30, policy }: StubOptions = {}): Promise<StubServer> {
+export async function startStubServer(
+  { python }: Settings,
+  { stepMs = 30, policy }: StubOptions = {},
+): Promise<StubServer> {
   const folder = scratchFolder();
   const trace = join(folder, "trace");
   const server = await startProgram("serve.ts", {

@@ -36,7 +36,11 @@ export function stream(
     const finish = (): void => resolve({ posted, firstPreview, ended: monotonicSeconds(), previews, isComplete });
     const outgoing = request(
       new URL(path, url),
-      { agent, method: "POST", headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text) } },
+      {
+        agent,
+        method: "POST",
+        headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text) },
+      },
       (response) => {
         if (response.statusCode !== 200) {
           outgoing.destroy(new Error(`${path} answered ${String(response.statusCode)}`));

@@ -1,0 +1,120 @@
+"""A model of any size with random weights, made on the device itself: no download, no disk, no host memory."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, EulerDiscreteScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from latentcast_worker.model.acceleration import AcceleratedUNet, WriteLog
+from latentcast_worker.model.decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
+from latentcast_worker.model.devices import describe_device, open_device
+from latentcast_worker.model.prompts import PromptEncoder
+from latentcast_worker.model.sdxl import SdxlModel
+from latentcast_worker.model.settings import SDXL_LATENT_RGB
+from latentcast_worker.policy import CallCosts
+from latentcast_worker.protocol import PREVIEW_SOURCES, SCHEDULERS, Capabilities, Generate, ModelInfo, PreviewPlan
+
+
+@dataclass(slots=True)
+class RandomModel:
+    """The model as it is served, and the modules that the naive way of doing things is measured with."""
+
+    model: SdxlModel
+    unet: Any
+    vae: Any
+
+    @property
+    def side(self) -> int:
+        """Pixels of the model's own size."""
+        return self.model.info.native_width
+
+
+def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
+    """`configs` is a diffusers folder of which only configs and tokenizers are read."""
+    device = open_device(device_name)
+    cuda = device.type == "cuda"
+    torch.manual_seed(0)
+    half, brain = (torch.float16, torch.bfloat16) if cuda else (torch.float32, torch.float32)
+    with _made_on(device, half):
+        unet: Any = UNet2DConditionModel.from_config(_config(configs / "unet"))
+        encoders = (
+            CLIPTextModel(CLIPTextConfig(**_config(configs / "text_encoder"))),
+            CLIPTextModelWithProjection(CLIPTextConfig(**_config(configs / "text_encoder_2"))),
+        )
+    with _made_on(device, brain):
+        vae: Any = AutoencoderKL.from_config(_config(configs / "vae"))
+        tiny_config = configs / "tiny_vae" / "config.json"
+        # Without a config the class makes the architecture of TAESDXL.
+        tiny: Any = (
+            AutoencoderTiny.from_config(_config(tiny_config.parent)) if tiny_config.exists() else AutoencoderTiny()
+        )
+    for part in (unet, vae, tiny, *encoders):
+        part.eval().requires_grad_(False)
+    tiny.to(memory_format=torch.channels_last)
+    tokenizers = tuple(CLIPTokenizer.from_pretrained(configs / name) for name in ("tokenizer", "tokenizer_2"))
+    scheduler = EulerDiscreteScheduler.from_config(_config(configs / "scheduler", "scheduler_config.json"))
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    side = unet.config.sample_size * factor
+    renderer = PreviewRenderer(tiny, SDXL_LATENT_RGB, device)
+    model = SdxlModel(
+        info=ModelInfo(f"random-{configs.name}", side, side, 64, 2048, 30, 5.0, "euler", is_noise=True, examples=()),
+        device=describe_device(device, half),
+        capabilities=Capabilities(SCHEDULERS, renderer.decoders, PREVIEW_SOURCES, 1, 64, 1 << 26),
+        costs=CallCosts.solo(),
+        prompts=PromptEncoder((tokenizers[0], tokenizers[1]), encoders, device),
+        unet=AcceleratedUNet(unet, device, log),
+        dtype=half,
+        latent_channels=unet.config.in_channels,
+        size_factor=factor,
+        scheduler=scheduler,
+        decoder=FullDecoder(vae),
+        previews=StreamPreviews(renderer, device) if cuda else InlinePreviews(renderer),
+        torch_device=device,
+    )
+    return RandomModel(model, unet, vae)
+
+
+def request(
+    side: int, steps: int, *, images: int = 1, seed: int = 0, preview: PreviewPlan | None = None, name: str = "bench"
+) -> Generate:
+    return Generate(
+        name, 0, "a lighthouse at dusk", "blurry", steps, side, side, seed, 5.0, images, None, preview, None
+    )
+
+
+def synchronize(model: SdxlModel) -> None:
+    if model.torch_device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def timed(model: SdxlModel, work: Callable[[], object]) -> float:
+    """Seconds that `work` keeps the device."""
+    synchronize(model)
+    began = time.perf_counter()
+    work()
+    synchronize(model)
+    return time.perf_counter() - began
+
+
+@contextmanager
+def _made_on(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
