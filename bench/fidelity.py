@@ -1,7 +1,7 @@
 """P10: what previews show. One picture step by step; every preview of both sources beside the final picture.
 
-Prints one JSON object: for each step the share of the run that is done, and PSNR (dB) and cosine of the x0 preview and of
-the noisy-latent preview with the final picture, all at a quarter of its size.
+Prints one JSON object: for each step the share of the run that is done, and PSNR (dB) and cosine of the x0 preview and
+of the noisy-latent preview with the final picture, all at a quarter of its size.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import Pixels
 from latentcast_worker.protocol import Generate, PreviewPlan, PreviewSource

@@ -50,9 +50,16 @@ async function* eventStream(
   yield ": welcome\n\n";
   const source = frames[Symbol.asyncIterator]();
   let next = source.next();
+  // One timer for the whole stream, wound up again for each event.
+  let endSilence: () => void = () => undefined;
+  const timer = setTimeout(() => endSilence(), keepAliveMs);
   try {
     while (true) {
-      const outcome = await settledWithin(next, keepAliveMs);
+      const silence = new Promise<"silent">((resolve) => {
+        endSilence = () => resolve("silent");
+      });
+      timer.refresh();
+      const outcome = await Promise.race([next, silence]);
       if (outcome === "silent") {
         yield ": ping\n\n";
         continue;
@@ -64,16 +71,6 @@ async function* eventStream(
   } catch (error) {
     if (error instanceof StreamFailure) await flushed(response);
     throw error;
-  }
-}
-
-async function settledWithin<Value>(promise: Promise<Value>, ms: number): Promise<Value | "silent"> {
-  let timer: NodeJS.Timeout | undefined;
-  const silence = new Promise<"silent">((resolve) => {
-    timer = setTimeout(() => resolve("silent"), ms);
-  });
-  try {
-    return await Promise.race([promise, silence]);
   } finally {
     clearTimeout(timer);
   }
