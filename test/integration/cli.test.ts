@@ -63,6 +63,8 @@ function start(
       LATENTCAST_CACHE_DIR: join(directory, "cache"),
       LATENTCAST_DATA_DIR: join(directory, "data"),
       LATENTCAST_DEVICES: "cpu",
+      // Requests here must not be refused because the machine is crowded.
+      LATENTCAST_MAX_EVENT_LOOP_DELAY_SECONDS: "60",
       ...env,
     },
     stdio: ["ignore", "pipe", "pipe"],
