@@ -38,7 +38,7 @@ export class Actions {
   refresh(): void {
     const finished = this.#finished;
     const { isBusy, stage } = this.#session;
-    this.#row.hidden = isBusy || stage.plates.length === 0;
+    this.#row.hidden = isBusy || stage.plates.every(({ frames }) => frames.length === 0);
     this.#grid.hidden = !stage.canReturnToGrid;
     this.#compare.hidden = stage.isGrid || finished.length !== 1;
     this.#download.hidden = finished.length === 0;

@@ -67,6 +67,7 @@ describe("a server", () => {
     process.kill(server.orchestrator.pool.slots[0]!.pid!, "SIGUSR1");
     await playground.finished();
     await playground.page.locator("#service", { hasText: "fixture" }).waitFor();
+    expect(server.orchestrator.tally.totals).toMatchObject({ accepted: 1, succeeded: 1 });
   });
 
   it("that is busy with others says whose turn it is", async () => {
@@ -80,6 +81,7 @@ describe("a server", () => {
     await second.statusIs(/^Next in line/);
     await first.page.getByRole("button", { name: "Stop" }).click();
     await second.statusIs(/^Finished/);
+    expect(server.orchestrator.tally.totals).toMatchObject({ accepted: 2, succeeded: 1, cancelled: 1 });
   });
 
   it("that cannot finish the picture says why and what to do, and keeps what formed", async () => {

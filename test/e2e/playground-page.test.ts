@@ -67,7 +67,7 @@ describe.each(["light", "dark"] as const)("the %s page", (colorScheme) => {
 });
 
 describe("without a mouse", () => {
-  it("a picture is made, stopped and gone through by keyboard alone", async () => {
+  it("a picture is made and stopped, and the way back from the prompt is open", async () => {
     const playground = await open({ query: "?num_inference_steps=50" });
     const { page } = playground;
     await page.keyboard.press("Tab");
@@ -77,6 +77,8 @@ describe("without a mouse", () => {
     await playground.pictures.first().waitFor();
     await page.keyboard.press("Escape");
     await playground.statusIs(/^Stopped/);
+    await page.keyboard.press("Shift+Tab");
+    expect(await page.evaluate(() => document.activeElement?.id)).not.toBe("prompt");
   });
 });
 
