@@ -1,7 +1,7 @@
+import { spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DataDirInUseError } from "../../src/queue/data-lock.ts";
 import { SqliteStore } from "../../src/queue/sqlite-store.ts";
@@ -194,7 +194,7 @@ describe("a disk that is full", () => {
       await using second = await startTestServer({ worker: "fixture_worker", env });
       for (const id of kept) expect((await result(second.url, id))["prompt"]).toHaveLength(4_000);
     } finally {
-      await disk.unmount();
+      disk.unmount();
     }
   });
 });
@@ -203,8 +203,6 @@ describe("a disk that is full", () => {
 async function mountSmallDisk(path: string) {
   const sizeBytes = 16 * 2 ** 20;
   await mkdir(path);
-  const { exitCode } = await execa("mount", ["-t", "tmpfs", "-o", `size=${sizeBytes}`, "none", path], {
-    reject: false,
-  });
-  return exitCode === 0 ? { path, sizeBytes, unmount: () => execa("umount", ["-l", path]) } : undefined;
+  const { status } = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${sizeBytes}`, "none", path]);
+  return status === 0 ? { path, sizeBytes, unmount: () => spawnSync("umount", ["-l", path]) } : undefined;
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { resultOf, submit } from "../support/queue.ts";
+import { submit } from "../support/queue.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { post, postStream } from "../support/sse.ts";
 

@@ -82,7 +82,7 @@ describe("the store", () => {
             case "accept": {
               const { id, webhook } = operation;
               const accepting = store.accept(request(id, webhook ? "http://hook" : null));
-              if (requests.has(id)) await expect(accepting).rejects.toThrow();
+              if (requests.has(id)) await expect(accepting).rejects.toThrow("UNIQUE");
               else {
                 await accepting;
                 requests.set(id, {
@@ -99,7 +99,7 @@ describe("the store", () => {
               const { id, size } = operation;
               const end = ended(clock, size);
               const accepting = store.accept(request(id), end);
-              if (requests.has(id)) await expect(accepting).rejects.toThrow();
+              if (requests.has(id)) await expect(accepting).rejects.toThrow("UNIQUE");
               else {
                 await accepting;
                 requests.set(id, {
