@@ -79,8 +79,24 @@ async function serve(options: ServeOptions): Promise<LatentcastServer> {
   const orchestrator = await startOrchestrator({ ...options, observers });
   metrics.watch(orchestrator);
   const webhooks = new WebhookSender({ store: storage.store, key: storage.key, log });
-  const queue = new QueueService({ ...storage, orchestrator, webhooks, dialect: dialectNamed, refusal: storedError, log });
-  const { fastify, shutdown } = await buildApp({ config, orchestrator, storage, queue, log, version, metrics, tracing });
+  const queue = new QueueService({
+    ...storage,
+    orchestrator,
+    webhooks,
+    dialect: dialectNamed,
+    refusal: storedError,
+    log,
+  });
+  const { fastify, shutdown } = await buildApp({
+    config,
+    orchestrator,
+    storage,
+    queue,
+    log,
+    version,
+    metrics,
+    tracing,
+  });
   let url: string;
   try {
     await queue.recover();

@@ -29,7 +29,8 @@ export class Metrics implements JobObserver {
     const registers = [this.registry];
     const histogram = (name: string, help: string, buckets: number[]): Histogram =>
       new Histogram({ name: `latentcast_${name}`, help, buckets, registers });
-    const counter = (name: string, help: string): Counter => new Counter({ name: `latentcast_${name}`, help, registers });
+    const counter = (name: string, help: string): Counter =>
+      new Counter({ name: `latentcast_${name}`, help, registers });
 
     collectDefaultMetrics({ register: this.registry });
     this.#accepted = counter("jobs_accepted_total", "Jobs accepted.");
@@ -41,11 +42,18 @@ export class Metrics implements JobObserver {
     });
     this.#queueWait = histogram("queue_wait_seconds", "From acceptance to the worker's start.", SECONDS);
     this.#firstPreview = histogram("first_preview_seconds", "From acceptance to the first preview.", SECONDS);
-    this.#jobSeconds = histogram("job_seconds", "From acceptance to the finished picture; successful jobs only.", SECONDS);
+    this.#jobSeconds = histogram(
+      "job_seconds",
+      "From acceptance to the finished picture; successful jobs only.",
+      SECONDS,
+    );
     this.#stepSeconds = histogram("step_seconds", "Device time of one denoising step of one job.", STEP_SECONDS);
     this.#previewSeconds = histogram("preview_seconds", "Decoding and encoding of one preview.", STEP_SECONDS);
     this.#dropped = counter("previews_dropped_total", "Previews that slow clients did not get to see.");
-    this.#cancelledSeconds = counter("cancelled_device_seconds_total", "Device time spent on jobs that were then cancelled.");
+    this.#cancelledSeconds = counter(
+      "cancelled_device_seconds_total",
+      "Device time spent on jobs that were then cancelled.",
+    );
     this.sseClients = new Gauge({ name: "latentcast_sse_clients", help: "Event streams that are open.", registers });
     this.httpRequest = new Histogram({
       name: "latentcast_http_request_seconds",
@@ -67,7 +75,8 @@ export class Metrics implements JobObserver {
 
   started(job: Job): void {
     // A job that comes back from a dead worker starts again; it waited once.
-    if (job.deaths === 0 && job.startedAtMs !== undefined) this.#queueWait.observe(seconds(job.acceptedAtMs, job.startedAtMs));
+    if (job.deaths === 0 && job.startedAtMs !== undefined)
+      this.#queueWait.observe(seconds(job.acceptedAtMs, job.startedAtMs));
   }
 
   step(_job: Job, stepSeconds: number): void {

@@ -2,7 +2,7 @@
  * Spans of requests and jobs, sent by OpenTelemetry where `OTEL_EXPORTER_OTLP_ENDPOINT` says. Without it nothing of this is loaded.
  * A request's span becomes the `traceparent` that its job carries to the worker, so that the worker's spans hang below it.
  */
-import type { Context, Span, Tracer } from "@opentelemetry/api";
+import type { Context, Span, SpanKind, SpanStatusCode, Tracer } from "@opentelemetry/api";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { TerminalEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
@@ -58,7 +58,7 @@ function followRequests(
   app: FastifyInstance,
   tracer: Tracer,
   below: (traceparent: string | null) => Context,
-  kind: number,
+  kind: SpanKind,
 ): void {
   const spans = new WeakMap<FastifyRequest, Span>();
   app.addHook("onRequest", async (request) => {
@@ -82,10 +82,10 @@ function followRequests(
 class JobSpans implements JobObserver {
   readonly #tracer: Tracer;
   readonly #below: (traceparent: string | null) => Context;
-  readonly #errorStatus: number;
+  readonly #errorStatus: SpanStatusCode;
   readonly #spans = new WeakMap<Job, Span>();
 
-  constructor(tracer: Tracer, below: (traceparent: string | null) => Context, errorStatus: number) {
+  constructor(tracer: Tracer, below: (traceparent: string | null) => Context, errorStatus: SpanStatusCode) {
     this.#tracer = tracer;
     this.#below = below;
     this.#errorStatus = errorStatus;

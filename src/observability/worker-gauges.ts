@@ -3,7 +3,14 @@ import { Counter, Gauge, type Registry } from "prom-client";
 import type { Orchestrator } from "../orchestrator.ts";
 import type { SlotState } from "../worker/slot-state.ts";
 
-const STATES = ["starting", "ready", "draining", "backoff", "failed", "stopped"] as const satisfies readonly SlotState["kind"][];
+const STATES = [
+  "starting",
+  "ready",
+  "draining",
+  "backoff",
+  "failed",
+  "stopped",
+] as const satisfies readonly SlotState["kind"][];
 
 export function watchWorkers(registry: Registry, orchestrator: Orchestrator): void {
   const registers = [registry];
@@ -16,8 +23,16 @@ export function watchWorkers(registry: Registry, orchestrator: Orchestrator): vo
   gauge("ready", "1 when a job would start, as in GET /ready.", () =>
     orchestrator.status.kind === "ready" || orchestrator.status.kind === "busy" ? 1 : 0,
   );
-  total("worker_restarts_total", "Worker processes started after the first of each slot.", () => pool.counters.restarts);
-  total("protocol_stale_total", "Messages of jobs or processes that are gone.", () => pool.counters.stale + dispatcher.stale);
+  total(
+    "worker_restarts_total",
+    "Worker processes started after the first of each slot.",
+    () => pool.counters.restarts,
+  );
+  total(
+    "protocol_stale_total",
+    "Messages of jobs or processes that are gone.",
+    () => pool.counters.stale + dispatcher.stale,
+  );
   total("protocol_garbage_total", "Bytes from workers that were no message.", () => pool.counters.garbage);
 
   new Gauge({
@@ -26,7 +41,8 @@ export function watchWorkers(registry: Registry, orchestrator: Orchestrator): vo
     labelNames: ["slot", "state"],
     registers,
     collect() {
-      for (const { slot, state } of pool.slots) for (const kind of STATES) this.set({ slot, state: kind }, state.kind === kind ? 1 : 0);
+      for (const { slot, state } of pool.slots)
+        for (const kind of STATES) this.set({ slot, state: kind }, state.kind === kind ? 1 : 0);
     },
   });
   new Gauge({
@@ -52,7 +68,8 @@ export function watchWorkers(registry: Registry, orchestrator: Orchestrator): vo
     registers,
     collect() {
       this.reset();
-      for (const { slot, state } of pool.slots) if (state.kind === "ready") this.set({ slot }, state.info.device.memory_bytes);
+      for (const { slot, state } of pool.slots)
+        if (state.kind === "ready") this.set({ slot }, state.info.device.memory_bytes);
     },
   });
 

@@ -67,7 +67,14 @@ describe("a client that reads a byte at a time", () => {
   it("delays nobody, and still has its result last, whole", async () => {
     const socket = await open();
     socket.pause();
-    request(socket, { prompt: "slow", num_inference_steps: 50, preview: { every: 1 }, width: 512, height: 512, output_format: "png" });
+    request(socket, {
+      prompt: "slow",
+      num_inference_steps: 50,
+      preview: { every: 1 },
+      width: 512,
+      height: 512,
+      output_format: "png",
+    });
     let raw = "";
     for (let byte = 0; byte < 100; byte += 1) {
       await eventually(() => {

@@ -107,7 +107,11 @@ describe("a worker that is stopped for ever", () => {
 describe("a worker that dies with its result on the way", () => {
   it("loses no picture: it had arrived, or it is made again", async () => {
     await using server = await startTestServer({ worker: "dies_with_result" });
-    const { events, broken } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 5, num_inference_steps: 3 });
+    const { events, broken } = await postStream(`${server.url}/stream`, {
+      prompt: "x",
+      seed: 5,
+      num_inference_steps: 3,
+    });
     expect(broken).toBeUndefined();
     expect(events.filter((event) => "prompt" in event)).toHaveLength(1);
     expect(events.at(-1)).toMatchObject({ seed: 5, image: {} });

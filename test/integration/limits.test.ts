@@ -31,9 +31,13 @@ describe("API keys", () => {
     ["first-secret", 401],
     ["Key ", 401],
   ])("answers %j with %i", async (authorization, status) => {
-    const response = await post(server.url, { prompt: "x", num_inference_steps: 1 }, {
-      headers: { authorization, "content-type": "application/json" },
-    });
+    const response = await post(
+      server.url,
+      { prompt: "x", num_inference_steps: 1 },
+      {
+        headers: { authorization, "content-type": "application/json" },
+      },
+    );
     expect(response.status).toBe(status);
   });
 

@@ -5,7 +5,10 @@ import { post, postStream } from "../support/sse.ts";
 
 const SECRET = "a very private wish";
 
-async function run(env: Record<string, string>, act: (url: string) => Promise<unknown>): Promise<Record<string, unknown>[]> {
+async function run(
+  env: Record<string, string>,
+  act: (url: string) => Promise<unknown>,
+): Promise<Record<string, unknown>[]> {
   const lines: string[] = [];
   const server = await startTestServer({ worker: "fails_after_preview", env, logs: lines });
   await server.ready();
@@ -42,7 +45,11 @@ describe("the log", () => {
       await post(url, { prompt: SECRET, num_inference_steps: "x" });
       await post(`${url}/queue/local/sdxl`, { prompt: SECRET });
       await postStream(`${url}/stream`, { prompt: "internal_error", negative_prompt: SECRET, preview: { every: 1 } });
-      await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body: `{"prompt": "${SECRET}` });
+      await fetch(url, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: `{"prompt": "${SECRET}`,
+      });
     };
     expect(JSON.stringify(await run({}, everything))).not.toContain(SECRET);
     const lines = await run({ LATENTCAST_LOG_PROMPTS: "1" }, everything);

@@ -11,7 +11,9 @@ async function scrape(url: string): Promise<Samples> {
   const response = await fetch(`${url}/metrics`);
   expect(response.headers.get("content-type")).toContain("text/plain");
   const lines = (await response.text()).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-  return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]));
+  return new Map(
+    lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]),
+  );
 }
 
 describe("GET /metrics", () => {
@@ -19,7 +21,9 @@ describe("GET /metrics", () => {
   beforeAll(async () => {
     server = await startTestServer({ worker: "crash_mid_job", env: { LATENTCAST_DEVICES: "cpu,cpu" } });
     await server.ready();
-    await eventually(() => expect(server.orchestrator.pool.slots.every(({ state }) => state.kind === "ready")).toBe(true));
+    await eventually(() =>
+      expect(server.orchestrator.pool.slots.every(({ state }) => state.kind === "ready")).toBe(true),
+    );
   });
   afterAll(() => server.close());
 
@@ -85,7 +89,10 @@ describe("GET /metrics", () => {
   });
 
   it("shows the memory that workers tell of", async () => {
-    await eventually(async () => expect((await scrape(server.url)).get('latentcast_worker_resident_bytes{slot="1"}')).toBe(1), 20_000);
+    await eventually(
+      async () => expect((await scrape(server.url)).get('latentcast_worker_resident_bytes{slot="1"}')).toBe(1),
+      20_000,
+    );
   });
 
   it("does not grow with the paths and ids that clients make up", async () => {
@@ -100,7 +107,8 @@ describe("deploy/", () => {
     await using server = await startTestServer({ worker: "fixture_worker" });
     const exposed = await (await fetch(`${server.url}/metrics`)).text();
     for (const file of ["grafana/latentcast.json", "kubernetes/autoscaler.yaml", "prometheus/rules.yaml"]) {
-      const asked = (await readFile(new URL(`../../deploy/${file}`, import.meta.url), "utf8")).match(/latentcast_[a-z_]+/g) ?? [];
+      const asked =
+        (await readFile(new URL(`../../deploy/${file}`, import.meta.url), "utf8")).match(/latentcast_[a-z_]+/g) ?? [];
       expect(asked.length).toBeGreaterThan(0);
       for (const name of asked) expect(exposed).toContain(`# TYPE ${name.replace(/_(bucket|sum|count)$/, "")} `);
     }

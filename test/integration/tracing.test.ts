@@ -33,7 +33,8 @@ beforeAll(async () => {
     void json(request).then((body) => {
       exported += JSON.stringify(body);
       // OTLP in JSON, from both languages.
-      for (const { scopeSpans } of (body as Export).resourceSpans) spans.push(...scopeSpans.flatMap((scope) => scope.spans));
+      for (const { scopeSpans } of (body as Export).resourceSpans)
+        spans.push(...scopeSpans.flatMap((scope) => scope.spans));
       response.end("{}");
     });
   });
@@ -62,7 +63,8 @@ describe("a request with a traceparent", () => {
     expect(response.status).toBe(200);
     const named = await eventually(() => {
       const found = new Map(spans.filter(({ traceId }) => traceId === TRACE).map((span) => [span.name, span]));
-      for (const name of ["POST /", "job", "worker job", "denoise", "decode", "preview"]) expect([...found.keys()]).toContain(name);
+      for (const name of ["POST /", "job", "worker job", "denoise", "decode", "preview"])
+        expect([...found.keys()]).toContain(name);
       return found;
     }, 30_000);
     const request = named.get("POST /")!;
