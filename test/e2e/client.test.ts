@@ -1,0 +1,116 @@
+/** Our own client against real servers: what it does when the network and the server misbehave. */
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { once } from "node:events";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createClient, type LatentcastClient } from "../../src/client/index.ts";
+import { eventually } from "../support/eventually.ts";
+import { startTestServer, type TestServer } from "../support/server.ts";
+
+let server: TestServer;
+/** A network between client and server that can be cut. */
+let network: Server;
+const cables = new Set<Socket>();
+let client: LatentcastClient;
+beforeAll(async () => {
+  server = await startTestServer({ worker: "pause_before_preview" });
+  await server.ready();
+  network = createServer((outside) => {
+    const inside = connect(Number(new URL(server.url).port), "127.0.0.1");
+    for (const [socket, other] of [
+      [outside, inside],
+      [inside, outside],
+    ] as const) {
+      cables.add(socket);
+      socket.pipe(other);
+      socket.on("error", () => other.destroy());
+      socket.on("close", () => {
+        cables.delete(socket);
+        other.destroy();
+      });
+    }
+  });
+  network.listen(0, "127.0.0.1");
+  await once(network, "listening");
+  // A listening TCP server has an address of this form.
+  client = createClient({ baseUrl: `http://127.0.0.1:${(network.address() as AddressInfo).port}` });
+});
+afterAll(async () => {
+  for (const socket of cables) socket.destroy();
+  network.close();
+  await server.close();
+});
+
+function cutTheNetwork(): void {
+  for (const socket of cables) socket.destroy();
+}
+
+describe("a stream", () => {
+  it("brings every kind of event and the result that generate gives", async () => {
+    const stream = client.stream({ prompt: "x", seed: 5, num_inference_steps: 50 });
+    const kinds = new Set<string>();
+    for await (const event of stream) kinds.add(event.kind);
+    expect([...kinds]).toEqual(expect.arrayContaining(["progress", "preview"]));
+    const streamed = await stream.result();
+    const generated = await client.generate({ prompt: "x", seed: 5, num_inference_steps: 50 });
+    expect(streamed).toMatchObject({ seed: 5, prompt: "x", warnings: [] });
+    expect({ ...generated, requestId: "", timings: null, image: null, images: null }).toEqual({
+      ...streamed,
+      requestId: "",
+      timings: null,
+      image: null,
+      images: null,
+    });
+  });
+
+  it("goes on to the same result when the network is cut at every preview", async () => {
+    const stream = client.stream({ prompt: "x", seed: 6, num_inference_steps: 40, preview: { every: 10 } });
+    const steps: number[] = [];
+    for await (const event of stream) {
+      if (event.kind !== "preview") continue;
+      steps.push(event.step);
+      cutTheNetwork();
+    }
+    expect((await stream.result()).seed).toBe(6);
+    expect(steps).toEqual([...new Set(steps)].toSorted((a, b) => a - b));
+    expect(server.orchestrator.tally.totals.failed).toBe(0);
+  });
+
+  it("stops the server's work when its loop is left", async () => {
+    const before = server.orchestrator.tally.totals.cancelled;
+    for await (const event of client.stream({ prompt: "until never" })) if (event.kind === "progress") break;
+    await eventually(() => expect(server.orchestrator.tally.totals.cancelled).toBe(before + 1));
+    await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(0));
+  });
+
+  it("rejects an input that is wrong with the names of the fields", async () => {
+    await expect(client.generate({ prompt: "", width: 65 })).rejects.toMatchObject({
+      code: "invalid_request",
+      status: 422,
+      fields: [{ loc: ["body", "prompt"] }, { loc: ["body", "width"] }],
+    });
+  });
+});
+
+describe("the queue", () => {
+  it("keeps a request for whoever comes later", async () => {
+    const { requestId } = await client.submit({ prompt: "x", seed: 9 });
+    for await (const event of client.events(requestId)) if (event.kind === "preview") break;
+    const result = await client.events(requestId).result();
+    expect(result).toMatchObject({ seed: 9, requestId });
+    expect(await client.status(requestId)).toMatchObject({ kind: "finished", errorCode: null });
+    expect((await client.result(requestId)).image.url).toBe(result.image.url);
+    expect(await client.cancel(requestId)).toBe("finished");
+  });
+
+  it("says so when a request is not there or has no result yet", async () => {
+    const { requestId } = await client.submit({ prompt: "until never" });
+    await expect(client.result(requestId)).rejects.toMatchObject({ code: "bad_request", status: 400 });
+    expect(await client.cancel(requestId)).toMatch(/^(cancelled|requested)$/);
+    await expect(client.events(requestId).result()).rejects.toMatchObject({ code: "cancelled" });
+    await expect(client.status(crypto.randomUUID())).rejects.toMatchObject({ code: "not_found", status: 404 });
+  });
+
+  it("tells what the server does about its health", async () => {
+    expect(await client.health()).toMatchObject({ status: expect.any(String), model: { id: "fixture" } });
+  });
+});
