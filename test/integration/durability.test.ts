@@ -87,7 +87,7 @@ describe("a server that is killed", () => {
       },
     ];
     for (const live of lives) {
-      const server = await start();
+      await using server = await start();
       for (const id of accepted.keys()) await result(server.url, id);
       await live(server.url);
       await server.kill();
