@@ -27,7 +27,7 @@ export class StreamFailure extends Error {
  */
 export function sendEvents(
   reply: FastifyReply,
-  frames: AsyncIterable<string>,
+  frames: AsyncIterable<string | Buffer>,
   keepAliveMs = KEEP_ALIVE_MS,
 ): FastifyReply {
   const body = Readable.from(eventStream(frames, reply.raw, keepAliveMs), { objectMode: false, highWaterMark: 1 });
@@ -42,10 +42,10 @@ export function sendEvents(
 }
 
 async function* eventStream(
-  frames: AsyncIterable<string>,
+  frames: AsyncIterable<string | Buffer>,
   response: ServerResponse,
   keepAliveMs: number,
-): AsyncGenerator<string, void, undefined> {
+): AsyncGenerator<string | Buffer, void, undefined> {
   // Flushes the headers before there is anything to say.
   yield ": welcome\n\n";
   const source = frames[Symbol.asyncIterator]();

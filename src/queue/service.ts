@@ -144,7 +144,7 @@ export class QueueService {
    * Named events with ids, encoded once for all who listen; ends after the last one.
    * @returns Undefined when there is no such request; null when `lastEventId` was its last.
    */
-  events(id: string, lastEventId: string | undefined, signal: AbortSignal): AsyncIterable<string> | null | undefined {
+  events(id: string, lastEventId: string | undefined, signal: AbortSignal): AsyncIterable<Buffer> | null | undefined {
     const live = this.#live.get(id);
     if (live !== undefined) return live.feed.listen(lastEventId, signal);
     const stored = this.#options.store.find(id);
@@ -315,7 +315,7 @@ export class QueueService {
     live.settle();
   }
 
-  async *#lastEvent(id: string): AsyncGenerator<string, void, undefined> {
+  async *#lastEvent(id: string): AsyncGenerator<Buffer, void, undefined> {
     const answer = await this.#options.store.answer(id);
     if (answer !== undefined) yield eventFrame(FINAL_EVENT_ID, ...lastEventOf(answer));
   }
