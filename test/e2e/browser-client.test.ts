@@ -53,8 +53,8 @@ describe("fal's client on a page of another origin", () => {
           proxyUrl: `${url}/fal`,
         });
         const run = await client.run("local/sdxl", { input: { prompt: "x", seed: 1 } });
-        const stream = await client.stream("local/sdxl", { input: { prompt: "x", seed: 1 } });
         const queued = await client.subscribe("local/sdxl", { input: { prompt: "x", seed: 1 }, pollInterval: 20 });
+        const stream = await client.stream("local/sdxl", { input: { prompt: "x", seed: 1 } });
         let events = 0;
         for await (const _event of stream) events += 1;
         return { run, queued, events, result: await stream.done(), streamId: stream.requestId };

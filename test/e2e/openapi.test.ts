@@ -92,7 +92,7 @@ describe("/openapi.json", () => {
         `--checks=${[...checks, "response_schema_conformance"].join()}`,
         // The coverage phase is thousands of requests: minutes instead of seconds on a small machine.
         "--phases=fuzzing,stateful",
-        "--max-examples=8",
+        "--max-examples=4",
         "--seed=1",
         "--warnings=off",
         "--no-color",
