@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.judge import CASES
+from training.scenes.draw import draw_scene
+from training.scenes.spec import GROUNDS, THINGS_ON, TIMES, WEATHERS, SceneSpec, random_spec
+
+
+def some_spec(seed: int) -> SceneSpec:
+    return random_spec(np.random.default_rng(seed))
+
+
+@given(seed=st.integers(0, 2**32 - 1), height=st.integers(64, 120), width=st.integers(64, 120))
+@settings(max_examples=25, deadline=None)
+def test_any_scene_draws_the_same_picture_twice(seed: int, height: int, width: int) -> None:
+    spec = some_spec(seed)
+    first, second = draw_scene(spec, height, width), draw_scene(spec, height, width)
+    assert first.shape == (height, width, 3)
+    assert first.dtype == np.uint8
+    assert np.array_equal(first, second)
+    assert first.std() > 2.0
+
+
+def test_another_seed_draws_another_picture() -> None:
+    spec = some_spec(3)
+    assert not np.array_equal(draw_scene(spec, 96, 96), draw_scene(replace(spec, seed=spec.seed + 1), 96, 96))
+
+
+@pytest.mark.parametrize("ground", GROUNDS)
+def test_every_time_and_weather_draws_on_every_ground(ground: str) -> None:
+    for time in TIMES:
+        for weather in WEATHERS:
+            thing = THINGS_ON[ground][0]  # type: ignore[index]
+            spec = SceneSpec(time, weather, ground, "none", "left", 0.0, thing, "none", 5)  # type: ignore[arg-type]
+            assert draw_scene(spec, 64, 80).shape == (64, 80, 3)
+
+
+def test_a_picture_too_small_to_draw_is_refused() -> None:
+    with pytest.raises(ValueError, match="64 x 64"):
+        draw_scene(some_spec(0), 63, 256)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=200, deadline=None)
+def test_random_scenes_obey_nature(seed: int) -> None:
+    spec = some_spec(seed)
+    assert spec.thing == "none" or spec.thing in THINGS_ON[spec.ground]
+    assert not (spec.ground == "desert" and spec.weather == "snowfall")
+    assert not (spec.body == "moon" and spec.time in ("sunrise", "morning", "day", "sunset"))
+    assert not (spec.body == "sun" and spec.time in ("dusk", "night"))
+    assert 0.0 <= spec.height <= 1.0
+
+
+def test_drawn_scenes_pass_their_own_judgement() -> None:
+    """The forty checks are only worth asking of a model if true pictures pass them."""
+    right = [
+        not case.failures(draw_scene(replace(case.spec, seed=seed), 256, 256)) for case in CASES for seed in range(2)
+    ]
+    assert len(CASES) >= 40
+    assert sum(right) >= 0.97 * len(right)

@@ -1,0 +1,103 @@
+"""Train the demo model: ``python -m training all`` draws, trains and exports; each stage resumes where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from .autoencoder import make_autoencoder, train_decoder
+from .checkpoint import Machine, pick_machine
+from .config import DEMO, Recipe
+from .dataset import draw_all, load_pictures
+from .diffusion import train_diffusion
+from .export import export_model
+from .judge import CASES
+from .latents import encode_all
+from .sheet import contact_sheet, sample
+from .tiny import train_tiny
+from .tokenizer import write_tokenizer
+
+
+def _draw(recipe: Recipe, options: argparse.Namespace, _machine: Machine) -> None:
+    draw_all(recipe, options.work, options.processes)
+
+
+def _autoencoder(recipe: Recipe, options: argparse.Namespace, machine: Machine) -> None:
+    train_tiny(recipe, options.work, machine, train_decoder(recipe, options.work, machine))
+
+
+def _diffusion(recipe: Recipe, options: argparse.Namespace, machine: Machine) -> None:
+    encode_all(recipe, options.work, make_autoencoder(recipe, options.work))
+    train_diffusion(recipe, options.work, machine)
+
+
+def _export(recipe: Recipe, options: argparse.Namespace, machine: Machine) -> None:
+    vae = train_decoder(recipe, options.work, machine)
+    tiny = train_tiny(recipe, options.work, machine, vae)
+    networks = train_diffusion(recipe, options.work, machine)
+    tokenizer = write_tokenizer(options.work / "tokenizer")
+    pictures = np.array(load_pictures(options.work, recipe.buckets[0])[:256])
+    export_model(options.model, networks, vae, tiny, tokenizer, pictures)
+
+
+def _judge(_recipe: Recipe, options: argparse.Namespace, _machine: Machine) -> None:
+    from diffusers import StableDiffusionXLPipeline
+
+    pipeline = StableDiffusionXLPipeline.from_pretrained(options.model, torch_dtype=torch.float32)
+    pictures = sample(pipeline, [case.prompt for case in CASES], range(len(CASES)))
+    right = 0
+    for case, picture in zip(CASES, pictures, strict=True):
+        failures = case.failures(picture)
+        right += not failures
+        print(f"{'ok' if not failures else 'no: ' + ', '.join(failures):24} {case.prompt}")
+    print(f"{right} of {len(CASES)} right")
+    contact_sheet(pictures, 8).save(options.work / "judged.png")
+
+
+_STAGES: Final[dict[str, tuple[Callable[[Recipe, argparse.Namespace, Machine], None], str]]] = {
+    "draw": (_draw, "draw the scenes"),
+    "autoencoder": (_autoencoder, "train the decoder and the tiny autoencoder"),
+    "diffusion": (_diffusion, "encode the scenes, train the text encoders and the UNet"),
+    "export": (_export, "write the model folder (finishes any stage that is not done)"),
+    "judge": (_judge, "ask the exported model forty prompts and score the pictures"),
+}
+
+
+def main() -> None:
+    """Parse the command line and run the stages it names."""
+    stages = "\n".join(f"  {name:12} {text}" for name, (_, text) in _STAGES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m training",
+        description=f"{__doc__}\n\nstages:\n{stages}\n  {'all':12} every stage above, in this order",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stage", choices=[*_STAGES, "all"])
+    parser.add_argument("--work", type=Path, default=Path("training-run"), help="scenes and checkpoints (%(default)s)")
+    parser.add_argument("--model", type=Path, default=Path("../models/demo"), help="exported model (%(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (%(default)s)")
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="to draw with (%(default)s)")
+    parser.add_argument("--steps", type=int, help="diffusion steps instead of the recipe's")
+    parser.add_argument("--seed", type=int, help="seed instead of the recipe's")
+    options = parser.parse_args()
+    recipe = DEMO
+    if options.steps is not None:
+        recipe = replace(recipe, diffusion=replace(recipe.diffusion, steps=options.steps))
+    if options.seed is not None:
+        recipe = replace(recipe, seed=options.seed)
+    machine = pick_machine(options.device, options.precision)
+    print(f"device {machine.device}, {'bfloat16' if machine.is_bfloat16 else 'float32'}", flush=True)
+    for name, (run, _) in _STAGES.items():
+        if options.stage in (name, "all"):
+            run(recipe, options, machine)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The city: two rows of towers, with lit windows when it is dark."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .canvas import CELL, Picture, Rgb, add_light, below, blend, mix, rgb, scale
+from .sky import Light
+from .spec import SceneSpec
+
+
+def paint_city(picture: Picture, spec: SceneSpec, horizon: float, light: Light, rng: np.random.Generator) -> None:
+    """Paint a skyline standing on row ``horizon`` and a street-level base below it."""
+    height, width = picture.shape[:2]
+    is_dark = spec.time in ("dusk", "night") or spec.weather == "storm"
+    if is_dark:
+        rows = np.abs(np.arange(height, dtype=np.float32)[:, None] - np.float32(horizon)) / np.float32(height * 0.16)
+        add_light(picture, rgb("#e08a3c"), np.broadcast_to(0.30 * np.exp(-rows), (height, width)))
+    blend(
+        picture, scale(rgb("#4a5058"), 0.15 + 0.6 * light.daylight), below(np.full(width, horizon, np.float32), height)
+    )
+    for layer in range(2):
+        x = -width * 0.04 * rng.random()
+        while x < width:
+            wide = width * rng.uniform(0.09, 0.16)
+            tall = height * (rng.uniform(0.24, 0.46), rng.uniform(0.12, 0.32))[layer]
+            base = height if layer else horizon + height * 0.06
+            _tower(picture, (x, horizon - tall, x + wide, base), spec, light, rng, layer, is_dark)
+            x += wide * rng.uniform(0.98, 1.12)
+
+
+def _tower(
+    picture: Picture,
+    box: tuple[float, float, float, float],
+    spec: SceneSpec,
+    light: Light,
+    rng: np.random.Generator,
+    layer: int,
+    is_dark: bool,
+) -> None:
+    height, width = picture.shape[:2]
+    left, top, right, bottom = (round(value) for value in box)
+    # Walls on the grid of cells leave room for whole windows.
+    left, right = round(left / CELL) * CELL, round(right / CELL) * CELL
+    left, right, top, bottom = max(left, 0), min(right, width), max(top, 0), min(bottom, height)
+    if right - left < CELL:
+        return
+    walls = (rgb("#7c8796"), rgb("#8d8078"), rgb("#66788c"), rgb("#9a8f86"))
+    factor = 0.10 + 0.80 * light.daylight
+    wall = scale(walls[int(rng.integers(4))], factor * rng.uniform(0.8, 1.1))
+    wall = tuple(channel * tint for channel, tint in zip(wall, light.tint, strict=True))
+    colour: Rgb = mix((wall[0], wall[1], wall[2]), light.haze, (0.34, 0.04)[layer])
+    sides = np.linspace(1.10, 0.80, right - left, dtype=np.float32)[None, :, None]
+    picture[top:bottom, left:right] = np.clip(np.asarray(colour, np.float32) * sides, 0, 1)
+    if rng.random() < 0.3:
+        mast = (left + right) // 2
+        picture[max(0, top - height // 22) : top, mast : mast + 1] = colour
+    _windows(picture, (left, top, right, bottom), colour, spec, rng, layer, is_dark)
+
+
+def _windows(
+    picture: Picture,
+    box: tuple[int, int, int, int],
+    wall: Rgb,
+    spec: SceneSpec,
+    rng: np.random.Generator,
+    layer: int,
+    is_dark: bool,
+) -> None:
+    left, top, right, bottom = box
+    lamps = (rgb("#ffd87a"), rgb("#ffc24d"), rgb("#ffe9b0"))
+    for row in range(-(-top // CELL) * CELL, bottom - CELL + 1, CELL):
+        for column in range(left, right - CELL + 1, CELL):
+            glow = rng.random()
+            pane = picture[row + 2 : row + 6, column + 2 : column + 6]
+            if is_dark and glow < (0.62 if spec.time == "night" else 0.5):
+                lamp = lamps[int(glow * 1000) % 3]
+                pane[:] = mix(wall, lamp, (0.75, 0.95)[layer])
+            elif not is_dark:
+                pane[:] = mix(wall, rgb("#20344a"), 0.42) if glow < 0.8 else mix(wall, rgb("#e6f3ff"), 0.5)
