@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { chromiumPath, startBrowser } from "../support/browser.ts";
+import { eventually } from "../support/eventually.ts";
 import { Playground } from "../support/playground.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
@@ -51,7 +52,7 @@ it("opens while the model loads, makes a picture, stops another, and brings the 
   await playground.statusIs(/^Step /);
   await page.getByRole("button", { name: "Stop" }).click();
   await playground.statusIs(/^Stopped/);
-  await expect.poll(() => server.orchestrator.tally.totals.cancelled).toBe(1);
+  await eventually(() => expect(server.orchestrator.tally.totals.cancelled).toBe(1));
   await playground.close();
 
   const visitor = await Playground.open(browser, { server, query: link });

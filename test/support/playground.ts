@@ -56,7 +56,7 @@ export class Playground {
 
   /** Resolves when nothing runs any more. */
   async finished(): Promise<void> {
-    await this.page.getByRole("button", { name: "Replay" }).waitFor({ timeout: PATIENCE_MS });
+    await this.page.locator("body[data-state=shown]").waitFor({ timeout: PATIENCE_MS });
   }
 
   get status(): Locator {
