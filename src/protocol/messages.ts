@@ -204,5 +204,4 @@ export type ReportOf<Type extends Report["type"]> = Extract<Report, { type: Type
 export type ModelInfo = z.infer<typeof modelInfo>;
 export type DeviceInfo = z.infer<typeof deviceInfo>;
 export type Capabilities = z.infer<typeof capabilities>;
-export type FailureCode = z.infer<typeof failureCode>;
 export type Scheduler = (typeof SCHEDULERS)[number];

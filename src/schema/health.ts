@@ -30,4 +30,3 @@ export const health = z.looseObject({
 
 export const ready = z.object({ status: z.enum(["ready", "busy"]) });
 
-export type Health = z.infer<typeof health>;

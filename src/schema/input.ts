@@ -69,4 +69,3 @@ export const generateInput = z.object({
 export type GenerateInput = z.input<typeof generateInput>;
 export type ParsedInput = z.output<typeof generateInput>;
 export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
-export type PreviewOptions = z.output<typeof previewOptions>;

@@ -49,5 +49,4 @@ export const streamError = errorBody.extend({ error: z.string() });
 export type Image = z.infer<typeof image>;
 export type PreviewEvent = z.infer<typeof previewEvent>;
 export type GenerateResult = z.infer<typeof generateResult>;
-export type Timings = z.infer<typeof timings>;
 export type ErrorBody = z.infer<typeof errorBody>;
