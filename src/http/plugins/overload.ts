@@ -12,8 +12,10 @@ export async function shedLoad(app: FastifyInstance, maxEventLoopDelayMs: number
   await app.register(underPressure, {
     maxEventLoopDelay: maxEventLoopDelayMs,
     sampleInterval: SAMPLE_MS,
-    pressureHandler: async ({ method }) => {
-      if (method === "POST") throw new LatentcastError("overloaded", { retryAfterSeconds: RETRY_AFTER_SECONDS });
+    pressureHandler: async ({ method }, _reply, _type, delayMs) => {
+      // Infinite is the library's word for a second without a single measurement, as after one long turn of the loop.
+      if (method === "POST" && Number.isFinite(delayMs))
+        throw new LatentcastError("overloaded", { retryAfterSeconds: RETRY_AFTER_SECONDS });
     },
   });
 }
