@@ -1,10 +1,11 @@
 /**
- * `tsx bench/soak.ts [--requests 10000] [--model noise]`: pictures one after the other, and what memory orchestrator and worker hold
- * meanwhile. Prints both curves; ends with 1 when either still grows in the second half of the run.
+ * `tsx bench/soak.ts [--requests 10000] [--model noise|stub]`: pictures one after the other, and what memory orchestrator and worker
+ * hold meanwhile. `stub` is the whole worker around a simulated device. Prints both curves; ends with 1 when either still grows in
+ * the second half of the run.
  */
 import { parseArgs } from "node:util";
 import { median } from "./lib/figures.ts";
-import { startModelServer } from "./lib/servers.ts";
+import { startModelServer, startStubServer } from "./lib/servers.ts";
 
 const { values } = parseArgs({
   options: { requests: { type: "string", default: "10000" }, model: { type: "string", default: "noise" } },
@@ -22,7 +23,11 @@ interface Sample {
 }
 
 const python = process.env["LATENTCAST_PYTHON"] ?? ".venv/bin/python";
-const server = await startModelServer({ repeats: 1, quick: false, python }, values.model);
+const settings = { repeats: 1, quick: false, python };
+const server =
+  values.model === "stub"
+    ? await startStubServer(settings, { stepMs: 1 })
+    : await startModelServer(settings, values.model);
 const samples: Sample[] = [];
 const every = Math.max(1, Math.floor(requests / SAMPLES));
 for (let done = 1; done <= requests; done += 1) {
