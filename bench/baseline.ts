@@ -12,7 +12,7 @@ import { startModelServer } from "./lib/servers.ts";
 import { stream, type StreamTimes } from "./lib/stream-client.ts";
 
 const BODY = { prompt: "a lighthouse at dusk", width: 256, height: 256, num_inference_steps: 10, seed: 1 };
-const START_PATIENCE_MS = 90_000;
+const START_PATIENCE_MS = 180_000;
 /** A stream that is silent for this long has hung: a whole picture takes a few seconds. */
 const SILENCE_MS = 15_000;
 

@@ -5,8 +5,8 @@ import { stream } from "./lib/stream-client.ts";
 
 const STEP_MS = 30;
 const STEPS = 40;
-/** Short steps give more gaps in the same time, and an encoder that is busy nearly always. */
-const STALL_STEP_MS = 10;
+/** Short steps give more gaps in the same time; a preview takes half of one, so that no step has to wait for its slot. */
+const STALL_STEP_MS = 20;
 
 const OFF = false;
 const LINEAR = { every: 1, decoder: "linear" };

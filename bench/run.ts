@@ -50,11 +50,6 @@ if (!existsSync(python)) {
   );
   process.exit(2);
 }
-setTimeout(() => {
-  console.error(`stuck: ended after ${PATIENCE_MS / 60_000} minutes`);
-  process.exit(1);
-}, PATIENCE_MS).unref();
-
 const repeats = values.repeats === undefined ? (values.quick ? 2 : 5) : Number(values.repeats);
 const began = performance.now();
 const machine = {
@@ -64,6 +59,12 @@ const machine = {
   node: process.version,
 };
 const figures: Figure[] = [];
+setTimeout(() => {
+  console.error(`stuck: ended after ${PATIENCE_MS / 60_000} minutes`);
+  void finish(1);
+}, PATIENCE_MS).unref();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void finish(1));
+
 for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
   if (positionals.length > 0 && !positionals.includes(name)) continue;
   console.error(`${name} …`);
@@ -73,20 +74,25 @@ for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
     figures.push(missing(name, "did not run", error instanceof Error ? error.message : String(error)));
   }
 }
-const over = figures.filter((each) => isWithin(each) === false);
-const seconds = (performance.now() - began) / 1_000;
-console.log(table(figures));
-console.log(
-  `\n${figures.length} figures, ${over.length} over their gate; ${repeats} repeats, ${seconds.toFixed(0)} s; ` +
-    `${machine.cores} cores, load ${machine.loadBefore.toFixed(1)} before the run`,
-);
-if (values.json !== undefined) {
-  const report = {
-    machine,
-    repeats,
-    seconds,
-    figures: figures.map((each) => ({ ...each, ok: isWithin(each) ?? null })),
-  };
-  await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`);
+await finish(0);
+
+/** Prints what there is, also of a run that was cut short. */
+async function finish(exitCode: number): Promise<void> {
+  const over = figures.filter((each) => isWithin(each) === false);
+  const seconds = (performance.now() - began) / 1_000;
+  console.log(table(figures));
+  console.log(
+    `\n${figures.length} figures, ${over.length} over their gate; ${repeats} repeats, ${seconds.toFixed(0)} s; ` +
+      `${machine.cores} cores, load ${machine.loadBefore.toFixed(1)} before the run`,
+  );
+  if (values.json !== undefined) {
+    const report = {
+      machine,
+      repeats,
+      seconds,
+      figures: figures.map((each) => ({ ...each, ok: isWithin(each) ?? null })),
+    };
+    await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`);
+  }
+  process.exit(exitCode);
 }
-process.exit(0);
