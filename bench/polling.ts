@@ -22,22 +22,22 @@ export async function polling(settings: Settings): Promise<Figure[]> {
     async () => {
       const stop = new AbortController();
       const polls = handles.map((handle, index) => poll(handle, index, stop.signal, () => (answered += 1)));
-      const gaps = await previewGapsMs(server);
+      const delays = await firstPreviewsMs(server);
       stop.abort();
       await Promise.all(polls);
-      return gaps;
+      return delays;
     },
-    () => previewGapsMs(server),
+    () => firstPreviewsMs(server),
   );
   await Promise.all(
     handles.map(({ cancel_url: url }) => fetch(url, { method: "PUT" }).then((response) => response.arrayBuffer())),
   );
   const seconds = (settings.repeats * RUN_MS) / 1_000;
-  const delays = pairs.map(({ a, b }) => median(a) - median(b));
+  const added = pairs.map(({ a, b }) => median(a) - median(b));
   const late = pairs.map(({ a, b }) => p95(a) - p95(b));
   const note = `${REQUESTS} requests asked for every ${POLL_EVERY_MS} ms (${(answered / seconds).toFixed(0)} answers a second); nobody asking`;
   return [
-    figure({ id: "poll", what: "added delay of an event, median", unit: "ms", gate: { most: 1 }, note }, delays),
+    figure({ id: "poll", what: "added delay of an event, median", unit: "ms", gate: { most: 1 }, note }, added),
     figure({ id: "poll", what: "added delay of an event, p95", unit: "ms", note }, late),
   ];
 }
@@ -64,11 +64,11 @@ async function poll({ status_url: url }: Handle, index: number, stop: AbortSigna
 }
 
 /**
- * Time between the events of a stream whose device never rests, for {@link RUN_MS}. The queued requests share the device: the
- * newest picture gets its first steps at once, and new ones follow each other.
+ * Time from asking for a picture to its first preview, one after the other for {@link RUN_MS}. The queued requests share the device,
+ * and the newest picture gets its first steps at once.
  */
-async function previewGapsMs(server: StubServer): Promise<number[]> {
-  const gaps: number[] = [];
+async function firstPreviewsMs(server: StubServer): Promise<number[]> {
+  const delays: number[] = [];
   const endsAt = performance.now() + RUN_MS;
   while (performance.now() < endsAt) {
     const began = performance.now();
@@ -79,15 +79,13 @@ async function previewGapsMs(server: StubServer): Promise<number[]> {
       body: JSON.stringify({ prompt: "a", num_inference_steps: 50, preview: { every: 1, decoder: "linear" } }),
       signal: gone.signal,
     });
-    const reader = response.body?.getReader();
     let text = "";
-    while (reader !== undefined && !text.includes("data: ")) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      text += Buffer.from(value).toString("latin1");
+    for await (const chunk of response.body ?? []) {
+      text += Buffer.from(chunk).toString("latin1");
+      if (text.includes("data: ")) break;
     }
-    gaps.push(performance.now() - began);
+    delays.push(performance.now() - began);
     gone.abort();
   }
-  return gaps;
+  return delays;
 }

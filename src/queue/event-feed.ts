@@ -135,7 +135,7 @@ export class EventFeed {
 }
 
 /**
- * Bytes, not text: every listener gets the same ones, where a string would be encoded again for each of them (half of an event's cost
+ * Bytes, not text: every listener gets the same ones, where a string would be encoded again for each of them (two fifths of an event's cost
  * with a hundred listeners).
  * @param json One line, ASCII.
  */
