@@ -24,7 +24,11 @@ const catalogue = {
   cancelled: { status: 499, blame: "client", text: "The request was cancelled." },
   internal_error: { status: 500, blame: "server", text: "Internal Server Error" },
   not_implemented: { status: 501, blame: "client", text: "This server cannot do that." },
-  numerical_error: { status: 500, blame: "server", text: "The model produced numbers that are no picture; another seed may work." },
+  numerical_error: {
+    status: 500,
+    blame: "server",
+    text: "The model produced numbers that are no picture; another seed may work.",
+  },
   out_of_memory: { status: 503, blame: "server", text: "The device ran out of memory; a smaller picture may work." },
   worker_crashed: { status: 503, blame: "server", text: "The worker died twice while running this request." },
   worker_unavailable: { status: 503, blame: "server", text: "No worker can take the request now; try again later." },

@@ -97,8 +97,10 @@ export class Dispatcher {
   admit(request: JobRequest | undefined, reserved = 0): void {
     if (this.#closed !== undefined) throw this.#closed;
     if (!this.#queue.isFull(reserved)) return;
-    const hasRoom = request !== undefined && soonestWorker(this.#workers.values(), { request, deaths: 0 }) !== undefined;
-    if (!hasRoom || reserved > 0) throw new LatentcastError("queue_full", { retryAfterSeconds: this.#retryAfterSeconds() });
+    const hasRoom =
+      request !== undefined && soonestWorker(this.#workers.values(), { request, deaths: 0 }) !== undefined;
+    if (!hasRoom || reserved > 0)
+      throw new LatentcastError("queue_full", { retryAfterSeconds: this.#retryAfterSeconds() });
   }
 
   /** Ends a job for its listeners at once and frees its worker at the next step boundary. False when it had ended already. */

@@ -40,7 +40,10 @@ export const generateMessage = z.object({
   width: z.int().min(8),
   height: z.int().min(8),
   /** Image i uses (seed + i) mod 2^32. */
-  seed: z.int().min(0).max(2 ** 32 - 1),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 32 - 1),
   guidance_scale: z.number().min(0),
   num_images: z.int().min(1),
   /** null is the model's own scheduler. */
@@ -94,12 +97,7 @@ export const capabilities = z.object({
   max_pixels: z.int().min(1),
 });
 
-export const failureCode = z.enum([
-  "invalid_request",
-  "out_of_memory",
-  "numerical_error",
-  "internal_error",
-]);
+export const failureCode = z.enum(["invalid_request", "out_of_memory", "numerical_error", "internal_error"]);
 
 const previewImage = z.object({ width: z.int().min(1), height: z.int().min(1) });
 

@@ -29,4 +29,3 @@ export const health = z.looseObject({
 });
 
 export const ready = z.object({ status: z.enum(["ready", "busy"]) });
-

@@ -49,7 +49,10 @@ async function driverDevices(): Promise<string[]> {
     const { stdout } = await promisify(execFile)("nvidia-smi", ["--query-gpu=index", "--format=csv,noheader"], {
       timeout: DRIVER_TIMEOUT_MS,
     });
-    return stdout.split("\n").map((line) => line.trim()).filter((line) => /^\d+$/.test(line));
+    return stdout
+      .split("\n")
+      .map((line) => line.trim())
+      .filter((line) => /^\d+$/.test(line));
   } catch {
     // No driver, no CUDA device.
     return [];

@@ -38,7 +38,10 @@ process.on("exit", () => {
   for (const pid of liveGroups) signalGroup(pid, "SIGKILL");
 });
 
-export function spawnWorker(launch: Launch, onLine: (line: string, stream: "stdout" | "stderr") => void): WorkerProcess {
+export function spawnWorker(
+  launch: Launch,
+  onLine: (line: string, stream: "stdout" | "stderr") => void,
+): WorkerProcess {
   const startedAt = performance.now();
   const child = execa(launch.file, [...launch.args], {
     env: { ...launch.env },

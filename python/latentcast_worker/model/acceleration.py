@@ -134,7 +134,7 @@ class AcceleratedUNet:
         for module in self._unet.modules():
             module._compiled_call_impl = None  # What Module.compile sets; torch has no way to take it back.
         if compiled:
-            torch._dynamo.config.recompile_limit = MAX_COMPILED_ENTRIES
+            torch._dynamo.config.recompile_limit = MAX_COMPILED_ENTRIES  # pyright: ignore[reportPrivateUsage]
             # Shapes as they are: kernels for any size are slower, and the sizes that matter are few.
             self._unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
 
