@@ -1,8 +1,8 @@
 # Latentcast in one image: orchestrator, worker and everything they need except the weights.
 #
 #   docker build -t latentcast .                                    torch as published on PyPI: CUDA 13
-#   docker build -t latentcast --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu126 .     for older drivers
-#   docker build -t latentcast:cpu --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu .   no GPU, a tenth of the size
+#   docker build -t latentcast --build-arg TORCH_INDEX_URL=… .      torch for older drivers, or (a tenth of the size) for none;
+#                                                                   docs/deployment.md says where the address comes from
 #
 # The torch wheels bring the CUDA libraries; from the host only the driver is needed, through the NVIDIA container runtime.
 # Layers go from what changes rarely to what changes often, so that a change in src/ or python/ rebuilds in seconds.

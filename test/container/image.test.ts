@@ -8,8 +8,8 @@ import { post, postStream } from "../support/sse.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const MODEL = existsSync(new URL("../../models/demo/model_index.json", import.meta.url)) ? "demo" : "noise";
-/** A machine with wheels of its own has put them into its base image; every other takes torch without CUDA from where it is. */
-const TORCH_INDEX_URL = process.env["PIP_FIND_LINKS"] === undefined ? "https://download.pytorch.org/whl/cpu" : "";
+/** Where torch comes from; a machine with wheels of its own has put them into its base image. */
+const TORCH_INDEX_URL = process.env["TORCH_INDEX_URL"] ?? "";
 /** One look at the logs is worth more than the test's own report. */
 const START_TIMEOUT_MS = 300_000;
 
