@@ -40,7 +40,7 @@ it("32 streams, half of which leave at random moments: no hang, no leaked job, t
 });
 
 it("a queue that is full answers 429 with the time to wait, and takes jobs again when it has room", async () => {
-  await using server = await startTestServer({ worker: "one_job_at_a_time", env: { LATENTCAST_QUEUE_LIMIT: "2" } });
+  await using server = await startTestServer({ worker: "one_at_a_time", env: { LATENTCAST_QUEUE_LIMIT: "2" } });
   await server.ready();
   const input = { prompt: "x", num_inference_steps: 20 };
   const running = [1, 2, 3].map(() => postStream(`${server.url}/stream`, input));
@@ -54,7 +54,7 @@ it("a queue that is full answers 429 with the time to wait, and takes jobs again
 });
 
 it("a job that waits hears its place in the queue and when it will start", async () => {
-  await using server = await startTestServer({ worker: "one_job_at_a_time" });
+  await using server = await startTestServer({ worker: "one_at_a_time" });
   await server.ready();
   const { orchestrator } = server;
   const input = { prompt: "x", num_inference_steps: 10 };
