@@ -85,7 +85,8 @@ describe("a server", () => {
   });
 
   it("that cannot finish the picture says why and what to do, and keeps what formed", async () => {
-    const server = await start("fails_after_preview");
+    // Of a job that has ended a late listener hears the ending only, so the first step must outlast the page's second request.
+    const server = await start("fails_after_preview", 0.5);
     await server.ready();
     const playground = await open(server);
     await playground.generate("out_of_memory");
