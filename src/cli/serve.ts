@@ -1,7 +1,6 @@
 /** `latentcast serve`: the server, until the first signal. */
 import { once } from "node:events";
 import pino, { type Logger } from "pino";
-import pretty from "pino-pretty";
 import { startServer } from "../runtime.ts";
 import { configOf, settingFlags, variableNotes } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
@@ -18,7 +17,7 @@ export const serve: Verb = {
     const python = await preparedPython(context);
     const server = await startServer({
       config,
-      log: openLog(config.logLevel, terminal.isInteractive),
+      log: await openLog(config.logLevel, terminal.isInteractive),
       python: () => Promise.resolve(python),
     });
     terminal.note(`Latentcast listens on ${server.url}`);
@@ -31,8 +30,9 @@ export const serve: Verb = {
 };
 
 /** Lines for people in a terminal, JSON for everything else. */
-function openLog(level: string, isInteractive: boolean): Logger {
+async function openLog(level: string, isInteractive: boolean): Promise<Logger> {
   if (!isInteractive) return pino({ level });
+  const { default: pretty } = await import("pino-pretty");
   return pino({ level }, pretty({ sync: true, ignore: "pid,hostname", translateTime: "HH:MM:ss", destination: 2 }));
 }
 

@@ -1,5 +1,5 @@
 /** Finished pictures: raw RGB8 to the format that was asked for, with what made them written inside. The only user of sharp. */
-import sharp, { type Sharp } from "sharp";
+import type { Sharp, SharpOptions } from "sharp";
 import type { OutputFormat } from "../schema/input.ts";
 
 export interface RawPicture {
@@ -29,11 +29,17 @@ export async function encodePicture(
   description: string | null,
 ): Promise<Buffer> {
   const { rgb, width, height } = picture;
-  let image = sharp(rgb, { raw: { width, height, channels: 3 } });
+  let image = await open(rgb, { raw: { width, height, channels: 3 } });
   if (description !== null) {
     image = image.withExif({ IFD0: { Software: "Latentcast", ImageDescription: description } });
   }
   return compress(image, format).toBuffer();
+}
+
+/** Its 60 ms of loading come after the server listens and before its first picture is finished. */
+async function open(bytes: Buffer, options?: SharpOptions): Promise<Sharp> {
+  const { default: sharp } = await import("sharp");
+  return sharp(bytes, options);
 }
 
 function compress(image: Sharp, format: OutputFormat): Sharp {
@@ -53,7 +59,8 @@ function compress(image: Sharp, format: OutputFormat): Sharp {
 
 /** Decodes a preview for a terminal: `columns` by `rows` pixels of RGB8, the picture fitted inside. */
 export async function decodeForTerminal(bytes: Buffer, columns: number, rows: number): Promise<RawPicture> {
-  const { data, info } = await sharp(bytes)
+  const image = await open(bytes);
+  const { data, info } = await image
     .resize(columns, rows, { fit: "inside" })
     .removeAlpha()
     .raw()
