@@ -1,91 +1,102 @@
-/** Whether many clients that ask for the state of queued requests slow down the events of a running one. */
-import { setTimeout as pause } from "node:timers/promises";
+/** Whether many clients that ask for the state of queued requests slow down the events of the running one. */
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { get } from "node:http";
+import { join } from "node:path";
 import { figure, interleave, median, p95, type Figure, type Settings } from "./lib/figures.ts";
-import { startStubServer, type StubServer } from "./lib/servers.ts";
+import { keep, root } from "./lib/processes.ts";
+import { monotonicSeconds, startStubServer, type StubServer, type TracedStep } from "./lib/servers.ts";
+import type { PollOrder } from "./poller.ts";
 
 const REQUESTS = 200;
 const POLL_EVERY_MS = 100;
 const STEP_MS = 30;
-const RUN_MS = 3_000;
+const STEPS = 50;
 
 interface Handle {
   readonly status_url: string;
   readonly cancel_url: string;
+  readonly events_url: string;
+}
+
+interface Watch {
+  /** From the end of a step on the device to its event at the client. */
+  readonly delaysMs: readonly number[];
+  readonly repliesPerSecond: number;
 }
 
 export async function polling(settings: Settings): Promise<Figure[]> {
   await using server = await startStubServer(settings, { stepMs: STEP_MS });
-  const handles = await Promise.all(Array.from({ length: REQUESTS }, () => submit(server)));
-  let answered = 0;
+  const poller = keep(fork(join(root, "bench", "poller.ts"), { execArgv: ["--import", "tsx"] }));
+  await once(poller, "message");
   const pairs = await interleave(
     settings.repeats,
-    async () => {
-      const stop = new AbortController();
-      const polls = handles.map((handle, index) => poll(handle, index, stop.signal, () => (answered += 1)));
-      const delays = await firstPreviewsMs(server);
-      stop.abort();
-      await Promise.all(polls);
-      return delays;
-    },
-    () => firstPreviewsMs(server),
+    () => watchOne(server, poller),
+    () => watchOne(server, undefined),
   );
-  await Promise.all(
-    handles.map(({ cancel_url: url }) => fetch(url, { method: "PUT" }).then((response) => response.arrayBuffer())),
-  );
-  const seconds = (settings.repeats * RUN_MS) / 1_000;
-  const added = pairs.map(({ a, b }) => median(a) - median(b));
-  const late = pairs.map(({ a, b }) => p95(a) - p95(b));
-  const note = `${REQUESTS} requests asked for every ${POLL_EVERY_MS} ms (${(answered / seconds).toFixed(0)} answers a second); nobody asking`;
+  poller.disconnect();
+  const rate = median(pairs.map(({ a }) => a.repliesPerSecond)).toFixed(0);
+  const note = `${REQUESTS} requests asked for every ${POLL_EVERY_MS} ms (${rate} answers a second); nobody asking`;
+  const added = (of: (values: readonly number[]) => number): number[] =>
+    pairs.map(({ a, b }) => of(a.delaysMs) - of(b.delaysMs));
   return [
-    figure({ id: "poll", what: "added delay of an event, median", unit: "ms", gate: { most: 1 }, note }, added),
-    figure({ id: "poll", what: "added delay of an event, p95", unit: "ms", note }, late),
+    figure({ id: "poll", what: "added delay of an event, median", unit: "ms", gate: { most: 1 }, note }, added(median)),
+    figure({ id: "poll", what: "added delay of an event, p95", unit: "ms", note }, added(p95)),
   ];
+}
+
+/** Follows the oldest of {@link REQUESTS} requests to its end, then cancels the rest. */
+async function watchOne(server: StubServer, poller: ChildProcess | undefined): Promise<Watch> {
+  const oldest = await submit(server);
+  const others = await Promise.all(Array.from({ length: REQUESTS - 1 }, () => submit(server)));
+  const handles = [oldest, ...others];
+  poller?.send({ urls: handles.map(({ status_url: url }) => url), everyMs: POLL_EVERY_MS } satisfies PollOrder);
+  const began = monotonicSeconds();
+  server.takeTrace();
+  const arrivals = await progressArrivals(oldest.events_url);
+  const steps = server.takeTrace();
+  const replies = poller === undefined ? 0 : await repliesOf(poller);
+  const seconds = monotonicSeconds() - began;
+  await Promise.all(
+    others.map(({ cancel_url: url }) => fetch(url, { method: "PUT" }).then((response) => response.arrayBuffer())),
+  );
+  return { delaysMs: arrivals.map((at) => sinceStep(at, steps) * 1_000), repliesPerSecond: replies / seconds };
 }
 
 async function submit(server: StubServer): Promise<Handle> {
   const response = await fetch(`${server.url}/queue/local/sdxl`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ prompt: "a", num_inference_steps: 50, preview: false }),
+    body: JSON.stringify({ prompt: "a", num_inference_steps: STEPS, preview: false }),
   });
   if (!response.ok) throw new Error(`the queue answered ${response.status}`);
-  return (await response.json()) as Handle;
+  const { request_id: id, ...urls } = (await response.json()) as Omit<Handle, "events_url"> & { request_id: string };
+  return { ...urls, events_url: `${server.url}/requests/${id}/events` };
 }
 
-/** Asks from its own place in the interval on, so that the requests do not come in one burst. */
-async function poll({ status_url: url }: Handle, index: number, stop: AbortSignal, count: () => void): Promise<void> {
-  await pause((index * POLL_EVERY_MS) / REQUESTS);
-  while (!stop.aborted) {
-    const began = performance.now();
-    await (await fetch(url)).arrayBuffer();
-    count();
-    await pause(Math.max(0, POLL_EVERY_MS - (performance.now() - began)));
-  }
+async function repliesOf(poller: ChildProcess): Promise<number> {
+  poller.send(null);
+  const [replies] = (await once(poller, "message")) as [number];
+  return replies;
 }
 
-/**
- * Time from asking for a picture to its first preview, one after the other for {@link RUN_MS}. The queued requests share the device,
- * and the newest picture gets its first steps at once.
- */
-async function firstPreviewsMs(server: StubServer): Promise<number[]> {
-  const delays: number[] = [];
-  const endsAt = performance.now() + RUN_MS;
-  while (performance.now() < endsAt) {
-    const began = performance.now();
-    const gone = new AbortController();
-    const response = await fetch(`${server.url}/stream`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ prompt: "a", num_inference_steps: 50, preview: { every: 1, decoder: "linear" } }),
-      signal: gone.signal,
-    });
-    let text = "";
-    for await (const chunk of response.body ?? []) {
-      text += Buffer.from(chunk).toString("latin1");
-      if (text.includes("data: ")) break;
-    }
-    delays.push(performance.now() - began);
-    gone.abort();
-  }
-  return delays;
+/** When each progress event came, in seconds of the monotonic clock. */
+function progressArrivals(url: string): Promise<number[]> {
+  const arrivals: number[] = [];
+  return new Promise((resolve, reject) => {
+    get(url, { headers: { accept: "text/event-stream" } }, (response) => {
+      response.setEncoding("latin1");
+      response.on("data", (chunk: string) => {
+        const now = monotonicSeconds();
+        for (const _event of chunk.matchAll(/^event: progress$/gmu)) arrivals.push(now);
+      });
+      response.once("end", () => resolve(arrivals));
+      response.once("error", reject);
+    }).once("error", reject);
+  });
+}
+
+function sinceStep(at: number, steps: readonly TracedStep[]): number {
+  const last = steps.findLast(({ ended }) => ended <= at);
+  return last === undefined ? Number.NaN : at - last.ended;
 }
