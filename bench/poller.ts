@@ -17,9 +17,9 @@ interface Round {
 
 let round: Round | undefined;
 
-/** An order starts a round of asking; `null` ends it, and the number of replies is the answer. */
-process.on("message", (order: PollOrder | null) => {
-  if (order === null) {
+/** An order starts a round of asking; `"end"` ends it, and the number of replies is the answer. */
+process.on("message", (order: PollOrder | "end") => {
+  if (order === "end") {
     const ended = round;
     if (ended === undefined) return;
     ended.isOver = true;

@@ -75,7 +75,7 @@ async function submit(server: StubServer): Promise<Handle> {
 }
 
 async function repliesOf(poller: ChildProcess): Promise<number> {
-  poller.send(null);
+  poller.send("end");
   const [replies] = (await once(poller, "message")) as [number];
   return replies;
 }

@@ -104,10 +104,12 @@ def crop_parts(
     """A step's batch of random crops, cut into parts.
 
     Args:
-        loss_of: computes the loss from pixels (n x 3 x crop x crop) and unit noise shaped like their latents.
+        loss_of: computes the loss from pixels (n x 3 x crop x crop) and noise shaped like their latents, of a standard
+            deviation that differs from crop to crop: 0 to 1.
     """
     pixels = random_crops(stores, plan.batch, plan.crop, rng).to(machine.device)
-    draw = torch.randn((plan.batch, 4, plan.crop // 8, plan.crop // 8), generator=generator).to(machine.device)
+    draw = torch.randn((plan.batch, 4, plan.crop // 8, plan.crop // 8), generator=generator)
+    draw = (draw * torch.rand((plan.batch, 1, 1, 1), generator=generator)).to(machine.device)
     size = plan.batch if machine.workers == 1 else max(1, plan.batch // (2 * machine.workers))
     return [partial(loss_of, pixels[rows], draw[rows]) for rows in part_slices(plan.batch, size)]
 
@@ -122,7 +124,8 @@ def load_stores(recipe: Recipe, folder: Path) -> list[NDArray[np.uint8]]:
 def train_decoder(recipe: Recipe, folder: Path, machine: Machine, until: int | None = None) -> AutoencoderKL:
     """Train (or finish training) the decoder on the encoder's latents.
 
-    A little noise on the latents stands for the small errors of a diffusion model.
+    Noise on the latents stands for the errors of a diffusion model, which the decoder thereby learns to smooth away;
+    its strength varies, so that clean latents stay sharp.
 
     Args:
         folder: holds the drawn scenes and takes the checkpoint ``decoder.pt``.

@@ -25,7 +25,8 @@ class AutoencoderRecipe:
     """How the decoder and the tiny autoencoder are trained, on square crops of the scenes.
 
     Attributes:
-        latent_noise: standard deviation of the noise added to scaled latents, for the errors of a diffusion model.
+        latent_noise: largest standard deviation of the noise added to scaled latents, for the errors of a diffusion
+            model.
     """
 
     channels: tuple[int, ...]
@@ -106,7 +107,7 @@ DEMO: Final = Recipe(
         tiny_steps=700,
         learning_rate=3e-4,
         tiny_learning_rate=2e-3,
-        latent_noise=0.03,
+        latent_noise=0.15,
     ),
     diffusion=DiffusionRecipe(
         channels=(48, 96, 160),

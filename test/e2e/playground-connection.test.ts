@@ -1,24 +1,13 @@
 /** The page at `GET /` when the server is not at its best: loading, busy, out of reach, failing. */
-import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { chromiumPath, startBrowser } from "../support/browser.ts";
-import { Playground, type PlaygroundOptions } from "../support/playground.ts";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { type Playground, type PlaygroundOptions, usePages } from "../support/playground.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
-let browser: Browser;
-const opened: Playground[] = [];
 const servers: TestServer[] = [];
+// What the tests here do to the connection is what the browser complains about.
+const openPage = usePages(/Failed to load resource|ERR_/);
 
-beforeAll(async () => {
-  if (chromiumPath !== undefined) browser = await startBrowser();
-});
-afterAll(() => browser?.close());
-beforeEach((context) => {
-  if (chromiumPath === undefined) context.skip("needs Chromium");
-});
 afterEach(async () => {
-  // What the tests here do to the connection is what the browser complains about.
-  for (const playground of opened.splice(0)) await playground.close(/Failed to load resource|ERR_/);
   for (const server of servers.splice(0)) await server.close();
 });
 
@@ -30,11 +19,8 @@ async function start(worker: string, stepSeconds = 0.02): Promise<TestServer> {
   return server;
 }
 
-async function open(server: TestServer, options: Partial<PlaygroundOptions> = {}): Promise<Playground> {
-  const playground = await Playground.open(browser, { server, ...options });
-  opened.push(playground);
-  return playground;
-}
+const open = (server: TestServer, options: Partial<PlaygroundOptions> = {}): Promise<Playground> =>
+  openPage({ server, ...options });
 
 describe("a connection that breaks", () => {
   it("is told and taken up again, and the picture is the one it would have been", async () => {

@@ -1,11 +1,10 @@
 /** The page at `GET /` with a real model: the whole way from a prompt to a kept picture. */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { chromiumPath, startBrowser } from "../support/browser.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { chromiumPath } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
-import { Playground } from "../support/playground.ts";
+import { usePages } from "../support/playground.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
 /** The embedded model where it has been trained, else the same network with random weights. */
@@ -13,23 +12,16 @@ const model = existsSync(fileURLToPath(new URL("../../models/demo/latentcast.jso
   ? "demo"
   : "noise";
 
+const open = usePages();
 let server: TestServer;
-let browser: Browser;
 
 beforeAll(async () => {
-  if (chromiumPath === undefined) return;
-  [server, browser] = await Promise.all([startTestServer({ env: { LATENTCAST_MODEL: model } }), startBrowser()]);
+  if (chromiumPath !== undefined) server = await startTestServer({ env: { LATENTCAST_MODEL: model } });
 });
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
-beforeEach((context) => {
-  if (chromiumPath === undefined) context.skip("needs Chromium");
-});
+afterAll(() => server?.close());
 
 it("opens while the model loads, makes a picture, stops another, and brings the first back from its link", async () => {
-  const playground = await Playground.open(browser, { server, query: "?num_inference_steps=8&preview.every=1" });
+  const playground = await open({ server, query: "?num_inference_steps=8&preview.every=1" });
   const { page } = playground;
   await page.locator("#service[data-status=ready]").waitFor({ timeout: 100_000 });
   const { native_width: width, native_height: height } = server.orchestrator.model!;
@@ -53,11 +45,9 @@ it("opens while the model loads, makes a picture, stops another, and brings the 
   await page.getByRole("button", { name: "Stop" }).click();
   await playground.statusIs(/^Stopped/);
   await eventually(() => expect(server.orchestrator.tally.totals.cancelled).toBe(1));
-  await playground.close();
 
-  const visitor = await Playground.open(browser, { server, query: link });
+  const visitor = await open({ server, query: link });
   await visitor.generate();
   await visitor.finished();
   expect((await visitor.download()).bytes).toEqual(bytes);
-  await visitor.close();
 });

@@ -4,36 +4,16 @@ import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import axe from "axe-core";
-import type { Browser, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { chromiumPath, startBrowser } from "../support/browser.ts";
-import { Playground, type PlaygroundOptions } from "../support/playground.ts";
-import { startTestServer, type TestServer } from "../support/server.ts";
+import type { Page } from "playwright-core";
+import { describe, expect, it } from "vitest";
+import { type Playground, type PlaygroundOptions, usePages, usePaintingServer } from "../support/playground.ts";
 
-let server: TestServer;
-let browser: Browser;
-const opened: Playground[] = [];
-
-beforeAll(async () => {
-  if (chromiumPath === undefined) return;
-  [server, browser] = await Promise.all([startTestServer({ worker: "paints_landscapes" }), startBrowser()]);
-  await server.ready();
-});
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
-beforeEach((context) => {
-  if (chromiumPath === undefined) context.skip("needs Chromium");
-});
-afterEach(async () => {
-  // How a server answers a stop that comes too late, on a machine that was slow to bring it.
-  for (const playground of opened.splice(0)) await playground.close(/status of 400/);
-});
+const server = usePaintingServer();
+// How a server answers a stop that comes too late, on a machine that was slow to bring it.
+const openPage = usePages(/status of 400/);
 
 async function open(options: Partial<PlaygroundOptions> = {}): Promise<Playground> {
-  const playground = await Playground.open(browser, { server, ...options });
-  opened.push(playground);
+  const playground = await openPage({ server: server(), ...options });
   await playground.page.locator("#service[data-status=ready]").waitFor();
   return playground;
 }
@@ -116,7 +96,7 @@ describe("with less motion", () => {
 
 describe("the page itself", () => {
   it("allows nothing but its own files and pictures", async () => {
-    const response = await fetch(server.url);
+    const response = await fetch(server().url);
     const policy = response.headers.get("content-security-policy");
     for (const rule of [
       "default-src 'none'",
@@ -137,11 +117,11 @@ describe("the page itself", () => {
   });
 
   it("is asked for again each time, its files only once", async () => {
-    const page = await fetch(server.url);
+    const page = await fetch(server().url);
     const [, script] = /src="\.\/(assets\/[^"]+)"/.exec(await page.text()) ?? [];
     expect(page.headers.get("cache-control")).toContain("max-age=0");
-    expect((await fetch(`${server.url}/${script}`)).headers.get("cache-control")).toContain("immutable");
-    expect((await fetch(`${server.url}/assets/..%2f..%2f..%2fpackage.json`)).status).toBeGreaterThanOrEqual(400);
+    expect((await fetch(`${server().url}/${script}`)).headers.get("cache-control")).toContain("immutable");
+    expect((await fetch(`${server().url}/assets/..%2f..%2f..%2fpackage.json`)).status).toBeGreaterThanOrEqual(400);
   });
 });
 

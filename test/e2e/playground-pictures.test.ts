@@ -4,39 +4,17 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { Browser } from "playwright-core";
 import sharp from "sharp";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { chromiumPath, startBrowser } from "../support/browser.ts";
+import { describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { Playground, type PlaygroundOptions } from "../support/playground.ts";
-import { startTestServer, testPython, type TestServer } from "../support/server.ts";
+import { type Playground, type PlaygroundOptions, usePages, usePaintingServer } from "../support/playground.ts";
+import { testPython } from "../support/server.ts";
 
-let server: TestServer;
-let browser: Browser;
-const opened: Playground[] = [];
+const server = usePaintingServer();
+const openPage = usePages();
 
-beforeAll(async () => {
-  if (chromiumPath === undefined) return;
-  [server, browser] = await Promise.all([startTestServer({ worker: "paints_landscapes" }), startBrowser()]);
-  await server.ready();
-});
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
-beforeEach((context) => {
-  if (chromiumPath === undefined) context.skip("needs Chromium");
-});
-afterEach(async () => {
-  for (const playground of opened.splice(0)) await playground.close();
-});
-
-async function open(options: Partial<PlaygroundOptions> = {}): Promise<Playground> {
-  const playground = await Playground.open(browser, { server, ...options });
-  opened.push(playground);
-  return playground;
-}
+const open = (options: Partial<PlaygroundOptions> = {}): Promise<Playground> =>
+  openPage({ server: server(), ...options });
 
 async function finishedRun(query: string): Promise<Playground> {
   const playground = await open({ query });
@@ -126,7 +104,6 @@ describe("earlier pictures", () => {
     await second.page.locator("#strip li").waitFor({ state: "detached" });
     await second.page.reload();
     expect(await second.page.locator("#strip li").count()).toBe(0);
-    opened.splice(opened.indexOf(first), 1);
   });
 
   it("can be put beside the one that is there", async () => {

@@ -1,36 +1,15 @@
 /** The page at `GET /`: from a prompt to a picture, and what can go wrong on the way. */
-import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { chromiumPath, startBrowser } from "../support/browser.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { chromiumPath } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
-import { Playground, type PlaygroundOptions } from "../support/playground.ts";
+import { type Playground, type PlaygroundOptions, usePages, usePaintingServer } from "../support/playground.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
-let server: TestServer;
-let browser: Browser;
-let opened: Playground[] = [];
+const server = usePaintingServer();
+const openPage = usePages(/status of 4\d\d/);
 
-beforeAll(async () => {
-  if (chromiumPath === undefined) return;
-  [server, browser] = await Promise.all([startTestServer({ worker: "paints_landscapes" }), startBrowser()]);
-  await server.ready();
-});
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
-beforeEach((context) => {
-  if (chromiumPath === undefined) context.skip("needs Chromium");
-});
-afterEach(async () => {
-  for (const playground of opened.splice(0)) await playground.close(/status of 4\d\d/);
-});
-
-async function open(options: Partial<PlaygroundOptions> = {}): Promise<Playground> {
-  const playground = await Playground.open(browser, { server, ...options });
-  opened.push(playground);
-  return playground;
-}
+const open = (options: Partial<PlaygroundOptions> = {}): Promise<Playground> =>
+  openPage({ server: server(), ...options });
 
 describe("a run", () => {
   it("shows different previews and then the picture in the size that was asked for", async () => {
@@ -80,24 +59,23 @@ describe("a run", () => {
   });
 
   it("ends at the server when it is stopped", async () => {
-    const before = server.orchestrator.tally.totals.cancelled;
+    const before = server().orchestrator.tally.totals.cancelled;
     const playground = await open({ query: "?num_inference_steps=50" });
     await playground.generate("a lake");
     await playground.pictures.first().waitFor();
     await playground.page.getByRole("button", { name: "Stop" }).click();
-    await eventually(() => expect(server.orchestrator.tally.totals.cancelled).toBe(before + 1));
+    await eventually(() => expect(server().orchestrator.tally.totals.cancelled).toBe(before + 1));
     expect(await playground.status.textContent()).toMatch(/^Stopped after step \d+$/);
     await playground.page.getByRole("button", { name: "Generate", exact: true }).waitFor();
   });
 
   it("ends at the server when the page is closed", async () => {
-    const before = server.orchestrator.tally.totals.cancelled;
-    const playground = await Playground.open(browser, { server, query: "?num_inference_steps=50" });
+    const before = server().orchestrator.tally.totals.cancelled;
+    const playground = await open({ query: "?num_inference_steps=50" });
     await playground.generate("a lake");
     await playground.pictures.first().waitFor();
     await playground.page.close({ runBeforeUnload: true });
-    await eventually(() => expect(server.orchestrator.tally.totals.cancelled).toBe(before + 1));
-    await playground.close();
+    await eventually(() => expect(server().orchestrator.tally.totals.cancelled).toBe(before + 1));
   });
 });
 
@@ -119,11 +97,11 @@ describe("a link", () => {
     await playground.finished();
     await playground.page.locator("#strip li").waitFor();
     const { bytes } = await playground.download();
-    const { accepted } = server.orchestrator.tally.totals;
+    const { accepted } = server().orchestrator.tally.totals;
     await playground.page.reload();
     await playground.finished();
     expect((await playground.download()).bytes).toEqual(bytes);
-    expect(server.orchestrator.tally.totals.accepted).toBe(accepted);
+    expect(server().orchestrator.tally.totals.accepted).toBe(accepted);
   });
 });
 

@@ -172,7 +172,7 @@ describe("the data folder", () => {
 describe("a disk that is full", () => {
   it("is told as such, spoils nothing that was kept, and is forgotten when there is room again", async (context) => {
     const disk = await mountSmallDisk(join(dataDir, "disk"));
-    if (disk === undefined) return context.skip("needs the right to mount a file system of its own");
+    if (disk === undefined) return context.skip("needs mount rights");
     try {
       const env = { LATENTCAST_DATA_DIR: disk.path };
       await using first = await startTestServer({ worker: "fixture_worker", env });

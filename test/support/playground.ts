@@ -1,7 +1,8 @@
 /** The page in a real browser, with everything collected that must never happen on it. */
 import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
-import { expect } from "vitest";
-import type { TestServer } from "./server.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
+import { chromiumPath, startBrowser } from "./browser.ts";
+import { startTestServer, type TestServer } from "./server.ts";
 
 export interface PlaygroundOptions extends BrowserContextOptions {
   readonly server: TestServer;
@@ -13,6 +14,42 @@ export interface PlaygroundOptions extends BrowserContextOptions {
 
 /** A real model on a busy machine; longer is a hang. */
 const PATIENCE_MS = 100_000;
+
+/**
+ * A browser for the tests of a file, and every page closed after its test.
+ * @param expected Complaints of the browser about what the tests do on purpose.
+ */
+export function usePages(expected?: RegExp): (options: PlaygroundOptions) => Promise<Playground> {
+  let browser: Browser;
+  const opened: Playground[] = [];
+  beforeAll(async () => {
+    if (chromiumPath !== undefined) browser = await startBrowser();
+  });
+  afterAll(() => browser?.close());
+  beforeEach((context) => {
+    if (chromiumPath === undefined) context.skip("needs Chromium");
+  });
+  afterEach(async () => {
+    for (const playground of opened.splice(0)) await playground.close(expected);
+  });
+  return async (options) => {
+    const playground = await Playground.open(browser, options);
+    opened.push(playground);
+    return playground;
+  };
+}
+
+/** A server for the tests of a file, ready, whose pictures are painted rather than computed. */
+export function usePaintingServer(): () => TestServer {
+  let server: TestServer;
+  beforeAll(async () => {
+    if (chromiumPath === undefined) return;
+    server = await startTestServer({ worker: "paints_landscapes" });
+    await server.ready();
+  });
+  afterAll(() => server?.close());
+  return () => server;
+}
 
 export class Playground {
   readonly page: Page;
