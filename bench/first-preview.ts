@@ -6,8 +6,6 @@ import { startStubServer, type StubServer } from "./lib/servers.ts";
 import { stream } from "./lib/stream-client.ts";
 
 const STEP_MS = 30;
-/** Of the loaded case: shorter steps, for it runs many pictures. */
-const LOADED_STEP_MS = 15;
 const LOADED_STEPS = 30;
 const LOADS = [1, 4, 8] as const;
 const PREVIEW = { every: 1, max_per_second: 10, decoder: "tae" };
@@ -40,8 +38,8 @@ export async function firstPreview(settings: Settings): Promise<Figure[]> {
       ),
     );
   }
-  await using ours = await startStubServer(settings, { stepMs: LOADED_STEP_MS });
-  await using fifo = await startStubServer(settings, { stepMs: LOADED_STEP_MS, policy: "fifo" });
+  await using ours = await startStubServer(settings, { stepMs: STEP_MS });
+  await using fifo = await startStubServer(settings, { stepMs: STEP_MS, policy: "fifo" });
   for (const load of LOADS) {
     const pairs = await interleave(
       settings.repeats,
@@ -86,11 +84,11 @@ interface Loaded {
 async function loaded(server: StubServer, load: number): Promise<Loaded> {
   const body = { prompt: "a", num_inference_steps: LOADED_STEPS, preview: PREVIEW };
   const earlier = Array.from({ length: load }, () => stream(server.url, body));
-  await pause((2 * load + 3) * LOADED_STEP_MS);
+  await pause((2 * load + 3) * STEP_MS);
   const last = await stream(server.url, body);
   const all = [...(await Promise.all(earlier)), last];
   return {
-    firstPreviewSteps: ((last.firstPreview ?? Number.NaN) - last.posted) / (LOADED_STEP_MS / 1_000),
+    firstPreviewSteps: ((last.firstPreview ?? Number.NaN) - last.posted) / (STEP_MS / 1_000),
     meanCompletion: all.reduce((sum, { posted, ended }) => sum + ended - posted, 0) / all.length,
   };
 }

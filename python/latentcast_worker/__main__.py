@@ -8,12 +8,15 @@ import re
 import sys
 from pathlib import Path
 
+from .cores import keep_to_share
 from .protocol import Loading
 from .worker import LoadedModel, Reporter, WorkerOptions, run_worker
 
 
 def main() -> int:
     arguments = _parse_arguments()
+    if arguments.cpu_share is not None:
+        keep_to_share(*arguments.cpu_share)
 
     def load_model(reporter: Reporter) -> LoadedModel:
         reporter.loading(Loading("import", None, None))
@@ -42,6 +45,9 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tiny-vae", required=True, help="hub id or folder of the preview decoder")
     parser.add_argument("--device", required=True, help="cpu or cuda:<index>")
+    parser.add_argument(
+        "--cpu-share", default=None, type=_cpu_share, help="INDEX/COUNT: which of COUNT shares of the cores to use"
+    )
     parser.add_argument("--cache-dir", required=True, type=Path, help="where made models are kept")
     parser.add_argument(
         "--max-batch",
@@ -56,6 +62,13 @@ def _identity(text: str) -> str:
     if not re.fullmatch(r"w\d+\.\d+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not w<slot>.<epoch>")
     return text
+
+
+def _cpu_share(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not index.isdigit() or not count.isdigit() or int(index) >= int(count):
+        raise argparse.ArgumentTypeError(f"{text!r} is not INDEX/COUNT")
+    return int(index), int(count)
 
 
 def _max_batch(text: str) -> int | None:

@@ -7,6 +7,8 @@ export interface Device {
   readonly label: string;
   /** `CUDA_VISIBLE_DEVICES` of the worker, which then sees its device as `cuda:0`. Null on the CPU. */
   readonly cudaVisible: string | null;
+  /** Set where several workers compute on the CPU: which of so many equal parts of the cores is this one's. */
+  readonly cpuShare?: { readonly index: number; readonly count: number };
 }
 
 /** A driver that does not answer within this time is broken; the CPU is then what is left. */
@@ -22,17 +24,28 @@ export async function resolveDevices(
     if (visible.length === 0) return [cpu];
     return visible.map((cudaVisible, index) => ({ label: `cuda:${index}`, cudaVisible }));
   }
-  if (wanted.every((label) => label === "cpu")) return wanted.map(() => cpu);
+  if (wanted.every((label) => label === "cpu")) return shareCores(wanted.map(() => cpu));
   const visible = await visibleCudaDevices(env);
-  return wanted.map((label) => {
+  const devices = wanted.map((label) => {
     if (label === "cpu") return cpu;
     const index = Number(label.slice("cuda:".length));
     // Not seen by the driver's tool: the worker's own attempt brings the clearer error.
     return { label, cudaVisible: visible[index] ?? String(index) };
   });
+  return shareCores(devices);
 }
 
 const cpu: Device = { label: "cpu", cudaVisible: null };
+
+/** Two workers that each start a thread per core are slower than one. */
+function shareCores(devices: readonly Device[]): Device[] {
+  const count = devices.filter(({ label }) => label === "cpu").length;
+  if (count < 2) return [...devices];
+  let index = 0;
+  return devices.map((device) =>
+    device.label === "cpu" ? { ...device, cpuShare: { index: index++, count } } : device,
+  );
+}
 
 async function visibleCudaDevices(env: Readonly<Record<string, string | undefined>>): Promise<string[]> {
   const present = await driverDevices();

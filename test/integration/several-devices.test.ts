@@ -1,0 +1,60 @@
+/** One worker per device, with several CPU workers in the place of several cards. */
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { startTestServer, type TestServer } from "../support/server.ts";
+import { post } from "../support/sse.ts";
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer({ env: { LATENTCAST_DEVICES: "cpu,cpu", LATENTCAST_MAX_BATCH: "1" } });
+  await server.ready();
+  await eventually(
+    () => expect(server.orchestrator.pool.slots.every(({ state }) => state.kind === "ready")).toBe(true),
+    60_000,
+  );
+}, 120_000);
+afterAll(() => server.close());
+
+const picture = { prompt: "a boat", seed: 5, width: 64, height: 64, num_inference_steps: 12, output_format: "png" };
+
+describe("two workers on the CPU", () => {
+  it("compute on cores of their own", () => {
+    const cores = server.orchestrator.pool.slots.map(({ pid }) => coresOf(pid));
+    const all = coresOf(process.pid);
+    // With a single core there is nothing to divide.
+    const wanted = all.length < 2 ? [all, all] : [all.slice(0, all.length >> 1), all.slice(all.length >> 1)];
+    expect(cores).toEqual(wanted);
+  });
+
+  it("are both told in /health", async () => {
+    const { workers } = (await (await fetch(`${server.url}/health`)).json()) as { workers: { device: object }[] };
+    expect(workers).toHaveLength(2);
+    for (const { device } of workers) expect(device).toMatchObject({ id: "cpu" });
+  });
+
+  it("share what comes at once, and make the same picture from the same seed", async () => {
+    const before = turnsOf(server);
+    const answers = await Promise.all(Array.from({ length: 4 }, () => post(server.url, picture)));
+    const pictures = await Promise.all(
+      answers.map(async (answer) => ((await answer.json()) as { image: { url: string } }).image.url),
+    );
+    expect(new Set(pictures).size).toBe(1);
+    await eventually(() => {
+      for (const [slot, turns] of turnsOf(server).entries()) expect(turns).toBeGreaterThan(before[slot] ?? 0);
+    });
+  });
+});
+
+/** Steps that each worker says it has made. */
+function turnsOf({ orchestrator }: TestServer): number[] {
+  return orchestrator.pool.slots.map(({ vitals }) => vitals?.turns ?? 0);
+}
+
+function coresOf(pid: number | undefined): number[] {
+  const list = /Cpus_allowed_list:\s+(\S+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "";
+  return list.split(",").flatMap((range) => {
+    const [first = Number.NaN, last = first] = range.split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
+  });
+}
