@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { baseline } from "./baseline.ts";
 import { batching } from "./batching.ts";
+import { demo } from "./demo.ts";
 import { fanOut } from "./fan-out.ts";
 import { fidelity } from "./fidelity.ts";
 import { firstPreview } from "./first-preview.ts";
@@ -26,6 +27,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   "fan-out": fanOut,
   polling,
   fidelity,
+  demo,
   start,
   baseline,
 };

@@ -1,5 +1,6 @@
 /** Servers with the simulated device or the tiny model, and the trace of what their device did. */
 import { existsSync, readFileSync, truncateSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Settings } from "./figures.ts";
 import { scratchFolder, startProgram, type BenchServer } from "./processes.ts";
@@ -49,9 +50,17 @@ export async function startStubServer(
   };
 }
 
-/** A server with the real worker. `model` is `noise`, `demo` or a folder. */
-export function startModelServer({ python }: Settings, model: string): Promise<BenchServer> {
-  return startProgram("serve.ts", { ...serverEnvironment(python, scratchFolder()), LATENTCAST_MODEL: model });
+/** A server with the real worker. `model` is `noise`, `demo` or a folder; it computes with one thread unless told. */
+export function startModelServer(
+  { python }: Settings,
+  model: string,
+  { everyCore = false }: { readonly everyCore?: boolean } = {},
+): Promise<BenchServer> {
+  return startProgram("serve.ts", {
+    ...serverEnvironment(python, scratchFolder()),
+    LATENTCAST_MODEL: model,
+    ...(everyCore ? { LATENTCAST_WORKER_THREADS: String(availableParallelism()) } : {}),
+  });
 }
 
 /** The clock of Python's `time.monotonic()`. */
