@@ -24,7 +24,7 @@ from .progress import Progress
 from .scenes.spec import SceneSpec
 
 _SAVE_EVERY: Final = 100
-_PART_LATENT_PIXELS: Final = 4 * 32 * 32
+_PART_LATENT_PIXELS: Final = 16 * 32 * 32
 _SMALL_SHARE: Final = 0.05
 
 # How the unconditional model learns. Pipelines use zero embeddings when no negative prompt is given, an encoded empty

@@ -69,12 +69,14 @@ def _windows(
 ) -> None:
     left, top, right, bottom = box
     lamps = (rgb("#ffd87a"), rgb("#ffc24d"), rgb("#ffe9b0"))
+    lamp = lamps[int(rng.integers(3))]
+    # Lights go out tower by tower and floor by floor: windows that do so one by one are noise to a model of latents.
+    is_lit_tower = rng.random() < (0.85 if spec.time == "night" else 0.7)
     for row in range(-(-top // CELL) * CELL, bottom - CELL + 1, CELL):
+        is_lit = is_lit_tower and rng.random() < 0.88
         for column in range(left, right - CELL + 1, CELL):
-            glow = rng.random()
             pane = picture[row + 2 : row + 6, column + 2 : column + 6]
-            if is_dark and glow < (0.62 if spec.time == "night" else 0.5):
-                lamp = lamps[int(glow * 1000) % 3]
+            if not is_dark:
+                pane[:] = mix(wall, rgb("#20344a"), 0.42)
+            elif is_lit:
                 pane[:] = mix(wall, lamp, (0.75, 0.95)[layer])
-            elif not is_dark:
-                pane[:] = mix(wall, rgb("#20344a"), 0.42) if glow < 0.8 else mix(wall, rgb("#e6f3ff"), 0.5)
