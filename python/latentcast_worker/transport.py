@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import zmq
 
+from .codec import ProtocolError, decode_command, encode_report
 from .protocol import (
     Cancel,
     EngineCommand,
@@ -26,11 +27,8 @@ from .protocol import (
     Log,
     Ping,
     Pong,
-    ProtocolError,
     Report,
     Shutdown,
-    decode_command,
-    encode_report,
 )
 
 # How long a closing worker waits for its last report to leave: plenty for a few pictures over a local socket.

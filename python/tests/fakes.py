@@ -32,6 +32,8 @@ from latentcast_worker.telemetry import Telemetry
 
 INFO = ModelInfo("fake", 64, 64, 8, 64, 20, 5.0, None, is_noise=True, examples=())
 DEVICE = DeviceInfo("cpu", "none", 0, "none")
+SHARED = CallCosts((1.0, 1.1, 1.2, 1.3))
+"""Costs of a device on which sharing a call pays."""
 
 
 @dataclass(slots=True, eq=False)

@@ -30,5 +30,9 @@ def a_request(**changes: Any) -> Generate:
     return dataclasses.replace(BASE, **changes)
 
 
+def job(job_id: str, **changes: Any) -> Generate:
+    return a_request(job_id=job_id, **changes)
+
+
 def a_plan(**changes: Any) -> PreviewPlan:
     return dataclasses.replace(PLAN, **changes)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentcast_worker import protocol
+from latentcast_worker.codec import MAX_HEADER_BYTES, ProtocolError, decode_command, encode_report
 from latentcast_worker.protocol import (
     Cancel,
     Cancelled,
@@ -32,7 +33,6 @@ from latentcast_worker.protocol import (
     Preview,
     PreviewPlan,
     Progress,
-    ProtocolError,
     Ready,
     Report,
     Result,
@@ -40,8 +40,6 @@ from latentcast_worker.protocol import (
     Shutdown,
     Started,
     Timings,
-    decode_command,
-    encode_report,
 )
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -221,7 +219,7 @@ def test_a_missing_field_names_itself(name: str) -> None:
         b'{"type":"ping","nonce":NaN}',
         b'{"type":"ping","nonce":1e999}',
         b"[" * 100_000,
-        b'{"type":"shutdown"}' + b" " * protocol.MAX_HEADER_BYTES,
+        b'{"type":"shutdown"}' + b" " * MAX_HEADER_BYTES,
         b'{"type":"pong"}',
     ],
 )
