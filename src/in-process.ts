@@ -2,6 +2,7 @@
 import pino, { type Logger } from "pino";
 import { loadConfig, processEnvironment, type Config } from "./config.ts";
 import { LatentcastError } from "./errors.ts";
+import { loadEncoder } from "./images/encode.ts";
 import { isTerminal, type JobResult, type Picture, type TerminalEvent } from "./jobs/events.ts";
 import type { Job } from "./jobs/job.ts";
 import { invalidRequest } from "./jobs/request.ts";
@@ -67,6 +68,7 @@ const READY_TIMEOUT_MS = 24 * 3_600_000;
 export async function createOrchestrator(options: CreateOrchestratorOptions = {}): Promise<InProcessOrchestrator> {
   const config = options.config ?? loadConfig({ env: processEnvironment() });
   const log = options.log ?? pino({ level: "silent" });
+  await loadEncoder();
   const orchestrator = await startOrchestrator({ config, log });
   return {
     ready: async () => {

@@ -6,6 +6,7 @@ import { loadConfig, processEnvironment, type Config } from "./config.ts";
 import { buildApp } from "./http/app.ts";
 import { dialectNamed } from "./http/dialects.ts";
 import { storedError } from "./http/error-body.ts";
+import { loadEncoder } from "./images/encode.ts";
 import type { JobObserver } from "./jobs/observer.ts";
 import { JobLog } from "./observability/job-log.ts";
 import { Metrics } from "./observability/metrics.ts";
@@ -101,8 +102,11 @@ async function serve(options: ServeOptions): Promise<LatentcastServer> {
   try {
     await queue.recover();
     url = await fastify.listen({ host: config.host, port: config.port });
+    // After it listens: whoever waits for the server to answer does not wait for this too.
+    await loadEncoder();
   } catch (error) {
     await orchestrator.close();
+    await shutdown.close(LAST_WORDS_PATIENCE_MS);
     throw error;
   }
   const retention = startRetention(storage.store, log);

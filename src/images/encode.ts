@@ -36,7 +36,11 @@ export async function encodePicture(
   return compress(image, format).toBuffer();
 }
 
-/** Its 60 ms of loading come after the server listens and before its first picture is finished. */
+/** Loads sharp now, so that no picture waits the 60 ms for it and a broken installation shows at the start. */
+export async function loadEncoder(): Promise<void> {
+  await import("sharp");
+}
+
 async function open(bytes: Buffer, options?: SharpOptions): Promise<Sharp> {
   const { default: sharp } = await import("sharp");
   return sharp(bytes, options);
