@@ -19,6 +19,7 @@ export interface Tally {
  */
 const NEEDS: Readonly<Record<string, () => boolean>> = {
   Docker: () => succeeds("docker", ["info"]),
+  Linux: () => process.platform === "linux",
   CUDA: () => succeeds("nvidia-smi", ["-L"]),
   Chromium: () => ["chromium", "chromium-browser", "google-chrome"].some((name) => succeeds(name, ["--version"])),
   "mount namespaces": () => succeeds("unshare", ["-rm", "true"]),

@@ -24,28 +24,21 @@ export async function resolveDevices(
     if (visible.length === 0) return [cpu];
     return visible.map((cudaVisible, index) => ({ label: `cuda:${index}`, cudaVisible }));
   }
-  if (wanted.every((label) => label === "cpu")) return shareCores(wanted.map(() => cpu));
-  const visible = await visibleCudaDevices(env);
-  const devices = wanted.map((label) => {
-    if (label === "cpu") return cpu;
+  const count = wanted.filter((label) => label === "cpu").length;
+  const visible = count === wanted.length ? [] : await visibleCudaDevices(env);
+  return wanted.map((label, place) => {
+    if (label === "cpu") {
+      // Two workers that each start a thread per core are slower than one.
+      const index = wanted.slice(0, place).filter((earlier) => earlier === "cpu").length;
+      return count === 1 ? cpu : { ...cpu, cpuShare: { index, count } };
+    }
     const index = Number(label.slice("cuda:".length));
     // Not seen by the driver's tool: the worker's own attempt brings the clearer error.
     return { label, cudaVisible: visible[index] ?? String(index) };
   });
-  return shareCores(devices);
 }
 
 const cpu: Device = { label: "cpu", cudaVisible: null };
-
-/** Two workers that each start a thread per core are slower than one. */
-function shareCores(devices: readonly Device[]): Device[] {
-  const count = devices.filter(({ label }) => label === "cpu").length;
-  if (count < 2) return [...devices];
-  let index = 0;
-  return devices.map((device) =>
-    device.label === "cpu" ? { ...device, cpuShare: { index: index++, count } } : device,
-  );
-}
 
 async function visibleCudaDevices(env: Readonly<Record<string, string | undefined>>): Promise<string[]> {
   const present = await driverDevices();

@@ -19,7 +19,8 @@ afterAll(() => server.close());
 const picture = { prompt: "a boat", seed: 5, width: 64, height: 64, num_inference_steps: 12, output_format: "png" };
 
 describe("two workers on the CPU", () => {
-  it("compute on cores of their own", () => {
+  it("compute on cores of their own", ({ skip }) => {
+    if (process.platform !== "linux") skip("needs Linux");
     const cores = server.orchestrator.pool.slots.map(({ pid }) => coresOf(pid));
     const all = coresOf(process.pid);
     // With a single core there is nothing to divide.
