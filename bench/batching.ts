@@ -1,9 +1,6 @@
 /** Whether several pictures at once get more out of the device than one after the other (P5), with the embedded model. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { figure, interleave, type Figure, type Settings } from "./lib/figures.ts";
-import { root } from "./lib/processes.ts";
-import { startModelServer } from "./lib/servers.ts";
+import { hasDemoModel, startModelServer } from "./lib/servers.ts";
 import { stream } from "./lib/stream-client.ts";
 
 const PICTURES = 4;
@@ -11,7 +8,7 @@ const STEPS = 6;
 
 export async function batching(settings: Settings): Promise<Figure[]> {
   // Without trained weights the same architecture, smaller, with random ones.
-  const model = existsSync(join(root, "models", "demo", "model_index.json")) ? "demo" : "noise";
+  const model = hasDemoModel() ? "demo" : "noise";
   await using server = await startModelServer(settings, model);
   const one = async (seed: number): Promise<void> => {
     const body = { prompt: "a", num_inference_steps: STEPS, seed, preview: false };

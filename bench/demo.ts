@@ -1,13 +1,10 @@
 /** A picture of the embedded model as a newcomer meets it: default steps and size, every core of the machine. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { figure, missing, type Figure, type Settings } from "./lib/figures.ts";
-import { root } from "./lib/processes.ts";
-import { startModelServer } from "./lib/servers.ts";
+import { hasDemoModel, startModelServer } from "./lib/servers.ts";
 import { stream, type StreamTimes } from "./lib/stream-client.ts";
 
 export async function demo(settings: Settings): Promise<Figure[]> {
-  if (!existsSync(join(root, "models", "demo", "model_index.json"))) {
+  if (!hasDemoModel()) {
     return [missing("demo", "not measured", "there is no model in models/demo")];
   }
   await using server = await startModelServer(settings, "demo", { everyCore: true });

@@ -33,7 +33,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
 };
 
 /** A run that is stuck ends; nothing that is measured here takes this long. */
-const PATIENCE_MS = 10 * 60_000;
+const PATIENCE_MS = 20 * 60_000;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
