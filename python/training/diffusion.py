@@ -140,9 +140,9 @@ def add_noise(batch: Batch, alphas: Tensor, plan: DiffusionRecipe, generator: to
     return NoisyBatch(batch, noisy, noise, steps, ratio.clamp(plan.snr_floor, plan.min_snr) / ratio)
 
 
-def part_size(latents: Tensor) -> int:
-    """How many rows of a batch one core takes at a time: few enough to balance the load, enough to be worth a call."""
-    return max(1, _PART_LATENT_PIXELS // (latents.shape[2] * latents.shape[3]))
+def part_size(latents: Tensor, workers: int) -> int:
+    """How many rows of a batch one core takes at a time: its share, or sixteen native pictures if that is more."""
+    return max(1, min(-(-len(latents) // workers), _PART_LATENT_PIXELS // (latents.shape[2] * latents.shape[3])))
 
 
 def diffusion_loss(networks: Networks, noised: NoisyBatch, rows: slice, machine: Machine) -> Tensor:
@@ -194,7 +194,7 @@ def train_diffusion(recipe: Recipe, folder: Path, machine: Machine, until: int |
                 group["lr"] = learning_rate(step, plan.steps, plan.learning_rate, plan.warmup)
             noised = add_noise(maker.make(rng, shrink_at(step, plan, rng)), alphas, plan, generator)
             count = len(noised.steps)
-            parts = part_slices(count, count if machine.workers == 1 else part_size(noised.noisy))
+            parts = part_slices(count, count if machine.workers == 1 else part_size(noised.noisy, machine.workers))
 
             def loss_of(index: int, noised: NoisyBatch = noised, parts: list[slice] = parts) -> Tensor:
                 return diffusion_loss(networks, noised, parts[index], machine)
