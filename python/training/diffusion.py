@@ -113,11 +113,11 @@ def shrink_at(step: int, plan: DiffusionRecipe, rng: np.random.Generator) -> int
 
 @dataclass(frozen=True, slots=True)
 class NoisyBatch:
-    """A batch with its noise: ``noisy`` and ``noise`` N x 4 x h x w, ``steps`` and the loss ``weight`` N."""
+    """A batch with its noise: ``noisy`` and its ``velocity`` N x 4 x h x w, ``steps`` and the loss ``weight`` N."""
 
     batch: Batch
     noisy: Tensor
-    noise: Tensor
+    velocity: Tensor
     steps: Tensor
     weight: Tensor
 
@@ -136,8 +136,10 @@ def add_noise(batch: Batch, alphas: Tensor, plan: DiffusionRecipe, generator: to
     steps = (slices[torch.randperm(count, generator=generator)] * len(alphas)).long().clamp_(max=len(alphas) - 1)
     alpha = alphas[steps][:, None, None, None]
     noisy = alpha.sqrt() * batch.latents + (1.0 - alpha).sqrt() * noise
+    velocity = alpha.sqrt() * noise - (1.0 - alpha).sqrt() * batch.latents
     ratio = alphas[steps] / (1.0 - alphas[steps])
-    return NoisyBatch(batch, noisy, noise, steps, ratio.clamp(plan.snr_floor, plan.min_snr) / ratio)
+    # An error of the velocity is an error of the picture divided by the noise's share, whose square is 1 / (1 + ratio).
+    return NoisyBatch(batch, noisy, velocity, steps, ratio.clamp(plan.snr_floor, plan.min_snr) / (1.0 + ratio))
 
 
 def part_size(latents: Tensor, workers: int) -> int:
@@ -146,7 +148,7 @@ def part_size(latents: Tensor, workers: int) -> int:
 
 
 def diffusion_loss(networks: Networks, noised: NoisyBatch, rows: slice, machine: Machine) -> Tensor:
-    """The clipped-SNR weighted error of the predicted noise for some rows of a batch."""
+    """The clipped-SNR weighted error of the predicted velocity for some rows of a batch."""
     device = machine.device
     with machine.autocast():
         embeddings, pooled = networks.encode(noised.batch.ids[rows].to(device))
@@ -158,7 +160,7 @@ def diffusion_loss(networks: Networks, noised: NoisyBatch, rows: slice, machine:
             pooled * keep[:, None],
             noised.batch.time_ids[rows].to(device),
         )
-    error = (output.float() - noised.noise[rows].to(device)).square().mean(dim=(1, 2, 3))
+    error = (output.float() - noised.velocity[rows].to(device)).square().mean(dim=(1, 2, 3))
     return (noised.weight[rows].to(device) * error).mean()
 
 
