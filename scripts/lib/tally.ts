@@ -19,6 +19,7 @@ export interface Tally {
  */
 const NEEDS: Readonly<Record<string, () => boolean>> = {
   Docker: () => succeeds("docker", ["info"]),
+  "Docker Compose": () => succeeds("docker", ["compose", "version"]) || succeeds("docker-compose", ["version"]),
   Linux: () => process.platform === "linux",
   CUDA: () => succeeds("nvidia-smi", ["-L"]),
   Chromium: () => ["chromium", "chromium-browser", "google-chrome"].some((name) => succeeds(name, ["--version"])),
