@@ -10,6 +10,8 @@ const bin = (name: string): string => `node_modules/.bin/${name}`;
 const ruff = [python, "-m", "ruff"] as const;
 const tsx = [process.execPath, "--import", "tsx"] as const;
 
+const manifests = ["autoscaler", "deployment", "service", "storage"].map((name) => `deploy/kubernetes/${name}.yaml`);
+
 const repairs: Step[] = [
   { name: "generate", command: [...tsx, "scripts/generate.ts"] },
   { name: "lint", command: [bin("oxlint"), "--fix"] },
@@ -32,6 +34,7 @@ const proofs: Step[] = [
   { name: "format", command: [bin("oxfmt"), "--check"] },
   { name: "python lint", command: [...ruff, "check", "python"] },
   { name: "python format", command: [...ruff, "format", "--check", "python"] },
+  { name: "manifests", command: [python, "-m", "kubernetes_validate", "--strict", "--quiet", ...manifests] },
 ];
 
 if (isFix) {
