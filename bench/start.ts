@@ -1,18 +1,17 @@
 /** How soon a started server answers, and what it weighs when it has nothing to do. Run as users run it: compiled. */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { figure, median, type Figure, type Settings } from "./lib/figures.ts";
-import { freePort, keep, pinned, root, scratchFolder } from "./lib/processes.ts";
+import { buildProject, freePort, keep, pinned, root, scratchFolder } from "./lib/processes.ts";
 
 const PATIENCE_MS = 60_000;
 /** Fixed on Linux for every program that reads /proc. */
 const CLOCK_TICKS_PER_SECOND = 100;
 
 export async function start({ python, repeats }: Settings): Promise<Figure[]> {
-  const build = spawnSync(process.execPath, [join(root, "scripts", "build.mjs")], { cwd: root, encoding: "utf8" });
-  if (build.status !== 0) throw new Error(`the build failed: ${build.stderr.trim().split("\n").at(-1) ?? ""}`);
+  buildProject();
   const starts: Start[] = [];
   for (let repeat = 0; repeat < repeats; repeat += 1) starts.push(await once(python));
   const cpu = median(starts.map(({ cpuSeconds }) => cpuSeconds));

@@ -1,5 +1,5 @@
 /** Child processes of a benchmark: servers and the bare loop. All of them end with the run, however it ends. */
-import { fork, spawn, type ChildProcess } from "node:child_process";
+import { fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -24,6 +24,12 @@ export function scratchFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "latentcast-bench-"));
   folders.add(folder);
   return folder;
+}
+
+/** Makes `dist/`, page included, as users run it. */
+export function buildProject(): void {
+  const build = spawnSync(process.execPath, [join(root, "scripts", "build.mjs")], { cwd: root, encoding: "utf8" });
+  if (build.status !== 0) throw new Error(`the build failed: ${build.stderr.trim().split("\n").at(-1) ?? ""}`);
 }
 
 export function keep(child: ChildProcess): ChildProcess {
