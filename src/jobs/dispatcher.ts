@@ -4,11 +4,11 @@ import type { Logger } from "pino";
 import { LatentcastError } from "../errors.ts";
 import type { ReportFrames } from "../protocol/frames.ts";
 import type { Command, ReportOf } from "../protocol/messages.ts";
-import { MAX_SEED } from "../schema/input.ts";
 import type { SlotState } from "../worker/slot-state.ts";
 import type { CancelReason, Picture } from "./events.ts";
 import { Job, type Priority } from "./job.ts";
 import type { JobObserver } from "./observer.ts";
+import { jobResult, previewEvent, workerFailure } from "./outcome.ts";
 import { JobQueue } from "./queue.ts";
 import { toCommand, type JobRequest } from "./request.ts";
 import { soonestWorker, startEstimatesMs, WorkerLoad, type Run } from "./worker-load.ts";
@@ -241,14 +241,7 @@ export class Dispatcher {
 
   #preview(run: Run, report: ReportOf<"preview">, payload: readonly Buffer[], nowMs: number): void {
     const { job } = run;
-    const pictures = report.images.map(({ width, height }, index) => ({
-      bytes: payload[index] ?? Buffer.alloc(0),
-      contentType: report.content_type,
-      width,
-      height,
-      seed: imageSeed(job.request.seed, index),
-    }));
-    job.preview({ kind: "preview", step: report.step, totalSteps: report.total_steps, pictures }, nowMs);
+    job.preview(previewEvent(job.request, report, payload), nowMs);
     for (const observer of this.#observers) observer.preview?.(job, report.preview_seconds);
   }
 
@@ -262,22 +255,7 @@ export class Dispatcher {
       this.#finish(job, { kind: "failed", error: new LatentcastError("internal_error", { cause: error }) });
       return;
     }
-    const now = performance.now();
-    const startedAtMs = job.startedAtMs ?? now;
-    this.#finish(job, {
-      kind: "succeeded",
-      result: {
-        pictures,
-        seed: job.request.seed,
-        prompt: job.request.prompt,
-        timings: {
-          queueMs: startedAtMs - job.acceptedAtMs,
-          inferenceMs: now - startedAtMs,
-          firstPreviewMs: job.firstPreviewAtMs === undefined ? null : job.firstPreviewAtMs - job.acceptedAtMs,
-        },
-        warnings: job.request.warnings,
-      },
-    });
+    this.#finish(job, { kind: "succeeded", result: jobResult(job, pictures, performance.now()) });
   }
 
   #release(worker: WorkerLoad, run: Run): void {
@@ -308,14 +286,4 @@ export class Dispatcher {
     const [estimate] = startEstimatesMs([...this.#workers.values()], this.#queue);
     return Math.max(1, Math.ceil((estimate ?? 1_000) / 1_000));
   }
-}
-
-/** The worker's words reach the client only where they are about the client's own input. */
-function workerFailure({ code, message }: ReportOf<"failed">): LatentcastError {
-  return new LatentcastError(code, code === "invalid_request" ? { message } : { cause: message });
-}
-
-/** Image i of a request can be made again alone with this seed. */
-export function imageSeed(seed: number, index: number): number {
-  return (seed + index) % (MAX_SEED + 1);
 }

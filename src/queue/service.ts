@@ -6,19 +6,19 @@ import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
 import { isTerminal, type JobResult, type PreviewEvent } from "../jobs/events.ts";
-import type { Job, Priority } from "../jobs/job.ts";
+import type { Job } from "../jobs/job.ts";
 import { invalidRequest } from "../jobs/request.ts";
 import type { Fitted, Orchestrator } from "../orchestrator.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import { toAsciiJson } from "../schema/ascii-json.ts";
 import { MAX_SEED, type ParsedInput } from "../schema/input.ts";
 import type { Image } from "../schema/output.ts";
-import type { Parsed } from "../schema/parse.ts";
 import type { LogLine } from "../schema/queue.ts";
 import { eventFrame, FINAL_EVENT_ID } from "./event-feed.ts";
 import { LiveRequest, type Ended } from "./live-request.ts";
+import { storedStatus, toRequest, type CancelOutcome, type Order, type RequestStatus } from "./order.ts";
 import type { PictureFiles } from "./picture-files.ts";
-import type { AcceptedRequest, Answer, QueueStore, StoredRequest } from "./store.ts";
+import type { AcceptedRequest, Answer, QueueStore } from "./store.ts";
 import type { WebhookSender } from "./webhooks.ts";
 
 /** How a kind of request is adapted to the model and told about. */
@@ -38,28 +38,6 @@ export interface QueueServiceOptions {
   readonly refusal: (error: LatentcastError) => Answer;
   readonly log: Logger;
 }
-
-/** What a client hands in. */
-export interface Order {
-  readonly id: string;
-  readonly app: string;
-  readonly dialect: string;
-  readonly baseUrl: string;
-  readonly parsed: Parsed<ParsedInput>;
-  readonly priority: Priority;
-  readonly startTimeoutMs: number | undefined;
-  readonly webhookUrl: string | null;
-  readonly traceparent: string | null;
-  /** Refuses with `queue_full` when more than this are waiting. */
-  readonly maxQueueLength: number | undefined;
-}
-
-export type RequestStatus =
-  | { readonly kind: "queued"; readonly app: string; readonly position: number }
-  | { readonly kind: "running"; readonly app: string; readonly logs: readonly LogLine[] }
-  | { readonly kind: "ended"; readonly app: string; readonly ending: Ended["ending"] };
-
-export type CancelOutcome = "removed" | "stopping" | "ended_before" | "unknown";
 
 /** A model that downloads is waited for; the longest that Node's timers take is 24.8 days. */
 const MODEL_WAIT_MS = 2 ** 31 - 1;
@@ -324,19 +302,6 @@ export class QueueService {
 function lastEventOf({ status, body }: Answer): ["result" | "error", string] {
   const json = body.toString("latin1");
   return status < 400 ? ["result", json] : ["error", `{"status":${status},${json.slice(1)}`];
-}
-
-function toRequest(order: Order, input: ParsedInput | null, warnings: readonly string[]): AcceptedRequest {
-  const { id, app, dialect, baseUrl, priority, startTimeoutMs, webhookUrl, traceparent } = order;
-  const acceptedAtMs = Date.now();
-  const startByMs = startTimeoutMs === undefined ? null : acceptedAtMs + startTimeoutMs;
-  return { id, app, dialect, baseUrl, input, warnings, traceparent, priority, acceptedAtMs, startByMs, webhookUrl };
-}
-
-function storedStatus(stored: StoredRequest | undefined): RequestStatus | undefined {
-  if (stored === undefined) return undefined;
-  const { app } = stored.request;
-  return stored.ending === null ? { kind: "queued", app, position: 0 } : { kind: "ended", app, ending: stored.ending };
 }
 
 async function* once(): AsyncGenerator<void, void, undefined> {

@@ -1,10 +1,10 @@
 /** Tables and statements of the store on disk. */
 import type { Database, Statement } from "./sqlite.ts";
-import type { ObjectKind } from "./store.ts";
+import type { AcceptedRequest, Ending, ObjectKind, StoredRequest } from "./store.ts";
 
-export const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 1;
 
-export const SCHEMA = `
+const SCHEMA = `
   CREATE TABLE requests (
     id TEXT PRIMARY KEY,
     accepted_at INTEGER NOT NULL,
@@ -139,5 +139,26 @@ export async function prepareStatements(db: Database): Promise<Statements> {
     usedBytes: await db.prepare(
       `SELECT (SELECT coalesce(sum(size), 0) FROM requests) + (SELECT coalesce(sum(size), 0) FROM objects) AS total`,
     ),
+  };
+}
+
+/** Makes the tables of a new file, and refuses one whose tables it does not know. */
+export async function migrate(db: Database, path: string): Promise<void> {
+  const version = await db.prepare<{ user_version: number }>("PRAGMA user_version");
+  const found = version.get()?.user_version ?? 0;
+  if (found > SCHEMA_VERSION) {
+    throw new Error(
+      `${path} was written by a newer Latentcast (store version ${found}, this one knows ${SCHEMA_VERSION})`,
+    );
+  }
+  if (found < SCHEMA_VERSION) await db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`);
+}
+
+export function toStored(row: RequestRow): StoredRequest {
+  return {
+    // Written by `accept` and `end` of the store, in this same version.
+    request: JSON.parse(row.request) as AcceptedRequest,
+    attempts: row.attempts,
+    ending: row.ending === null ? null : (JSON.parse(row.ending) as Ending),
   };
 }

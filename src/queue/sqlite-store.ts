@@ -8,7 +8,7 @@ import { lockDataDir, type DataLock } from "./data-lock.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { ObjectFiles } from "./object-files.ts";
 import { openDatabase, sqliteCode, type Database } from "./sqlite.ts";
-import { prepareStatements, SCHEMA, SCHEMA_VERSION, type RequestRow, type Statements } from "./sqlite-schema.ts";
+import { migrate, prepareStatements, toStored, type Statements } from "./sqlite-schema.ts";
 import type {
   AcceptedRequest,
   Answer,
@@ -286,26 +286,6 @@ export class SqliteStore implements QueueStore {
       throw error;
     }
   }
-}
-
-async function migrate(db: Database, path: string): Promise<void> {
-  const version = await db.prepare<{ user_version: number }>("PRAGMA user_version");
-  const found = version.get()?.user_version ?? 0;
-  if (found > SCHEMA_VERSION) {
-    throw new Error(
-      `${path} was written by a newer Latentcast (store version ${found}, this one knows ${SCHEMA_VERSION})`,
-    );
-  }
-  if (found < SCHEMA_VERSION) await db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`);
-}
-
-function toStored(row: RequestRow): StoredRequest {
-  return {
-    // Written by `accept` and `end` of this same version of the store.
-    request: JSON.parse(row.request) as AcceptedRequest,
-    attempts: row.attempts,
-    ending: row.ending === null ? null : (JSON.parse(row.ending) as Ending),
-  };
 }
 
 function isDiskFull(error: unknown): boolean {

@@ -1,7 +1,8 @@
 /** fal's queue: leave a request, ask how it is, fetch or cancel it. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
-import type { CancelOutcome, QueueService, RequestStatus } from "../../queue/service.ts";
+import type { CancelOutcome, RequestStatus } from "../../queue/order.ts";
+import type { QueueService } from "../../queue/service.ts";
 import type { CancelReply, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
 import { dialectOf } from "../dialects.ts";
 import { errorBody } from "../error-body.ts";
