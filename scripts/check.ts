@@ -10,16 +10,17 @@ const bin = (name: string): string => `node_modules/.bin/${name}`;
 const ruff = [python, "-m", "ruff"] as const;
 const tsx = [process.execPath, "--import", "tsx"] as const;
 
+const pythonFolders = ["python", "bench", "test/fixtures"];
 const manifests = ["autoscaler", "deployment", "service", "storage"].map((name) => `deploy/kubernetes/${name}.yaml`);
 
 const repairs: Step[] = [
   { name: "generate", command: [...tsx, "scripts/generate.ts"] },
   { name: "lint", command: [bin("oxlint"), "--fix"] },
-  { name: "python lint", command: [...ruff, "check", "--fix", "python"] },
+  { name: "python lint", command: [...ruff, "check", "--fix", ...pythonFolders] },
 ];
 const repairsOfFormat: Step[] = [
   { name: "format", command: [bin("oxfmt")] },
-  { name: "python format", command: [...ruff, "format", "python"] },
+  { name: "python format", command: [...ruff, "format", ...pythonFolders] },
 ];
 
 /** Longest first, so that the two lanes end together. */
@@ -32,8 +33,8 @@ const proofs: Step[] = [
   { name: "dead code", command: [bin("knip")] },
   { name: "generated", command: [...tsx, "scripts/generate.ts", "--check"] },
   { name: "format", command: [bin("oxfmt"), "--check"] },
-  { name: "python lint", command: [...ruff, "check", "python"] },
-  { name: "python format", command: [...ruff, "format", "--check", "python"] },
+  { name: "python lint", command: [...ruff, "check", ...pythonFolders] },
+  { name: "python format", command: [...ruff, "format", "--check", ...pythonFolders] },
   { name: "manifests", command: [python, "-m", "kubernetes_validate", "--strict", "--quiet", ...manifests] },
 ];
 
