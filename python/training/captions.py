@@ -22,9 +22,12 @@ class Mention:
     colour: bool
 
 
-def caption(spec: SceneSpec, rng: np.random.Generator) -> str:
-    """Describe a scene: true in everything it says, silent on what it leaves out, sometimes with words that mean
-    nothing to the model."""
+def caption(spec: SceneSpec, rng: np.random.Generator) -> tuple[str, Mention]:
+    """Describe a scene, and tell what was spoken of.
+
+    A caption is true in everything it says, silent on what it leaves out, and has sometimes words that mean nothing to
+    the model.
+    """
     mention = _choose_mention(spec, rng)
     style = rng.random()
     if style < 0.34:
@@ -33,7 +36,7 @@ def caption(spec: SceneSpec, rng: np.random.Generator) -> str:
         text = _time_over_ground(spec, mention, rng)
     else:
         text = _sentence(spec, mention, rng)
-    return _decorate(text, rng)
+    return _decorate(text, rng), mention
 
 
 def degraded_caption(rng: np.random.Generator) -> str:
@@ -51,8 +54,8 @@ def _choose_mention(spec: SceneSpec, rng: np.random.Generator) -> Mention:
     time = rng.random() < keep
     ground = rng.random() < keep
     weather = rng.random() < (0.18 if spec.weather == "clear" else keep)
-    body = spec.body != "none" and rng.random() < (0.12 if is_short else 0.45)
-    thing = spec.thing != "none" and rng.random() < (0.25 if is_short else 0.8)
+    body = spec.body != "none" and rng.random() < (0.3 if is_short else 0.8)
+    thing = spec.thing != "none" and rng.random() < (0.6 if is_short else 0.92)
     if not (time or ground or weather or thing):
         time, ground = (True, False) if rng.random() < 0.6 else (False, True)
     return Mention(time, weather, ground, body, thing, thing and spec.colour != "none" and rng.random() < 0.85)
@@ -72,7 +75,7 @@ def _thing(spec: SceneSpec, mention: Mention, rng: np.random.Generator) -> str:
 def _body(spec: SceneSpec, rng: np.random.Generator) -> str:
     noun = _pick(words.BODY_NOUNS[spec.body], rng)
     places: list[str] = []
-    if rng.random() < 0.75:
+    if rng.random() < 0.85:
         places.append(_pick(words.SIDE_PHRASES[spec.side], rng))
     if spec.is_high and rng.random() < 0.4:
         places.append(_pick(words.HIGH_PHRASES, rng))

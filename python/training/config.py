@@ -124,7 +124,7 @@ DEMO: Final = Recipe(
         warmup=150,
         ema=0.998,
         min_snr=5.0,
-        snr_floor=0.25,
+        snr_floor=1.0,
         offset_noise=0.08,
         square_share=0.85,
     ),

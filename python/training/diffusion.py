@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from .attributes import UNSAID, attribute_loss, labels_of
 from .captions import caption, degraded_caption
 from .checkpoint import Machine, learning_rate, load_checkpoint, save_checkpoint, step_rng
 from .config import Bucket, DiffusionRecipe, Recipe
@@ -26,6 +28,8 @@ from .scenes.spec import SceneSpec
 _SAVE_EVERY: Final = 100
 _PART_LATENT_PIXELS: Final = 16 * 32 * 32
 _SMALL_SHARE: Final = 0.05
+_PLAIN_SHARE: Final = 0.25
+_PROBE_WEIGHT: Final = 0.1
 
 # How the unconditional model learns. Pipelines use zero embeddings when no negative prompt is given, an encoded empty
 # text when it is "", and many callers always send the same negative words; all three must be good opposites.
@@ -37,19 +41,21 @@ _DEGRADED_SHARE: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """One bucket's latents (N x 4 x h x w) and specs."""
+    """One bucket's latents (N x 4 x h x w) and specs, and how likely each scene is to be drawn."""
 
     bucket: Bucket
     latents: NDArray[np.float32]
     specs: list[SceneSpec]
+    odds: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One training batch: latents N x 4 x h x w, ids N x 77, time ids N x 6, ``is_zeroed`` N."""
+    """One training batch: latents N x 4 x h x w, ids N x 77, labels N x attributes, time ids N x 6, ``is_zeroed`` N."""
 
     latents: Tensor
     ids: Tensor
+    labels: Tensor
     time_ids: Tensor
     is_zeroed: Tensor
 
@@ -60,10 +66,10 @@ class BatchMaker:
     def __init__(self, recipe: Recipe, folder: Path, tokenizer: CLIPTokenizer) -> None:
         self._plan = recipe.diffusion
         self._tokenizer = tokenizer
-        self._shelves = [
-            Shelf(bucket, np.load(latents_path(folder, bucket)), scene_specs(recipe.seed, bucket))
-            for bucket in recipe.buckets
-        ]
+        self._shelves = []
+        for bucket in recipe.buckets:
+            specs = scene_specs(recipe.seed, bucket)
+            self._shelves.append(Shelf(bucket, np.load(latents_path(folder, bucket)), specs, scene_odds(specs)))
         self._degraded: NDArray[np.float32] = np.load(degraded_path(folder))
 
     def make(self, rng: np.random.Generator, shrink: int) -> Batch:
@@ -72,34 +78,49 @@ class BatchMaker:
         native = self._shelves[0].bucket
         area_ratio = native.height * native.width / (shelf.bucket.height * shelf.bucket.width)
         count = max(2, round(self._plan.batch * shrink * area_ratio))
-        chosen = rng.integers(0, len(shelf.latents), count)
+        chosen = rng.choice(len(shelf.latents), count, p=shelf.odds)
         latents = shelf.latents[chosen]
-        texts, is_zeroed = [], np.zeros(count, bool)
+        texts, labels, is_zeroed = [], [], np.zeros(count, bool)
         for row, index in enumerate(chosen):
             lot = rng.random()
-            text = caption(shelf.specs[int(index)], rng)
+            spec = shelf.specs[int(index)]
+            text, mention = caption(spec, rng)
+            said = labels_of(spec, mention)
             if (lot := lot - _ZEROS_SHARE) < 0:
                 is_zeroed[row] = True
             elif (lot := lot - _EMPTY_SHARE) < 0:
-                text = ""
+                text, said = "", UNSAID
             elif (lot := lot - _NEGATIVE_SHARE) < 0:
-                text = degraded_caption(rng)
+                text, said = degraded_caption(rng), UNSAID
             elif lot < _DEGRADED_SHARE and shelf is self._shelves[0]:
-                text = degraded_caption(rng)
+                text, said = degraded_caption(rng), UNSAID
                 latents[row] = self._degraded[int(rng.integers(len(self._degraded)))]
             texts.append(text)
+            labels.append(said)
         height, width = shelf.bucket.height, shelf.bucket.width
         if shrink > 1:
             # A latent pixel is a thumbnail pixel: averaging a few gives the latents of the scene at a smaller size.
             height, width = height // shrink, width // shrink
             latents = latents.reshape(count, 4, height // 8, shrink, width // 8, shrink).mean(axis=(3, 5))
         time_ids = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32).expand(count, 6)
-        return Batch(torch.from_numpy(latents), tokenize(self._tokenizer, texts), time_ids, torch.from_numpy(is_zeroed))
+        ids = tokenize(self._tokenizer, texts)
+        return Batch(torch.from_numpy(latents), ids, torch.tensor(labels), time_ids, torch.from_numpy(is_zeroed))
 
     def _pick_shelf(self, rng: np.random.Generator) -> Shelf:
         if len(self._shelves) == 1 or rng.random() < self._plan.square_share:
             return self._shelves[0]
         return self._shelves[1 + int(rng.integers(len(self._shelves) - 1))]
+
+
+def scene_odds(specs: list[SceneSpec]) -> NDArray[np.float64]:
+    """How likely each scene is to be drawn: a quarter of the draws are of scenes without a foreground thing, and among
+    the others a rare thing (one scene in fifty has a cactus) is drawn as often as a common one."""
+    counts = Counter(spec.thing for spec in specs)
+    shares = {
+        thing: _PLAIN_SHARE if thing == "none" else (1.0 - _PLAIN_SHARE) / max(1, len(counts) - 1) for thing in counts
+    }
+    odds = np.array([shares[spec.thing] / counts[spec.thing] for spec in specs])
+    return odds / odds.sum()
 
 
 def shrink_at(step: int, plan: DiffusionRecipe, rng: np.random.Generator) -> int:
@@ -148,7 +169,7 @@ def part_size(latents: Tensor, workers: int) -> int:
 
 
 def diffusion_loss(networks: Networks, noised: NoisyBatch, rows: slice, machine: Machine) -> Tensor:
-    """The clipped-SNR weighted error of the predicted velocity for some rows of a batch."""
+    """The clipped-SNR weighted error of the predicted velocity for some rows of a batch, and the probe's error."""
     device = machine.device
     with machine.autocast():
         embeddings, pooled = networks.encode(noised.batch.ids[rows].to(device))
@@ -161,7 +182,8 @@ def diffusion_loss(networks: Networks, noised: NoisyBatch, rows: slice, machine:
             noised.batch.time_ids[rows].to(device),
         )
     error = (output.float() - noised.velocity[rows].to(device)).square().mean(dim=(1, 2, 3))
-    return (noised.weight[rows].to(device) * error).mean()
+    probed = attribute_loss(networks.probe, embeddings, noised.batch.labels[rows].to(device))
+    return (noised.weight[rows].to(device) * error).mean() + _PROBE_WEIGHT * probed
 
 
 def train_diffusion(recipe: Recipe, folder: Path, machine: Machine, until: int | None = None) -> Networks:

@@ -18,10 +18,10 @@ from .pixels import (
     is_coloured,
     luma,
     mean_colour,
-    roughness,
     saturation,
     share,
     specks,
+    walls,
 )
 from .scenes.spec import SceneSpec
 
@@ -116,7 +116,8 @@ def _white_ground(picture: Floats) -> bool:
 
 
 def _towers(picture: Floats) -> bool:
-    return roughness(band(picture, 0.55, 0.95)) > 0.018
+    red, green, blue = mean_colour(band(picture, 0.6, 0.95))
+    return walls(band(picture, 0.55, 0.85)) > 0.09 and green < max(red, blue)
 
 
 def _windows(picture: Floats) -> bool:

@@ -10,6 +10,7 @@ from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from .attributes import CLASS_COUNT
 from .config import DiffusionRecipe
 from .tokenizer import MAX_LENGTH, write_tokenizer
 
@@ -56,6 +57,7 @@ class Networks(nn.Module):
             addition_time_embed_dim=TIME_ID_CHANNELS,
             projection_class_embeddings_input_dim=plan.text_width + 6 * TIME_ID_CHANNELS,
         )
+        self.probe = nn.Linear(2 * plan.text_width, CLASS_COUNT)
 
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Token ids (N x 77) to what SDXL's pipeline feeds the UNet: N x 77 x 2w embeddings and N x w pooled."""

@@ -49,9 +49,14 @@ def specks(picture: Floats, contrast: float) -> float:
     return float((brightness - box_blur(brightness, 15) > contrast).mean())
 
 
-def roughness(picture: Floats) -> float:
-    """Mean brightness step between neighbours in a row; high where there are many vertical edges."""
-    return float(np.abs(np.diff(luma(picture), axis=1)).mean())
+def walls(picture: Floats) -> float:
+    """Share of columns with a brightness step in the same place in each quarter of the height: upright walls."""
+    brightness = luma(picture)
+    rows = len(brightness) // 4 * 4
+    quarters = brightness[:rows].reshape(4, -1, brightness.shape[1]).mean(axis=1)
+    reach = max(2, picture.shape[1] // 51)
+    steps = np.abs(quarters[:, reach:] - quarters[:, :-reach])
+    return float((steps.min(axis=0) > 0.03).mean())
 
 
 def share(flags: Flags) -> float:

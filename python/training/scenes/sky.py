@@ -53,6 +53,9 @@ _DAYLIGHT: Final[dict[Time, float]] = {
     "sunrise": 0.85, "morning": 1.0, "day": 1.0, "sunset": 0.72, "dusk": 0.42, "night": 0.20,
 }  # fmt: skip
 
+_FALLOFF: Final = 0.5
+"""How much darker the sky is a picture's width away from the sun or moon; what tells left from right at a glance."""
+
 _SUN: Final[dict[Time, tuple[Rgb, Rgb]]] = {
     # Disc and glow.
     "sunrise": (rgb("#fff6d8"), rgb("#ffcf8a")),
@@ -102,6 +105,9 @@ def paint_sky(picture: Picture, spec: SceneSpec, horizon: float, rng: np.random.
     elif spec.body == "moon":
         _moon(picture, light)
     _clouds(picture, spec, light, horizon, rng)
+    if light.body_x is not None:
+        far = np.abs(np.arange(width, dtype=np.float32) - np.float32(light.body_x)) / width
+        picture *= (1.0 - np.float32(_FALLOFF) * far)[None, :, None]
     if spec.weather == "rainbow":
         _rainbow(picture, horizon, rng)
     return light

@@ -27,7 +27,7 @@ PAINT: Final[dict[Colour, Rgb]] = {
 def paint_thing(picture: Picture, spec: SceneSpec, horizon: float, light: Light, rng: np.random.Generator) -> None:
     """Paint the scene's foreground thing, if it has one."""
     height, width = picture.shape[:2]
-    unit = min(height, width) / 256
+    unit = 1.3 * min(height, width) / 256
     # Opposite the sun or moon, so that neither hides the other.
     is_right = spec.side == "left" if spec.body != "none" and spec.side != "center" else rng.random() < 0.5
     x = width * (rng.uniform(0.64, 0.8) if is_right else rng.uniform(0.2, 0.36))
@@ -55,7 +55,7 @@ def paint_thing(picture: Picture, spec: SceneSpec, horizon: float, light: Light,
             y = horizon + height * 0.05 if spec.ground == "sea" else height * 0.80
             _lighthouse(picture, x, y, unit, colour, glow, spec.time in ("dusk", "night"))
         case "balloon":
-            _balloon(picture, x, horizon * rng.uniform(0.30, 0.55), unit * rng.uniform(0.9, 1.15), colour, glow)
+            _balloon(picture, x, horizon * rng.uniform(0.38, 0.55), unit * rng.uniform(0.9, 1.15), colour, glow)
 
 
 def _tinted(colour: Rgb, light: Light) -> Rgb:

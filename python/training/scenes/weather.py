@@ -80,12 +80,13 @@ def _flakes(picture: Picture, light: Light, rng: np.random.Generator) -> None:
     unit = min(height, width) / 256
     image = Image.new("L", (width * factor, height * factor))
     draw = ImageDraw.Draw(image)
-    count = int(width * height * 0.0042 / max(unit * unit, 0.3))
-    sizes = rng.choice((1.0, 1.5, 2.4), count, p=(0.5, 0.35, 0.15)) * unit
+    # Few and large: many faint ones would be noise to a model of latents.
+    count = int(width * height * 0.0018 / max(unit * unit, 0.3))
+    sizes = rng.choice((2.0, 2.6, 3.2), count) * unit
     xs = rng.integers(0, width // CELL, count) * CELL + CELL / 2
     ys = rng.integers(0, height // CELL, count) * CELL + CELL / 2
     for x, y, size in zip(xs, ys, sizes, strict=True):
         box = ((x - size) * factor, (y - size) * factor, (x + size) * factor, (y + size) * factor)
-        draw.ellipse(box, fill=255 if size < 2 * unit else 235)
+        draw.ellipse(box, fill=255)
     mask = np.asarray(image.reduce(factor), np.float32) / np.float32(255)
     blend(picture, scale(rgb("#ffffff"), 0.55 + 0.45 * light.daylight), mask * np.float32(0.9))
