@@ -44,7 +44,7 @@ WEATHER_PHRASES: Final[dict[Weather, tuple[str, ...]]] = {
     "storm": ("in a storm", "in a thunderstorm", "with lightning", "under a stormy sky", "during a storm"),
     "fog": ("in the fog", "in the mist", "covered in fog", "in thick fog", "with fog"),
     "rain": ("in the rain", "on a rainy day", "with rain", "in heavy rain"),
-    "snowfall": ("in the snow", "in falling snow", "with snow falling", "in a snowfall", "while it snows"),
+    "snowfall": ("in falling snow", "in the falling snow", "with snow falling", "in a snowfall", "while it snows"),
     "rainbow": ("with a rainbow", "under a rainbow", "with a rainbow in the sky"),
     "aurora": ("under the northern lights", "with an aurora", "with northern lights", "under the aurora"),
 }
@@ -59,7 +59,16 @@ GROUND_NOUNS: Final[dict[Ground, tuple[str, ...]]] = {
     "hills": ("hills", "green hills", "rolling hills", "countryside", "hill"),
     "forest": ("forest", "woods", "pine forest", "forest", "pine trees"),
     "city": ("city", "city skyline", "skyline", "skyscrapers", "town", "buildings", "cityscape"),
-    "snow": ("snow field", "snowy field", "snowy landscape", "winter landscape", "snowy plain", "field of snow"),
+    "snow": (
+        "snow",
+        "snow",
+        "snow field",
+        "snowy field",
+        "snowy landscape",
+        "winter landscape",
+        "snowy plain",
+        "field of snow",
+    ),
 }
 
 ON_GROUND: Final[dict[Ground, tuple[str, ...]]] = {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from .canvas import CELL, Picture, Rgb, add_light, below, blend, mix, rgb, scale
 from .sky import Light
 from .spec import SceneSpec
+
+_PITCH: Final = 2 * CELL
+"""From window to window, in pixels."""
 
 
 def paint_city(picture: Picture, spec: SceneSpec, horizon: float, light: Light, rng: np.random.Generator) -> None:
@@ -22,7 +27,8 @@ def paint_city(picture: Picture, spec: SceneSpec, horizon: float, light: Light, 
     for layer in range(2):
         x = -width * 0.04 * rng.random()
         while x < width:
-            wide = width * rng.uniform(0.09, 0.16)
+            # Wide towers: what a small model of latents learns first is large and plain.
+            wide = width * rng.uniform(0.14, 0.22)
             tall = height * (rng.uniform(0.24, 0.46), rng.uniform(0.12, 0.32))[layer]
             base = height if layer else horizon + height * 0.06
             _tower(picture, (x, horizon - tall, x + wide, base), spec, light, rng, layer, is_dark)
@@ -70,13 +76,14 @@ def _windows(
     left, top, right, bottom = box
     lamps = (rgb("#ffd87a"), rgb("#ffc24d"), rgb("#ffe9b0"))
     lamp = lamps[int(rng.integers(3))]
-    # Lights go out tower by tower and floor by floor: windows that do so one by one are noise to a model of latents.
-    is_lit_tower = rng.random() < (0.85 if spec.time == "night" else 0.7)
-    for row in range(-(-top // CELL) * CELL, bottom - CELL + 1, CELL):
-        is_lit = is_lit_tower and rng.random() < 0.88
-        for column in range(left, right - CELL + 1, CELL):
-            pane = picture[row + 2 : row + 6, column + 2 : column + 6]
+    # Lights go out tower by tower: windows that do so one by one are noise to a model of latents.
+    is_lit = rng.random() < (0.8 if spec.time == "night" else 0.7)
+    # A window in every second cell: a decoder that enlarges and convolves can draw nothing but an even wall where all
+    # cells are alike. On even cells everywhere, because a UNet that halves its pictures knows odd from even.
+    for row in range(-(-top // _PITCH) * _PITCH, bottom - CELL + 1, _PITCH):
+        for column in range(-(-left // _PITCH) * _PITCH, right - CELL + 1, _PITCH):
+            pane = picture[row + 1 : row + 7, column + 1 : column + 7]
             if not is_dark:
-                pane[:] = mix(wall, rgb("#20344a"), 0.42)
+                pane[:] = mix(wall, rgb("#20344a"), 0.5)
             elif is_lit:
                 pane[:] = mix(wall, lamp, (0.75, 0.95)[layer])

@@ -81,8 +81,8 @@ def _flakes(picture: Picture, light: Light, rng: np.random.Generator) -> None:
     image = Image.new("L", (width * factor, height * factor))
     draw = ImageDraw.Draw(image)
     # Few and large: many faint ones would be noise to a model of latents.
-    count = int(width * height * 0.0018 / max(unit * unit, 0.3))
-    sizes = rng.choice((2.0, 2.6, 3.2), count) * unit
+    count = int(width * height * 0.0016 / max(unit * unit, 0.3))
+    sizes = rng.choice((2.8, 3.4, 3.9), count) * unit
     xs = rng.integers(0, width // CELL, count) * CELL + CELL / 2
     ys = rng.integers(0, height // CELL, count) * CELL + CELL / 2
     for x, y, size in zip(xs, ys, sizes, strict=True):
