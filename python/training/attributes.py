@@ -19,12 +19,12 @@ _THINGS: Final = tuple(COLOURS_OF)
 _COLOURS: Final = tuple(sorted({colour for colours in COLOURS_OF.values() for colour in colours}))
 _CLASSES: Final[tuple[tuple[str, ...], ...]] = (TIMES, WEATHERS, GROUNDS, SIDES, _THINGS, _COLOURS)
 _SIZES: Final = [len(classes) for classes in _CLASSES]
-_UNSAID: Final = -100
+_IGNORED: Final = -100  # As cross_entropy calls it.
 
 CLASS_COUNT: Final = sum(_SIZES)
 """Outputs of a probe."""
 
-UNSAID: Final = (_UNSAID,) * len(_CLASSES)
+UNSAID: Final = (_IGNORED,) * len(_CLASSES)
 """The labels of a caption that says nothing."""
 
 
@@ -33,7 +33,7 @@ def labels_of(spec: SceneSpec, mention: Mention) -> tuple[int, ...]:
     said = (mention.time, mention.weather, mention.ground, mention.body, mention.thing, mention.colour)
     values = (spec.time, spec.weather, spec.ground, spec.side, spec.thing, spec.colour)
     return tuple(
-        classes.index(value) if is_said else _UNSAID
+        classes.index(value) if is_said else _IGNORED
         for is_said, value, classes in zip(said, values, _CLASSES, strict=True)
     )
 
@@ -47,7 +47,7 @@ def attribute_loss(probe: nn.Linear, embeddings: Tensor, labels: Tensor) -> Tens
     """
     logits = probe(embeddings.mean(dim=1)).float().split(_SIZES, dim=1)
     losses = [
-        nn.functional.cross_entropy(scores, labels[:, index], ignore_index=_UNSAID, reduction="sum")
+        nn.functional.cross_entropy(scores, labels[:, index], ignore_index=_IGNORED, reduction="sum")
         for index, scores in enumerate(logits)
     ]
     return torch.stack(losses).sum() / labels.numel()

@@ -10,6 +10,9 @@ from .canvas import Picture, Rgb, add_light, ellipse, mix, polygon, rgb, scale
 from .sky import Light
 from .spec import Colour, SceneSpec
 
+_SIZE: Final = 1.3
+"""Things are drawn this much larger than their outlines say: a boat is eleven latent pixels tall, not nine."""
+
 PAINT: Final[dict[Colour, Rgb]] = {
     "none": rgb("#888888"),
     "red": rgb("#e0261c"),
@@ -27,7 +30,7 @@ PAINT: Final[dict[Colour, Rgb]] = {
 def paint_thing(picture: Picture, spec: SceneSpec, horizon: float, light: Light, rng: np.random.Generator) -> None:
     """Paint the scene's foreground thing, if it has one."""
     height, width = picture.shape[:2]
-    unit = 1.3 * min(height, width) / 256
+    unit = _SIZE * min(height, width) / 256
     # Opposite the sun or moon, so that neither hides the other.
     is_right = spec.side == "left" if spec.body != "none" and spec.side != "center" else rng.random() < 0.5
     x = width * (rng.uniform(0.64, 0.8) if is_right else rng.uniform(0.2, 0.36))
