@@ -40,24 +40,24 @@ def main() -> None:
         for source in ("x0", "latents"):
             (frames[source],) = model.start_preview([sample], PreviewPlan(1, None, None, 70, "tae", source)).wait()
         shown.append(frames)
-    final = _small(model.decode(sample))
+    final = small(model.decode(sample))
     steps = [
         {
             "progress": (index + 1) / options.steps,
-            **{source: _likeness(_small(pixels), final) for source, pixels in frames.items()},
+            **{source: likeness(small(pixels), final) for source, pixels in frames.items()},
         }
         for index, frames in enumerate(shown)
     ]
     print(json.dumps({"is_noise": model.info.is_noise, "steps": steps}))
 
 
-def _small(pixels: Pixels) -> np.ndarray:
+def small(pixels: Pixels) -> np.ndarray:
     """Means of 4 x 4 pixels: what a picture shows, without its grain."""
     height, width = pixels.shape[0] // 4, pixels.shape[1] // 4
     return pixels[: height * 4, : width * 4].astype(np.float64).reshape(height, 4, width, 4, 3).mean(axis=(1, 3))
 
 
-def _likeness(shown: np.ndarray, final: np.ndarray) -> dict[str, float]:
+def likeness(shown: np.ndarray, final: np.ndarray) -> dict[str, float]:
     error = float(((shown - final) ** 2).mean())
     left, right = (picture - picture.mean() for picture in (shown, final))
     cosine = float((left * right).sum() / max(1e-9, np.linalg.norm(left) * np.linalg.norm(right)))

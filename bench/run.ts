@@ -17,6 +17,7 @@ import { table } from "./lib/table.ts";
 import { page } from "./page.ts";
 import { polling } from "./polling.ts";
 import { previews, stalls } from "./previews.ts";
+import { shortcuts } from "./shortcuts.ts";
 import { start } from "./start.ts";
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
@@ -29,6 +30,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   polling,
   fidelity,
   demo,
+  shortcuts,
   start,
   page,
   baseline,

@@ -18,6 +18,10 @@ const size = z.coerce.number().positive();
 const limit = (max: number): z.ZodType<number | null> =>
   z.union([z.literal("off").transform(() => null), whole(1, max)]);
 
+/** What a worker can leave out at the price of another picture; `model/shortcuts.py` says how. */
+const SHORTCUTS = ["cfg-cutoff", "step-cache", "few-step"] as const;
+type Shortcut = (typeof SHORTCUTS)[number];
+
 interface Setting<Value> {
   /** Names of the environment variables, first wins. */
   readonly env: readonly string[];
@@ -109,6 +113,14 @@ export const SETTINGS = {
     default: "auto",
     value: z.union([z.literal("auto").transform(() => null), whole(1, 64)]),
     help: "Pictures that may share a UNet call; `auto` measures what pays, 1 is exact mode.",
+  }),
+  shortcuts: setting<Shortcut[]>({
+    env: ["LATENTCAST_SHORTCUTS"],
+    flag: "shortcuts",
+    default: "",
+    defaultText: "none",
+    value: list.pipe(z.array(z.enum(SHORTCUTS, { error: `use ${SHORTCUTS.join(", ")}` }))),
+    help: "Faster ways that change the pictures, comma-separated: `cfg-cutoff` (guidance for the first 40 % of the steps), `step-cache` (every second step computes the outermost layers only), `few-step` (the model is a checkpoint such as SDXL Turbo or Lightning: 4 steps, no guidance).",
   }),
   ratePerMinute: setting<number | null>({
     env: ["LATENTCAST_RATE_LIMIT_PER_MINUTE"],

@@ -184,6 +184,7 @@ function workerLaunch(options: WorkerLaunchOptions): Launch {
     device: device.cudaVisible === null ? "cpu" : "cuda:0",
     "cache-dir": config.cacheDir,
     "max-batch": config.maxBatch === null ? "auto" : String(config.maxBatch),
+    shortcuts: config.shortcuts.join(","),
     ...(device.cpuShare === undefined ? {} : { "cpu-share": `${device.cpuShare.index}/${device.cpuShare.count}` }),
   };
   return {

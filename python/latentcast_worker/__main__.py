@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from .cores import keep_to_share
+from .model.shortcuts import SHORTCUTS, ShortcutName, Shortcuts
 from .protocol import Loading
 from .worker import LoadedModel, Reporter, WorkerOptions, run_worker
 
@@ -30,7 +31,13 @@ def main() -> int:
         from .model.source import load_named_model
 
         return load_named_model(
-            arguments.model, arguments.tiny_vae, arguments.device, arguments.cache_dir, arguments.max_batch, reporter
+            arguments.model,
+            arguments.tiny_vae,
+            arguments.device,
+            arguments.cache_dir,
+            arguments.max_batch,
+            arguments.shortcuts,
+            reporter,
         )
 
     return run_worker(WorkerOptions(arguments.endpoint, arguments.identity), load_model)
@@ -55,6 +62,12 @@ def _parse_arguments() -> argparse.Namespace:
         type=_max_batch,
         help="most pictures per UNet call: auto (measured), or a number; 1 is exact",
     )
+    parser.add_argument(
+        "--shortcuts",
+        default=frozenset[ShortcutName](),
+        type=_shortcuts,
+        help=f"comma-separated, each changes the pictures: {', '.join(SHORTCUTS)}",
+    )
     return parser.parse_args()
 
 
@@ -77,6 +90,14 @@ def _max_batch(text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a whole number from 1")
     return int(text)
+
+
+def _shortcuts(text: str) -> Shortcuts:
+    names = frozenset(text.split(",")) if text else frozenset[str]()
+    known = frozenset(SHORTCUTS) & names
+    if known != names:
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(names - known))} is none of {', '.join(SHORTCUTS)}")
+    return known
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteS
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
 from latentcast_worker.model import calibration, hub, sdxl
-from latentcast_worker.model.denoise import SdxlSample, UNetCall, denoise_step
+from latentcast_worker.model.denoise import SdxlSample, denoise_step
 from latentcast_worker.model.devices import open_device
 from latentcast_worker.model.hub import find_folder
 from latentcast_worker.model.load import LoadOptions, load_sdxl
@@ -106,9 +106,9 @@ def test_a_cpu_that_is_slow_is_not_kept_busy_with_measuring(
 ) -> None:
     shapes: list[Shape] = []
 
-    def step(samples: Sequence[SdxlSample], unet: UNetCall, dtype: torch.dtype) -> None:
+    def step(samples: Sequence[SdxlSample], *others: Any) -> None:
         shapes.extend(sample.shape for sample in samples)
-        denoise_step(samples, unet, dtype)
+        denoise_step(samples, *others)
 
     monkeypatch.setattr(calibration, "SLOW_STEP_SECONDS", 0.0)
     monkeypatch.setattr(sdxl, "denoise_step", step)

@@ -113,7 +113,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     uploadLimitBytes: config.bodyLimitBytes,
     keys: storage.key.publicKeys,
   });
-  healthRoutes(app, orchestrator, version);
+  healthRoutes(app, orchestrator, { version, shortcuts: config.shortcuts });
   await openApiRoutes(app, { version, needsKey: config.apiKeys.length > 0 });
   await playgroundRoutes(app);
   // Reached only when the header names no address of fal's: every usable one has been rewritten to a path of ours.

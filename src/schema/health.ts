@@ -6,6 +6,7 @@ const loading = z.looseObject({ stage: z.string(), progress: z.number().nullable
 export const health = z.looseObject({
   status: z.enum(["loading", "ready", "busy", "draining", "failed"]),
   version: z.string(),
+  shortcuts: z.array(z.string()).describe("What makes pictures faster and other than the model's own; usually empty."),
   loading: loading.optional().describe("While the model loads."),
   reason: z.string().optional().describe("When no worker can be started."),
   model: z

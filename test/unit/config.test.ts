@@ -14,6 +14,7 @@ describe("settings", () => {
     [{ LATENTCAST_PORT: "70000" }, /LATENTCAST_PORT: .*got "70000"/],
     [{ LATENTCAST_DEVICES: "gpu0" }, /LATENTCAST_DEVICES: use auto, cpu or cuda:N/],
     [{ LATENTCAST_MAX_BATCH: "0" }, /LATENTCAST_MAX_BATCH/],
+    [{ LATENTCAST_SHORTCUTS: "cfg-cutoff,turbo" }, /LATENTCAST_SHORTCUTS: use cfg-cutoff, step-cache, few-step/],
     [{ LATENTCAST_METADATA: "maybe" }, /LATENTCAST_METADATA/],
     [{ LATENTCAST_LOG_LEVEL: "loud" }, /LATENTCAST_LOG_LEVEL/],
     [{ LATENTCAST_PUBLIC_URL: "ftp://x" }, /LATENTCAST_PUBLIC_URL/],

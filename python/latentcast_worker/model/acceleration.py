@@ -19,9 +19,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..protocol import LogLevel
 from .acceleration_graphs import GraphedCall
-from .denoise import UNetCall
 from .memory import memory_guard
 from .port import DeviceOutOfMemoryError
+from .unet_call import UNetCall
 
 Attention = Literal["default", "cudnn", "flash"]
 WriteLog: TypeAlias = Callable[[LogLevel, str], None]

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .denoise import UNetCall
+from .unet_call import UNetCall
 
 # Calls of a shape before it is captured: kernels are chosen and workspaces allocated by then, and a size that is asked
 # for once does not pay for a graph. A graph of a 1024-px call holds about a gigabyte, shared between all of them.

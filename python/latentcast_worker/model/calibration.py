@@ -20,6 +20,7 @@ from .calibration_store import Calibration, CalibrationStore, Key
 from .denoise import SdxlSample
 from .port import DeviceOutOfMemoryError
 from .sdxl import SdxlModel
+from .shortcuts import ShortcutName
 
 REPEATS = 3
 COUNTS = (2, 4)
@@ -38,7 +39,9 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
     `max_batch` 1 is exact mode: no UNet call is shared, nothing is remembered, and nothing is chosen that depends on a
     measurement and changes bits. None tries the counts that are worth trying and keeps those that fit into memory.
     """
-    expected = _expected_seconds(model)
+    # Costs are those of the whole call: what a shortcut saves depends on where in its run a picture is.
+    plain = replace(model, shortcuts=frozenset[ShortcutName](), step_cache=None)
+    expected = _expected_seconds(plain)
     if model.torch_device.type == "cpu" and expected > SLOW_STEP_SECONDS:
         return replace(model, costs=CallCosts((expected,)))
     unet = model.unet
@@ -48,10 +51,12 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
     if known is not None:
         unet.use(known.speed)
     elif unet.is_tunable:
-        tune(unet, lambda: _call_seconds(model), log, exact=exact)
+        # A replayed graph does not tell the step cache what its deep layers gave.
+        allow_graphs = model.step_cache is None
+        tune(unet, lambda: _call_seconds(plain), log, exact=exact, allow_graphs=allow_graphs)
     _warm_up(model)
     if known is None:
-        known = Calibration(unet.speed, _measure(model, max_batch))
+        known = Calibration(unet.speed, _measure(plain, max_batch))
         if not exact:
             store.write(key, known)
     costs = CallCosts.measured(known.seconds)
@@ -62,13 +67,17 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
     return replace(model, costs=costs, capabilities=replace(model.capabilities, max_batch=costs.max_batch))
 
 
-def tune(unet: AcceleratedUNet, measure: Callable[[], float], log: WriteLog, *, exact: bool) -> None:
+def tune(
+    unet: AcceleratedUNet, measure: Callable[[], float], log: WriteLog, *, exact: bool, allow_graphs: bool = True
+) -> None:
     """Leaves `unet` at the fastest way of calling it: changes are tried one after the other and kept when they gain.
 
     `measure` gives the seconds of a call. `exact` tries only what keeps the bits.
     """
     best = measure()
     for change in ({"graphs": True},) if exact else _CHANGES:
+        if "graphs" in change and not allow_graphs:
+            continue
         before = unet.speed
         candidate = replace(before, **change)
         try:
@@ -103,6 +112,7 @@ def _key(model: SdxlModel, max_batch: int | None) -> Key:
         "dtype": model.device.dtype,
         "threads": str(torch.get_num_threads()) if model.torch_device.type == "cpu" else "",
         "max_batch": "auto" if max_batch is None else str(max_batch),
+        "shortcuts": ",".join(sorted(model.shortcuts)),
     }
 
 
@@ -129,7 +139,8 @@ def _warm_up_counts(model: SdxlModel, max_batch: int) -> None:
     """Every call that will be made at the native size, often enough for its graph to be captured."""
     for count in range(1, max_batch + 1):
         samples = model.prepare(_request(model, count))
-        for _ in range(REPEATS + 1):
+        # A cut-off makes calls of two widths: half of a whole run has guidance, the other half has not.
+        for _ in range(samples[0].total_steps if "cfg-cutoff" in model.shortcuts else REPEATS + 1):
             model.step(samples)
 
 
@@ -180,7 +191,7 @@ def _request(model: SdxlModel, images: int) -> Generate:
         width=model.info.native_width,
         height=model.info.native_height,
         seed=0,
-        guidance_scale=5.0,
+        guidance_scale=model.info.default_guidance_scale,
         num_images=images,
         scheduler=None,
         preview=None,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,9 +12,8 @@ from ..policy import Shape
 from .memory import memory_guard
 from .prompts import TextEmbedding
 from .schedulers import SchedulerRun
-
-UNetCall: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(latents, timesteps, token embeddings, pooled embeddings, time ids), one row each -> predicted noise."""
+from .step_cache import StepCache
+from .unet_call import UNetCall, UNetInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,11 @@ class Conditioning:
     @property
     def is_guided(self) -> bool:
         return self.tokens.shape[0] == 2
+
+    @property
+    def positive(self) -> Conditioning:
+        """The same without guidance."""
+        return Conditioning(self.tokens[-1:], self.pooled[-1:], self.time_ids[-1:], self.guidance_scale)
 
 
 def make_conditioning(
@@ -53,8 +56,16 @@ class SdxlSample:
     latents: Tensor
     timesteps: Tensor
     """On the device, so that no step has to send its timestep there."""
+    guided_steps: int
+    """From this step on guidance is left out, where there is any."""
     steps_done: int = 0
     x0: Tensor | None = None
+    deep: Tensor | None = None
+    """Features for the next step, which then runs only the outermost layers; see StepCache."""
+
+    @property
+    def conditioning_now(self) -> Conditioning:
+        return self.conditioning if self.steps_done < self.guided_steps else self.conditioning.positive
 
     @property
     def total_steps(self) -> int:
@@ -71,33 +82,80 @@ def first_latents(run: SchedulerRun, shape: Shape, channels: int, device: torch.
     return noise.to(device) * run.init_noise_sigma
 
 
-def denoise_step(samples: Sequence[SdxlSample], unet: UNetCall, dtype: torch.dtype) -> None:
-    """Advances every sample by one step with a single UNet call. Raises DeviceOutOfMemoryError before any has moved."""
+def denoise_step(
+    samples: Sequence[SdxlSample], unet: UNetCall, dtype: torch.dtype, cache: StepCache | None = None
+) -> None:
+    """Advances every sample by one step with a single UNet call; with a `cache`, one more for those that have features.
+
+    Raises DeviceOutOfMemoryError before any has moved.
+    """
     with memory_guard():
-        noises = _predict(samples, unet, dtype)
-    for sample, noise in zip(samples, noises, strict=True):
-        sample.latents, sample.x0 = sample.run.advance(noise, sample.latents, sample.steps_done)
+        if cache is None:
+            call = _Call.gather(samples, dtype)
+            predictions = [_Prediction(noise) for noise in call.guided(unet(*call.inputs))]
+        else:
+            predictions = _predict_cached(samples, dtype, cache)
+    for sample, prediction in zip(samples, predictions, strict=True):
+        sample.latents, sample.x0 = sample.run.advance(prediction.noise, sample.latents, sample.steps_done)
+        sample.deep = prediction.deep
         sample.steps_done += 1
 
 
-def _predict(samples: Sequence[SdxlSample], unet: UNetCall, dtype: torch.dtype) -> list[Tensor]:
-    """The guided noise prediction of each sample, fp32."""
-    rows = [sample.conditioning.tokens.shape[0] for sample in samples]
-    inputs: list[Tensor] = []
-    timesteps: list[Tensor] = []
-    for sample, count in zip(samples, rows, strict=True):
-        inputs.append(sample.run.model_input(sample.latents, sample.steps_done).expand(count, -1, -1, -1))
-        timesteps.append(sample.timesteps[sample.steps_done].expand(count))
-    predicted = unet(
-        torch.cat(inputs).to(dtype),
-        torch.cat(timesteps),
-        _rows([sample.conditioning.tokens for sample in samples]),
-        _rows([sample.conditioning.pooled for sample in samples]),
-        _rows([sample.conditioning.time_ids for sample in samples]),
-    )
-    return [
-        _guide(noise.float(), sample.conditioning) for sample, noise in zip(samples, predicted.split(rows), strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Prediction:
+    """Guided noise in fp32, and the features that the next step may start from."""
+
+    noise: Tensor
+    deep: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What the UNet is given for some samples. `rows` says how many of its rows belong to each of them."""
+
+    inputs: UNetInputs
+    conditionings: Sequence[Conditioning]
+    rows: list[int]
+
+    @classmethod
+    def gather(cls, samples: Sequence[SdxlSample], dtype: torch.dtype) -> _Call:
+        conditionings = [sample.conditioning_now for sample in samples]
+        rows = [conditioning.tokens.shape[0] for conditioning in conditionings]
+        latents: list[Tensor] = []
+        timesteps: list[Tensor] = []
+        for sample, count in zip(samples, rows, strict=True):
+            latents.append(sample.run.model_input(sample.latents, sample.steps_done).expand(count, -1, -1, -1))
+            timesteps.append(sample.timesteps[sample.steps_done].expand(count))
+        inputs = (
+            torch.cat(latents).to(dtype),
+            torch.cat(timesteps),
+            _rows([conditioning.tokens for conditioning in conditionings]),
+            _rows([conditioning.pooled for conditioning in conditionings]),
+            _rows([conditioning.time_ids for conditioning in conditionings]),
+        )
+        return cls(inputs, conditionings, rows)
+
+    def guided(self, noise: Tensor) -> list[Tensor]:
+        """The prediction for each sample, from what the UNet gave for all rows."""
+        parts = zip(noise.split(self.rows), self.conditionings, strict=True)
+        return [_guide(part.float(), conditioning) for part, conditioning in parts]
+
+
+def _predict_cached(samples: Sequence[SdxlSample], dtype: torch.dtype, cache: StepCache) -> list[_Prediction]:
+    """Samples without features go through the whole UNet and get some; the others use theirs up."""
+    of_fresh: list[_Prediction] = []
+    if fresh := [sample for sample in samples if sample.deep is None]:
+        call = _Call.gather(fresh, dtype)
+        noise, deep = cache.whole(call.inputs)
+        of_fresh = [_Prediction(*parts) for parts in zip(call.guided(noise), deep.split(call.rows), strict=True)]
+    of_known: list[_Prediction] = []
+    if known := [(sample, sample.deep) for sample in samples if sample.deep is not None]:
+        call = _Call.gather([sample for sample, _ in known], dtype)
+        # Where guidance has just ended, only the positive row goes on.
+        deep = _rows([deep[-count:] for (_, deep), count in zip(known, call.rows, strict=True)])
+        of_known = [_Prediction(noise) for noise in call.guided(cache.outer(call.inputs, deep))]
+    from_fresh, from_known = iter(of_fresh), iter(of_known)
+    return [next(from_fresh if sample.deep is None else from_known) for sample in samples]
 
 
 def _guide(noise: Tensor, conditioning: Conditioning) -> Tensor:

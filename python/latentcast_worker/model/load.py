@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +27,8 @@ from .prompts import PromptEncoder
 from .schedulers import own_scheduler_name
 from .sdxl import SdxlModel
 from .settings import ModelSettings, read_settings
+from .shortcuts import FEW_STEP_SPACING, FEW_STEPS, Shortcuts
+from .step_cache import StepCache
 
 # A parked job is small (about 2 MB per megapixel: latents, x0, solver history), so these only guard against absurdity.
 MAX_JOBS = 64
@@ -40,7 +42,7 @@ WriteLog: TypeAlias = Callable[[LogLevel, str], None]
 class LoadOptions:
     """`model` is a hub id or a folder, `name` what clients are told; `max_batch` None measures what pays.
 
-    `cache_dir` keeps what was measured.
+    `cache_dir` keeps what was measured. `shortcuts` change the pictures; none is the default.
     """
 
     model: str
@@ -49,6 +51,7 @@ class LoadOptions:
     device: str
     max_batch: int | None
     cache_dir: Path
+    shortcuts: Shortcuts = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ def load_sdxl(options: LoadOptions, report: ReportLoading, log: WriteLog) -> Sdx
     """Loads and warms up. Raises LoadError with a `fatal` code and a text for whoever started the server."""
     device = open_device(options.device)
     folder = find_folder(options.model, report, half_precision=device.type == "cuda")
-    settings = read_settings(folder)
+    settings = _shortened(read_settings(folder), options.shortcuts)
+    if options.shortcuts:
+        log("warn", f"pictures differ from the model's own: {', '.join(sorted(options.shortcuts))}")
     try:
         with memory_guard(), torch.inference_mode():
             model = _assemble(options, folder, settings, device, report, log)
@@ -109,6 +114,9 @@ def _assemble(
     tiny = _load_tiny(options, folder, settings, dtypes.tiny, device, factor, report, log)
     renderer = PreviewRenderer(tiny, settings.latent_rgb, device)
     own, own_name = _own_scheduler(scheduler, log)
+    if "few-step" in options.shortcuts:
+        own = type(own).from_config(own.config, timestep_spacing=FEW_STEP_SPACING)
+    accelerated = AcceleratedUNet(unet, device, log)
     native = settings.native_size or (unet.config.sample_size * factor,) * 2
     return SdxlModel(
         info=ModelInfo(
@@ -127,7 +135,7 @@ def _assemble(
         capabilities=Capabilities(SCHEDULERS, renderer.decoders, PREVIEW_SOURCES, 1, MAX_JOBS, MAX_PIXELS),
         costs=CallCosts.solo(),
         prompts=PromptEncoder(tokenizers, encoders, device),
-        unet=AcceleratedUNet(unet, device, log),
+        unet=accelerated,
         dtype=dtypes.unet,
         latent_channels=unet.config.in_channels,
         size_factor=factor,
@@ -135,7 +143,16 @@ def _assemble(
         decoder=FullDecoder(vae),
         previews=StreamPreviews(renderer, device) if device.type == "cuda" else InlinePreviews(renderer),
         torch_device=device,
+        shortcuts=options.shortcuts,
+        step_cache=StepCache(unet, accelerated) if "step-cache" in options.shortcuts else None,
     )
+
+
+def _shortened(settings: ModelSettings, shortcuts: Shortcuts) -> ModelSettings:
+    """The defaults of a checkpoint that needs few steps and no guidance, if this is said to be one."""
+    if "few-step" not in shortcuts:
+        return settings
+    return replace(settings, default_steps=FEW_STEPS, default_guidance_scale=0.0)
 
 
 class _PartLoader:

@@ -18,6 +18,8 @@ from .memory import memory_guard
 from .port import InvalidRequestError, PendingPreview, Pixels
 from .prompts import PromptEncoder
 from .schedulers import SchedulerRun, make_scheduler
+from .shortcuts import Shortcuts, guided_steps
+from .step_cache import StepCache
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class SdxlModel:
     decoder: FullDecoder
     previews: InlinePreviews | StreamPreviews
     torch_device: torch.device
+    shortcuts: Shortcuts = frozenset()
+    step_cache: StepCache | None = None
 
     def check(self, request: Generate) -> None:
         low, high = self.info.min_side, self.info.max_side
@@ -62,12 +66,13 @@ class SdxlModel:
                 run = SchedulerRun.start(scheduler, request.num_inference_steps, generator)
                 latents = first_latents(run, shape, self.latent_channels, self.torch_device)
                 timesteps = run.timesteps.to(self.torch_device)
-                samples.append(SdxlSample(conditioning, run, latents, timesteps))
+                guided = guided_steps(len(timesteps), self.shortcuts)
+                samples.append(SdxlSample(conditioning, run, latents, timesteps, guided))
             return samples
 
     @torch.inference_mode()
     def step(self, samples: Sequence[SdxlSample]) -> None:
-        denoise_step(samples, self.unet, self.dtype)
+        denoise_step(samples, self.unet, self.dtype, self.step_cache)
         if self.torch_device.type == "cuda":
             # One wait per step keeps the host's decisions and the device's work together: cancelling takes one step.
             torch.cuda.current_stream().synchronize()

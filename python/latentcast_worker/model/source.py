@@ -9,6 +9,7 @@ from ..tiny_sdxl.build import ensure_tiny_sdxl
 from ..worker import LoadedModel, Reporter
 from .load import LoadOptions, load_sdxl
 from .port import LoadError
+from .shortcuts import Shortcuts
 
 DEMO_FOLDER = Path(__file__).resolve().parents[3] / "models" / "demo"
 
@@ -16,7 +17,13 @@ REPORTED_PACKAGES = ("torch", "diffusers", "transformers")
 
 
 def load_named_model(
-    model: str, tiny_vae: str, device: str, cache_dir: Path, max_batch: int | None, reporter: Reporter
+    model: str,
+    tiny_vae: str,
+    device: str,
+    cache_dir: Path,
+    max_batch: int | None,
+    shortcuts: Shortcuts,
+    reporter: Reporter,
 ) -> LoadedModel:
     """Loads `demo`, `noise`, a folder or a hub id. Raises LoadError."""
     match model:
@@ -28,6 +35,6 @@ def load_named_model(
             folder = str(ensure_tiny_sdxl(cache_dir))
         case _:
             folder = model
-    options = LoadOptions(folder, model, tiny_vae, device, max_batch, cache_dir)
+    options = LoadOptions(folder, model, tiny_vae, device, max_batch, cache_dir, shortcuts)
     loaded = load_sdxl(options, reporter.loading, reporter.log)
     return LoadedModel(loaded, {name: version(name) for name in REPORTED_PACKAGES})

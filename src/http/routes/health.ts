@@ -5,12 +5,17 @@ import type { Orchestrator } from "../../orchestrator.ts";
 import type { SlotState } from "../../worker/slot-state.ts";
 import { sendError } from "../error-body.ts";
 
-export function healthRoutes(app: FastifyInstance, orchestrator: Orchestrator, version: string): void {
+interface HealthFacts {
+  readonly version: string;
+  readonly shortcuts: readonly string[];
+}
+
+export function healthRoutes(app: FastifyInstance, orchestrator: Orchestrator, facts: HealthFacts): void {
   app.get("/health", () => {
     const { status, model, pool, dispatcher } = orchestrator;
     return {
       status: status.kind,
-      version,
+      ...facts,
       ...("loading" in status ? { loading: status.loading } : {}),
       ...("reason" in status ? { reason: status.reason } : {}),
       model:

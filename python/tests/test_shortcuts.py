@@ -1,0 +1,205 @@
+"""Shortcuts change the picture only as they say, only when they are named, and each picture only by its own doing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
+from diffusers.callbacks import SDXLCFGCutoffCallback
+from torch import Tensor
+
+from latentcast_worker.model.denoise import SdxlSample
+from latentcast_worker.model.load import LoadOptions, load_sdxl
+from latentcast_worker.model.port import DeviceOutOfMemoryError
+from latentcast_worker.model.schedulers import make_scheduler
+from latentcast_worker.model.sdxl import SdxlModel
+from latentcast_worker.model.shortcuts import CFG_CUTOFF_RATIO, ShortcutName
+from latentcast_worker.model.step_cache import StepCache
+from latentcast_worker.model.unet_call import UNetCall
+from latentcast_worker.protocol import SCHEDULERS, Generate, SchedulerName
+
+from .requests import a_request
+
+
+def load_with(folder: Path, cache_dir: Path, *names: ShortcutName) -> SdxlModel:
+    options = LoadOptions(str(folder), "noise", "unused", "cpu", 1, cache_dir, frozenset(names))
+    return load_sdxl(options, lambda _report: None, lambda _level, _message: None)
+
+
+@pytest.fixture(scope="module")
+def cut_off(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SdxlModel:
+    return load_with(tiny_folder, tmp_path_factory.mktemp("cache"), "cfg-cutoff")
+
+
+@pytest.fixture(scope="module")
+def cached(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SdxlModel:
+    return load_with(tiny_folder, tmp_path_factory.mktemp("cache"), "step-cache")
+
+
+@pytest.fixture(scope="module")
+def few_step(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SdxlModel:
+    return load_with(tiny_folder, tmp_path_factory.mktemp("cache"), "few-step")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_folder: Path) -> Any:
+    pipe: Any = StableDiffusionXLPipeline.from_pretrained(tiny_folder, add_watermarker=False)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.own_scheduler = pipe.scheduler
+    return pipe
+
+
+def by_pipeline(pipeline: Any, request: Generate, **options: object) -> Tensor:
+    return pipeline(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        num_inference_steps=request.num_inference_steps,
+        width=request.width,
+        height=request.height,
+        guidance_scale=request.guidance_scale,
+        generator=torch.Generator().manual_seed(request.seed),
+        output_type="latent",
+        **options,
+    ).images
+
+
+def run_to_end(model: SdxlModel, request: Generate) -> SdxlSample:
+    (sample,) = model.prepare(request)
+    while sample.steps_done < sample.total_steps:
+        model.step([sample])
+    return sample
+
+
+class CountingUNet:
+    """A UNet that notes the rows of its calls, and runs out of memory when it is told to."""
+
+    def __init__(self, unet: UNetCall) -> None:
+        self._unet = unet
+        self.rows: list[int] = []
+        self.has_memory = True
+
+    def __call__(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, pooled: Tensor, time_ids: Tensor) -> Tensor:
+        if not self.has_memory:
+            raise DeviceOutOfMemoryError
+        self.rows.append(latents.shape[0])
+        return self._unet(latents, timesteps, tokens, pooled, time_ids)
+
+
+def counted(model: SdxlModel) -> tuple[SdxlModel, CountingUNet]:
+    """The same model, with whole calls of its UNet counted."""
+    unet: Any = CountingUNet(model.unet)
+    cache = None if model.step_cache is None else StepCache(model.unet._unet, unet)  # pyright: ignore[reportPrivateUsage]
+    return replace(model, unet=unet, step_cache=cache), unet
+
+
+@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_a_cut_off_picture_is_that_of_diffusers_own_callback(
+    pipeline: Any, cut_off: SdxlModel, scheduler: SchedulerName | None, steps: int
+) -> None:
+    request = a_request(scheduler=scheduler, num_inference_steps=steps, guidance_scale=5.0)
+    pipeline.scheduler = make_scheduler(pipeline.own_scheduler, scheduler)
+    callback = SDXLCFGCutoffCallback(cutoff_step_ratio=CFG_CUTOFF_RATIO)
+    expected = by_pipeline(pipeline, request, callback_on_step_end=callback)
+    assert torch.equal(run_to_end(cut_off, request).latents, expected)
+
+
+def test_after_the_cut_off_calls_are_half_as_wide(cut_off: SdxlModel) -> None:
+    model, unet = counted(cut_off)
+    run_to_end(model, a_request(num_inference_steps=5))
+    assert unet.rows == [2, 2, 2, 1, 1]
+
+
+@torch.inference_mode()
+def test_outer_layers_on_features_of_the_same_step_give_the_whole_unets_prediction(cached: SdxlModel) -> None:
+    cache = cached.step_cache
+    assert cache is not None
+    (sample,) = cached.prepare(a_request())
+    conditioning = sample.conditioning
+    inputs = (
+        sample.run.model_input(sample.latents, 0).expand(2, -1, -1, -1),
+        sample.timesteps[0].expand(2),
+        conditioning.tokens,
+        conditioning.pooled,
+        conditioning.time_ids,
+    )
+    noise, deep = cache.whole(inputs)
+    assert torch.equal(noise, cached.unet(*inputs))
+    assert torch.equal(cache.outer(inputs, deep), noise)
+    assert not torch.equal(cache.outer(inputs, deep + 1), noise)
+
+
+@pytest.mark.parametrize(("steps", "whole_calls"), [(1, 1), (4, 2), (5, 3)])
+def test_a_step_cache_calls_the_whole_unet_at_every_second_step(
+    cached: SdxlModel, tiny_model: SdxlModel, steps: int, whole_calls: int
+) -> None:
+    model, unet = counted(cached)
+    request = a_request(num_inference_steps=steps)
+    shortened, plain = run_to_end(model, request), run_to_end(tiny_model, request)
+    assert len(unet.rows) == whole_calls
+    assert torch.equal(shortened.latents, plain.latents) == (steps == 1)
+
+
+def test_samples_at_different_places_of_the_cache_share_a_step_without_a_trace(cached: SdxlModel) -> None:
+    requests = [a_request(seed=seed, num_inference_steps=5) for seed in (1, 2)]
+    alone = [run_to_end(cached, request).latents for request in requests]
+    ahead, behind = (cached.prepare(request)[0] for request in requests)
+    cached.step([ahead])
+    while ahead.steps_done < ahead.total_steps:
+        cached.step([behind, ahead])
+    cached.step([behind])
+    # Two rows are summed in another order than four: rounding, and nothing else.
+    torch.testing.assert_close(ahead.latents, alone[0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(behind.latents, alone[1], rtol=1e-3, atol=1e-3)
+
+
+def test_a_step_that_ran_out_of_memory_leaves_the_cache_as_it_was(cached: SdxlModel) -> None:
+    request = a_request(num_inference_steps=4)
+    model, unet = counted(cached)
+    (sample,) = model.prepare(request)
+    while sample.steps_done < sample.total_steps:
+        unet.has_memory = False
+        if sample.deep is None:
+            with pytest.raises(DeviceOutOfMemoryError):
+                model.step([sample])
+        unet.has_memory = True
+        model.step([sample])
+    assert torch.equal(sample.latents, run_to_end(cached, request).latents)
+
+
+def test_shortcuts_go_together(tiny_folder: Path, tmp_path: Path) -> None:
+    model, unet = counted(load_with(tiny_folder, tmp_path, "cfg-cutoff", "step-cache"))
+    sample = run_to_end(model, a_request(num_inference_steps=7))
+    # Guidance ends after three steps; the fourth has the deep features of the third's positive row.
+    assert unet.rows == [2, 2, 1, 1]
+    assert torch.isfinite(sample.latents).all()
+
+
+def test_a_few_step_checkpoint_gets_its_own_defaults(few_step: SdxlModel, tiny_model: SdxlModel) -> None:
+    assert (few_step.info.default_steps, few_step.info.default_guidance_scale) == (4, 0.0)
+    assert tiny_model.info.default_guidance_scale > 1
+
+
+@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+def test_few_steps_start_at_the_very_end_of_the_schedule(
+    pipeline: Any, few_step: SdxlModel, scheduler: SchedulerName | None
+) -> None:
+    request = a_request(scheduler=scheduler, num_inference_steps=4, guidance_scale=0.0)
+    own = type(pipeline.own_scheduler).from_config(pipeline.own_scheduler.config, timestep_spacing="trailing")
+    pipeline.scheduler = make_scheduler(own, scheduler)
+    sample = run_to_end(few_step, request)
+    assert int(sample.timesteps[0]) == 999
+    assert torch.equal(sample.latents, by_pipeline(pipeline, request))
+
+
+def test_the_log_names_what_changes_the_pictures(tiny_folder: Path, tmp_path: Path) -> None:
+    logged: list[str] = []
+    options = LoadOptions(
+        str(tiny_folder), "noise", "unused", "cpu", 1, tmp_path, frozenset(("step-cache", "cfg-cutoff"))
+    )
+    load_sdxl(options, lambda _report: None, lambda level, message: logged.append(f"{level}: {message}"))
+    assert any("cfg-cutoff, step-cache" in line for line in logged)
