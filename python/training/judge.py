@@ -111,8 +111,9 @@ def _green_ground(picture: Floats) -> bool:
 
 
 def _white_ground(picture: Floats) -> bool:
-    ground = band(picture, 0.75, 1.0)
-    return float(luma(ground).mean()) > 0.66 and saturation(ground) < 0.2
+    # The median, not the mean: a red house must not count against the snow it stands in.
+    dominant = np.median(band(picture, 0.75, 1.0), axis=(0, 1))
+    return float(luma(dominant)) > 0.66 and float(np.ptp(dominant)) < 0.2
 
 
 def _towers(picture: Floats) -> bool:
