@@ -113,9 +113,12 @@ def test_a_cancel_takes_effect_at_the_end_of_the_running_step(slow_worker: Worke
     slow_worker.send(a_job(num_inference_steps=50))
     slow_worker.until("started")
     slow_worker.send(Cancel("job", EPOCH))
+    slow_worker.send(Ping(1))
     messages = slow_worker.until("cancelled")
-    assert kinds(messages) == ["progress", "cancelled"]
-    assert messages[-1][0]["step"] == 1
+    told = kinds(messages)
+    # The pong says that the cancel has been read, however late a crowded machine came to it.
+    assert told[told.index("pong") :] in (["pong", "cancelled"], ["pong", "progress", "cancelled"])
+    assert messages[-1][0]["step"] == told.count("progress")
 
 
 def test_commands_of_another_epoch_are_dropped(slow_worker: WorkerProcess) -> None:
