@@ -79,3 +79,5 @@ def export_model(
     build_pipeline(networks, vae, tokenizer).to(dtype=torch.float16).save_pretrained(target)
     tiny.to(dtype=torch.float16).save_pretrained(target / "tiny_vae")
     (target / "latentcast.json").write_text(json.dumps(defaults, indent=2) + "\n", encoding="utf-8")
+    for weights in target.rglob("*.safetensors"):
+        weights.chmod(0o644)  # safetensors writes for the owner only; a container reads as another user.
