@@ -52,6 +52,16 @@ def test_captions_vary_and_leave_things_out() -> None:
     assert 0.1 < len(silent) / len(texts) < 0.7
 
 
+@given(seed=SEEDS)
+@settings(max_examples=200, deadline=None)
+def test_what_hides_the_view_is_always_said(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spec = random_spec(rng)
+    _, mention = caption(spec, rng)
+    assert mention.weather or spec.weather in ("clear", "clouds")
+    assert mention.ground or spec.ground != "city"
+
+
 def test_every_attribute_value_can_be_said() -> None:
     assert set(vocabulary.TIME_NOUNS) == set(vocabulary.TIME_PHRASES) == set(TIMES)
     assert set(vocabulary.GROUND_NOUNS) == set(vocabulary.ON_GROUND) == set(GROUNDS)

@@ -52,10 +52,11 @@ def _choose_mention(spec: SceneSpec, rng: np.random.Generator) -> Mention:
     is_short = rng.random() < 0.22
     keep = 0.30 if is_short else 0.82
     time = rng.random() < keep
-    ground = rng.random() < keep
-    weather = rng.random() < (0.18 if spec.weather == "clear" else keep)
+    # What hides the view is never left out: whoever asks for a beautiful sunset should not get a city in the fog.
+    ground = spec.ground == "city" or rng.random() < keep
+    weather = spec.weather not in ("clear", "clouds") or rng.random() < (0.18 if spec.weather == "clear" else keep)
     body = spec.body != "none" and rng.random() < (0.3 if is_short else 0.8)
-    thing = spec.thing != "none" and rng.random() < (0.6 if is_short else 0.92)
+    thing = spec.thing != "none" and rng.random() < 0.95
     if not (time or ground or weather or thing):
         time, ground = (True, False) if rng.random() < 0.6 else (False, True)
     return Mention(time, weather, ground, body, thing, thing and spec.colour != "none" and rng.random() < 0.85)
