@@ -1,12 +1,9 @@
 /** A picture of the embedded model as a newcomer meets it: default steps and size, every core of the machine. */
-import { figure, missing, type Figure, type Settings } from "./lib/figures.ts";
-import { hasDemoModel, startModelServer } from "./lib/servers.ts";
+import { figure, type Figure, type Settings } from "./lib/figures.ts";
+import { startModelServer } from "./lib/servers.ts";
 import { stream, type StreamTimes } from "./lib/stream-client.ts";
 
 export async function demo(settings: Settings): Promise<Figure[]> {
-  if (!hasDemoModel()) {
-    return [missing("demo", "not measured", "there is no model in models/demo")];
-  }
   await using server = await startModelServer(settings, "demo", { everyCore: true });
   const ask = (seed: number): Promise<StreamTimes> => stream(server.url, { prompt: "a beautiful sunset", seed });
   await ask(0);

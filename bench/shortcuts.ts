@@ -2,14 +2,12 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { figure, median, missing, type Figure, type Settings } from "./lib/figures.ts";
+import { figure, median, type Figure, type Settings } from "./lib/figures.ts";
 import { pinned, root, scratchFolder } from "./lib/processes.ts";
-import { hasDemoModel } from "./lib/servers.ts";
 
 type Report = Readonly<Record<string, { readonly ratios: readonly number[]; readonly psnrs: readonly number[] }>>;
 
 export async function shortcuts({ python, repeats }: Settings): Promise<Figure[]> {
-  if (!hasDemoModel()) return [missing("shortcut", "not measured", "needs a trained model: none in models/demo")];
   const { stdout } = await promisify(execFile)(
     python,
     [

@@ -58,7 +58,7 @@ export const SETTINGS = {
     flag: "model",
     default: "auto",
     value: z.string().min(1),
-    help: "`auto` (SDXL base with a CUDA device, else `demo` where it is, else `noise`), `demo`, `noise`, a hub id or a diffusers folder.",
+    help: "`auto` (SDXL base with a CUDA device, else `demo`), `demo`, `noise` (random weights), a hub id or a diffusers folder.",
   }),
   tinyVae: setting<string>({
     env: ["LATENTCAST_TINY_VAE"],

@@ -141,7 +141,7 @@ export async function startOrchestrator(
 ): Promise<Orchestrator> {
   const { config, log, observers = [], python = () => managedPython(config) } = options;
   const devices = await resolveDevices(config.devices, processEnvironment());
-  const model = await resolveModel(
+  const model = resolveModel(
     config.model,
     devices.some(({ cudaVisible }) => cudaVisible !== null),
   );

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, truncateSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Settings } from "./figures.ts";
-import { root, scratchFolder, startProgram, type BenchServer } from "./processes.ts";
+import { scratchFolder, startProgram, type BenchServer } from "./processes.ts";
 
 /** One step on the device, in seconds of the monotonic clock that {@link monotonicSeconds} reads too. */
 export interface TracedStep {
@@ -48,11 +48,6 @@ export async function startStubServer(
       return steps;
     },
   };
-}
-
-/** Whether the embedded model has been trained and is here. */
-export function hasDemoModel(): boolean {
-  return existsSync(join(root, "models", "demo", "model_index.json"));
 }
 
 /** A server with the real worker. `model` is `noise`, `demo` or a folder; it computes with one thread unless told. */

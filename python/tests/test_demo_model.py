@@ -21,8 +21,6 @@ from training.sheet import DEFAULT_NEGATIVE, sample
 MODEL = Path(__file__).parents[2] / "models" / "demo"
 WEIGHTS_LIMIT_BYTES = 30_000_000
 
-pytestmark = pytest.mark.skipif(not (MODEL / "model_index.json").exists(), reason="needs demo weights")
-
 
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionXLPipeline:

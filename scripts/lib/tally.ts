@@ -25,7 +25,6 @@ const NEEDS: Readonly<Record<string, () => boolean>> = {
   Chromium: () => ["chromium", "chromium-browser", "google-chrome"].some((name) => succeeds(name, ["--version"])),
   "mount namespaces": () => succeeds("unshare", ["-rm", "true"]),
   "mount rights": () => succeeds("unshare", ["-m", "mount", "-t", "tmpfs", "none", "/mnt"]),
-  "demo weights": () => existsSync(new URL("../../models/demo/model_index.json", import.meta.url)),
   "published weights": () => existsSync(new URL("../../../shared/models/taesdxl", import.meta.url)),
 };
 

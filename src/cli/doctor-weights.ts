@@ -22,7 +22,7 @@ export interface WeightsReport {
 }
 
 export async function checkWeights(config: Config, env: Env, usesCuda: boolean): Promise<WeightsReport> {
-  const model = await resolveModel(config.model, usesCuda);
+  const model = resolveModel(config.model, usesCuda);
   if (model === "noise") return { checks: [ok("Model", "noise: random weights, made when needed")], missingBytes: 0 };
   if (model === "demo") {
     const folder = join(packageRoot(), "models", "demo");

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +10,6 @@ import { eventually } from "../support/eventually.ts";
 import { post, postStream } from "../support/sse.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const MODEL = existsSync(new URL("../../models/demo/model_index.json", import.meta.url)) ? "demo" : "noise";
 /** Where torch comes from; a machine with wheels of its own has put them into its base image. */
 const TORCH_INDEX_URL = process.env["TORCH_INDEX_URL"] ?? "";
 /** One look at the logs is worth more than the test's own report. */
@@ -37,7 +35,7 @@ beforeAll(async () => {
   container = await new LockedContainer("latentcast:test")
     .withEnvironment({
       LATENTCAST_API_KEYS: "container-key",
-      LATENTCAST_MODEL: MODEL,
+      LATENTCAST_MODEL: "auto",
       LATENTCAST_DEVICES: "cpu",
       // Threads of one process that wait for each other lose all their time to the others on a crowded machine.
       LATENTCAST_WORKER_THREADS: "1",

@@ -1,22 +1,15 @@
 /** The page at `GET /` with a real model: the whole way from a prompt to a kept picture. */
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { chromiumPath } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import { usePages } from "../support/playground.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
-/** The embedded model where it has been trained, else the same network with random weights. */
-const model = existsSync(fileURLToPath(new URL("../../models/demo/latentcast.json", import.meta.url)))
-  ? "demo"
-  : "noise";
-
 const open = usePages();
 let server: TestServer;
 
 beforeAll(async () => {
-  if (chromiumPath !== undefined) server = await startTestServer({ env: { LATENTCAST_MODEL: model } });
+  if (chromiumPath !== undefined) server = await startTestServer({ env: { LATENTCAST_MODEL: "demo" } });
 });
 afterAll(() => server?.close());
 
