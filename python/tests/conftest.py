@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline
 from hypothesis import settings
 
 from latentcast_worker.model.load import LoadOptions, load_sdxl
@@ -31,3 +33,12 @@ def tiny_model(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> S
     cache_dir = tmp_path_factory.mktemp("cache")
     options = LoadOptions(str(tiny_folder), "noise", "unused", "cpu", max_batch=1, cache_dir=cache_dir)
     return load_sdxl(options, lambda _report: None, lambda _level, _message: None)
+
+
+@pytest.fixture(scope="session")
+def pipeline(tiny_folder: Path) -> Any:
+    """diffusers' own pipeline of the tiny model; `own_scheduler` stays what the model came with."""
+    pipe: Any = StableDiffusionXLPipeline.from_pretrained(tiny_folder, add_watermarker=False)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.own_scheduler = pipe.scheduler
+    return pipe

@@ -157,6 +157,15 @@ def test_exact_mode_tries_only_what_keeps_the_bits() -> None:
     assert unet.speed == Speed(graphs=True)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_where_graphs_are_not_allowed_none_is_tried(exact: bool) -> None:
+    unet = switches()
+    clock = Clock(unet, lambda speed: 1.0 - 0.5 * speed.graphs)
+    tune(unet, clock, Log(), exact=exact, allow_graphs=False)
+    assert not any(speed.graphs for speed in clock.tried)
+    assert unet.speed == Speed()
+
+
 def test_what_cannot_be_used_is_skipped_with_a_warning() -> None:
     def seconds(speed: Speed) -> float:
         if speed.compiled:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,54 +14,32 @@ from latentcast_worker.model.schedulers import make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.protocol import SCHEDULERS, Generate, SchedulerName
 
+from .reference import by_pipeline, denoised
 from .requests import a_request
 
 LONG_PROMPT = "a very long description of a lighthouse on a cliff above a stormy sea " * 3
 SIZES = [(64, 64), (128, 128), (168, 104)]
 
 
-@pytest.fixture(scope="module")
-def pipeline(tiny_folder: Path) -> Any:
-    pipe: Any = StableDiffusionXLPipeline.from_pretrained(tiny_folder, add_watermarker=False)
-    pipe.set_progress_bar_config(disable=True)
-    pipe.own_scheduler = pipe.scheduler
-    return pipe
-
-
-def by_pipeline(pipeline: Any, request: Generate) -> tuple[Tensor, NDArray[np.uint8]]:
+def with_latents(pipeline: Any, request: Generate) -> tuple[Tensor, NDArray[np.uint8]]:
+    """The pipeline's last latents and its picture."""
     last: list[Tensor] = []
 
     def keep_latents(_pipe: Any, _step: int, _timestep: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
         last[:] = [values["latents"]]
         return values
 
-    pipeline.scheduler = make_scheduler(pipeline.own_scheduler, request.scheduler)
-    output = pipeline(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        num_inference_steps=request.num_inference_steps,
-        width=request.width,
-        height=request.height,
-        guidance_scale=request.guidance_scale,
-        generator=torch.Generator().manual_seed(request.seed),
-        callback_on_step_end=keep_latents,
-    )
-    return last[0], np.asarray(output.images[0])
-
-
-def by_engine(model: SdxlModel, request: Generate) -> tuple[Tensor, NDArray[np.uint8]]:
-    (sample,) = model.prepare(request)
-    while sample.steps_done < sample.total_steps:
-        model.step([sample])
-    return sample.latents, model.decode(sample)
+    scheduler = make_scheduler(pipeline.own_scheduler, request.scheduler)
+    images = by_pipeline(pipeline, request, scheduler, callback_on_step_end=keep_latents)
+    return last[0], np.asarray(images[0])
 
 
 def assert_same(pipeline: Any, model: SdxlModel, request: Generate) -> None:
-    expected_latents, expected_image = by_pipeline(pipeline, request)
-    latents, image = by_engine(model, request)
+    expected_latents, expected_image = with_latents(pipeline, request)
+    sample = denoised(model, request)
     assert torch.isfinite(expected_latents).all()
-    assert torch.equal(latents, expected_latents)
-    np.testing.assert_array_equal(image, expected_image)
+    assert torch.equal(sample.latents, expected_latents)
+    np.testing.assert_array_equal(model.decode(sample), expected_image)
 
 
 @pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
@@ -114,5 +90,5 @@ def test_takes_every_seed(pipeline: Any, tiny_model: SdxlModel, seed: int) -> No
 
 
 def test_cached_prompts_change_nothing(pipeline: Any, tiny_model: SdxlModel) -> None:
-    by_engine(tiny_model, a_request(prompt="first", negative_prompt="second"))
+    denoised(tiny_model, a_request(prompt="first", negative_prompt="second"))
     assert_same(pipeline, tiny_model, a_request(prompt="second", negative_prompt="first"))

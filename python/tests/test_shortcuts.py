@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
 from diffusers.callbacks import SDXLCFGCutoffCallback
 from torch import Tensor
 
-from latentcast_worker.model.denoise import SdxlSample
 from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import DeviceOutOfMemoryError
 from latentcast_worker.model.schedulers import make_scheduler
@@ -20,8 +18,9 @@ from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.shortcuts import CFG_CUTOFF_RATIO, ShortcutName
 from latentcast_worker.model.step_cache import StepCache
 from latentcast_worker.model.unet_call import UNetCall
-from latentcast_worker.protocol import SCHEDULERS, Generate, SchedulerName
+from latentcast_worker.protocol import SCHEDULERS, SchedulerName
 
+from .reference import by_pipeline, denoised
 from .requests import a_request
 
 
@@ -43,35 +42,6 @@ def cached(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SdxlM
 @pytest.fixture(scope="module")
 def few_step(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SdxlModel:
     return load_with(tiny_folder, tmp_path_factory.mktemp("cache"), "few-step")
-
-
-@pytest.fixture(scope="module")
-def pipeline(tiny_folder: Path) -> Any:
-    pipe: Any = StableDiffusionXLPipeline.from_pretrained(tiny_folder, add_watermarker=False)
-    pipe.set_progress_bar_config(disable=True)
-    pipe.own_scheduler = pipe.scheduler
-    return pipe
-
-
-def by_pipeline(pipeline: Any, request: Generate, **options: object) -> Tensor:
-    return pipeline(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        num_inference_steps=request.num_inference_steps,
-        width=request.width,
-        height=request.height,
-        guidance_scale=request.guidance_scale,
-        generator=torch.Generator().manual_seed(request.seed),
-        output_type="latent",
-        **options,
-    ).images
-
-
-def run_to_end(model: SdxlModel, request: Generate) -> SdxlSample:
-    (sample,) = model.prepare(request)
-    while sample.steps_done < sample.total_steps:
-        model.step([sample])
-    return sample
 
 
 class CountingUNet:
@@ -102,15 +72,19 @@ def test_a_cut_off_picture_is_that_of_diffusers_own_callback(
     pipeline: Any, cut_off: SdxlModel, scheduler: SchedulerName | None, steps: int
 ) -> None:
     request = a_request(scheduler=scheduler, num_inference_steps=steps, guidance_scale=5.0)
-    pipeline.scheduler = make_scheduler(pipeline.own_scheduler, scheduler)
-    callback = SDXLCFGCutoffCallback(cutoff_step_ratio=CFG_CUTOFF_RATIO)
-    expected = by_pipeline(pipeline, request, callback_on_step_end=callback)
-    assert torch.equal(run_to_end(cut_off, request).latents, expected)
+    expected = by_pipeline(
+        pipeline,
+        request,
+        make_scheduler(pipeline.own_scheduler, scheduler),
+        callback_on_step_end=SDXLCFGCutoffCallback(cutoff_step_ratio=CFG_CUTOFF_RATIO),
+        output_type="latent",
+    )
+    assert torch.equal(denoised(cut_off, request).latents, expected)
 
 
 def test_after_the_cut_off_calls_are_half_as_wide(cut_off: SdxlModel) -> None:
     model, unet = counted(cut_off)
-    run_to_end(model, a_request(num_inference_steps=5))
+    denoised(model, a_request(num_inference_steps=5))
     assert unet.rows == [2, 2, 2, 1, 1]
 
 
@@ -139,14 +113,14 @@ def test_a_step_cache_calls_the_whole_unet_at_every_second_step(
 ) -> None:
     model, unet = counted(cached)
     request = a_request(num_inference_steps=steps)
-    shortened, plain = run_to_end(model, request), run_to_end(tiny_model, request)
+    shortened, plain = denoised(model, request), denoised(tiny_model, request)
     assert len(unet.rows) == whole_calls
     assert torch.equal(shortened.latents, plain.latents) == (steps == 1)
 
 
 def test_samples_at_different_places_of_the_cache_share_a_step_without_a_trace(cached: SdxlModel) -> None:
     requests = [a_request(seed=seed, num_inference_steps=5) for seed in (1, 2)]
-    alone = [run_to_end(cached, request).latents for request in requests]
+    alone = [denoised(cached, request).latents for request in requests]
     ahead, behind = (cached.prepare(request)[0] for request in requests)
     cached.step([ahead])
     while ahead.steps_done < ahead.total_steps:
@@ -168,12 +142,12 @@ def test_a_step_that_ran_out_of_memory_leaves_the_cache_as_it_was(cached: SdxlMo
                 model.step([sample])
         unet.has_memory = True
         model.step([sample])
-    assert torch.equal(sample.latents, run_to_end(cached, request).latents)
+    assert torch.equal(sample.latents, denoised(cached, request).latents)
 
 
 def test_shortcuts_go_together(tiny_folder: Path, tmp_path: Path) -> None:
     model, unet = counted(load_with(tiny_folder, tmp_path, "cfg-cutoff", "step-cache"))
-    sample = run_to_end(model, a_request(num_inference_steps=7))
+    sample = denoised(model, a_request(num_inference_steps=7))
     # Guidance ends after three steps; the fourth has the deep features of the third's positive row.
     assert unet.rows == [2, 2, 1, 1]
     assert torch.isfinite(sample.latents).all()
@@ -190,10 +164,10 @@ def test_few_steps_start_at_the_very_end_of_the_schedule(
 ) -> None:
     request = a_request(scheduler=scheduler, num_inference_steps=4, guidance_scale=0.0)
     own = type(pipeline.own_scheduler).from_config(pipeline.own_scheduler.config, timestep_spacing="trailing")
-    pipeline.scheduler = make_scheduler(own, scheduler)
-    sample = run_to_end(few_step, request)
+    expected = by_pipeline(pipeline, request, make_scheduler(own, scheduler), output_type="latent")
+    sample = denoised(few_step, request)
     assert int(sample.timesteps[0]) == 999
-    assert torch.equal(sample.latents, by_pipeline(pipeline, request))
+    assert torch.equal(sample.latents, expected)
 
 
 def test_the_log_names_what_changes_the_pictures(tiny_folder: Path, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from .settings import ModelSettings, read_settings
 from .shortcuts import FEW_STEP_SPACING, FEW_STEPS, Shortcuts
 from .step_cache import StepCache
 
-# A parked job is small (about 2 MB per megapixel: latents, x0, solver history), so these only guard against absurdity.
+# A parked job is small (about 2 MB per megapixel: latents, x0, solver history; 20 MB more with a step cache), so these
+# only guard against absurdity.
 MAX_JOBS = 64
 MAX_PIXELS = 64 * 1024 * 1024
 
