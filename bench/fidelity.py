@@ -6,27 +6,20 @@ of the noisy-latent preview with the final picture, all at a quarter of its size
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-from pathlib import Path
 
-import numpy as np
 import torch
 
-from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import Pixels
 from latentcast_worker.protocol import Generate, PreviewPlan, PreviewSource
+from trained import likeness, load_exact, model_arguments, small
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--cache-dir", required=True, type=Path)
+    parser = model_arguments()
     parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args()
-    load = LoadOptions(options.model, "fidelity", "unused", "cpu", 1, options.cache_dir)
-    model = load_sdxl(load, lambda _report: None, lambda _level, line: print(line, file=sys.stderr))
+    model = load_exact(options)
     side = model.info.native_width
     prompt = model.info.examples[0] if model.info.examples else "a lighthouse at dusk"
     request = Generate(
@@ -49,19 +42,6 @@ def main() -> None:
         for index, frames in enumerate(shown)
     ]
     print(json.dumps({"is_noise": model.info.is_noise, "steps": steps}))
-
-
-def small(pixels: Pixels) -> np.ndarray:
-    """Means of 4 x 4 pixels: what a picture shows, without its grain."""
-    height, width = pixels.shape[0] // 4, pixels.shape[1] // 4
-    return pixels[: height * 4, : width * 4].astype(np.float64).reshape(height, 4, width, 4, 3).mean(axis=(1, 3))
-
-
-def likeness(shown: np.ndarray, final: np.ndarray) -> dict[str, float]:
-    error = float(((shown - final) ** 2).mean())
-    left, right = (picture - picture.mean() for picture in (shown, final))
-    cosine = float((left * right).sum() / max(1e-9, np.linalg.norm(left) * np.linalg.norm(right)))
-    return {"psnr": 10 * float(np.log10(255**2 / max(error, 1e-9))), "cosine": cosine}
 
 
 if __name__ == "__main__":

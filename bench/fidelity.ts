@@ -1,9 +1,7 @@
 /** Whether previews show the picture that comes (P10): predicted x0 beside the noisy latents, both beside the final picture. */
-import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { Figure, Settings } from "./lib/figures.ts";
-import { pinned, root, scratchFolder } from "./lib/processes.ts";
+import { pythonReport, root, scratchFolder } from "./lib/processes.ts";
 
 interface Likeness {
   readonly psnr: number;
@@ -16,12 +14,10 @@ interface Report {
 
 export async function fidelity({ python }: Settings): Promise<Figure[]> {
   const model = process.env["LATENTCAST_BENCH_MODEL"] ?? join(root, "models", "demo");
-  const { stdout } = await promisify(execFile)(
-    python,
-    [join(root, "bench", "fidelity.py"), "--model", model, "--cache-dir", scratchFolder()],
-    { env: pinned({ PYTHONPATH: join(root, "python") }), timeout: 240_000 },
-  );
-  const { steps } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Report;
+  const { steps } = (await pythonReport(python, "fidelity.py", [
+    ...["--model", model],
+    ...["--cache-dir", scratchFolder()],
+  ])) as Report;
   const early = steps.filter(({ progress }) => progress < 0.9);
   const worse = early.filter(({ x0, latents }) => x0.psnr <= latents.psnr).length;
   const third = steps.find(({ progress }) => progress >= 0.3);

@@ -6,34 +6,27 @@ the two pictures, at a quarter of their size.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
-from fidelity import likeness, small
-from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import Pixels
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.shortcuts import ShortcutName, Shortcuts
 from latentcast_worker.protocol import Generate
+from trained import likeness, load_exact, model_arguments, small
 
 # `few-step` needs a checkpoint of its own and is no comparison.
 MEASURED: tuple[tuple[ShortcutName, ...], ...] = (("cfg-cutoff",), ("step-cache",), ("cfg-cutoff", "step-cache"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--cache-dir", required=True, type=Path)
+    parser = model_arguments()
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    load = LoadOptions(options.model, "bench", "unused", "cpu", 1, options.cache_dir, frozenset(("step-cache",)))
-    model = load_sdxl(load, lambda _report: None, lambda _level, line: print(line, file=sys.stderr))
+    model = load_exact(options, "step-cache")
     report: dict[str, dict[str, list[float]]] = {}
     for names in MEASURED:
         arms = (frozenset[ShortcutName](), frozenset(names))

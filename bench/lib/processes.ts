@@ -1,5 +1,5 @@
 /** Child processes of a benchmark: servers and the bare loop. All of them end with the run, however it ends. */
-import { fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { execFile, fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -7,10 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
 const START_PATIENCE_MS = 120_000;
+const REPORT_PATIENCE_MS = 600_000;
 const children = new Set<ChildProcess>();
 const folders = new Set<string>();
 
@@ -41,6 +43,15 @@ export function keep(child: ChildProcess): ChildProcess {
 /** Every arm computes with one thread: two that share two cores with the rest of the run measure the scheduler. */
 export function pinned(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   return { ...process.env, OMP_NUM_THREADS: "1", MKL_NUM_THREADS: "1", ...extra };
+}
+
+/** Runs a Python program of this folder and gives the JSON of the last line that it prints. */
+export async function pythonReport(python: string, program: string, args: readonly string[]): Promise<unknown> {
+  const { stdout } = await promisify(execFile)(python, [join(root, "bench", program), ...args], {
+    env: pinned({ PYTHONPATH: join(root, "python") }),
+    timeout: REPORT_PATIENCE_MS,
+  });
+  return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
 }
 
 export interface ServerStats {
