@@ -5,7 +5,7 @@
 import { createServer, type ServerResponse } from "node:http";
 import fastify from "fastify";
 import { sendEvents } from "../src/http/sse.ts";
-import { EventFeed } from "../src/queue/event-feed.ts";
+import { EventFeed } from "../src/requests/event-feed.ts";
 
 /** Subscribers that do not read say so; nobody waits for them. */
 const STALLED = "stalled";

@@ -2,7 +2,7 @@
 import { readArguments, suggest, UsageError, type FlagTable } from "./cli/arguments.ts";
 import { overallHelp, verbHelp } from "./cli/help.ts";
 import type { Terminal } from "./cli/terminal.ts";
-import type { Outcome, Verb } from "./cli/verb.ts";
+import type { Outcome, Verb } from "./cli/command.ts";
 import { ConfigError } from "./config.ts";
 import { LatentcastError } from "./errors.ts";
 import { packageVersion } from "./package-info.ts";

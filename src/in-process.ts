@@ -6,7 +6,7 @@ import { loadEncoder } from "./images/encode.ts";
 import { isTerminal, type JobResult, type Picture, type TerminalEvent } from "./jobs/events.ts";
 import type { Job } from "./jobs/job.ts";
 import { invalidRequest } from "./jobs/request.ts";
-import type { Orchestrator } from "./orchestrator.ts";
+import type { Orchestrator } from "./jobs/service.ts";
 import { startOrchestrator } from "./runtime.ts";
 import { generateInput, type GenerateInput } from "./schema/input.ts";
 import { parseObject } from "./schema/parse.ts";

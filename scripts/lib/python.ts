@@ -1,7 +1,7 @@
 /** The Python that the project's own checks and tests run in, made first when it is missing. */
 import { loadConfig } from "../../src/config.ts";
-import { SetupError } from "../../src/worker/environment-error.ts";
-import { managedPython } from "../../src/worker/environment.ts";
+import { SetupError } from "../../src/python/setup-error.ts";
+import { managedPython } from "../../src/python/environment.ts";
 
 /** Null, after one line that says why, when there is none. */
 export async function devPython(): Promise<string | null> {

@@ -1,5 +1,5 @@
 /** CUDA devices and whether their driver is new enough for the torch that is pinned. */
-import { runCommand } from "../worker/environment-command.ts";
+import { runCommand } from "../python/command.ts";
 import { fail, ok, warn, type Check } from "./doctor-checks.ts";
 import type { ImportedPackages } from "./doctor-python.ts";
 

@@ -2,11 +2,11 @@
 import { z } from "zod";
 import type { Config } from "../config.ts";
 import { packageRoot } from "../package-info.ts";
-import { runCommand } from "../worker/environment-command.ts";
-import { SetupError } from "../worker/environment-error.ts";
-import { findInterpreter, versionText } from "../worker/environment-interpreter.ts";
-import { checkNamedPython } from "../worker/environment-named.ts";
-import { interpreterOf, isCurrent } from "../worker/environment-stamp.ts";
+import { runCommand } from "../python/command.ts";
+import { SetupError } from "../python/setup-error.ts";
+import { findInterpreter, versionText } from "../python/interpreter.ts";
+import { checkNamedPython } from "../python/named-interpreter.ts";
+import { interpreterOf, isCurrent } from "../python/environment-stamp.ts";
 import { fail, ok, type Check } from "./doctor-checks.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;

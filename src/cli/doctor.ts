@@ -2,14 +2,14 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../package-info.ts";
-import { environmentDirectory } from "../worker/environment.ts";
+import { environmentDirectory } from "../python/environment.ts";
 import { checkDisk, checkMemory, checkNative, checkNode, checkPort, type Check } from "./doctor-checks.ts";
 import { checkDriver, queryDevices, type CudaDevice } from "./doctor-gpu.ts";
 import { checkEnvironment, checkImports, checkInterpreter, type ImportedPackages } from "./doctor-python.ts";
 import { checkWeights, hubCache } from "./doctor-weights.ts";
 import { row } from "./help.ts";
 import { configOf, settingFlags } from "./settings.ts";
-import type { Verb, VerbContext } from "./verb.ts";
+import type { Verb, VerbContext } from "./command.ts";
 
 export const doctor: Verb = {
   usage: "[flags]",

@@ -7,12 +7,12 @@ import { LatentcastError } from "../errors.ts";
 import { decodeForTerminal } from "../images/encode.ts";
 import { createOrchestrator, type GeneratedResult, type InProcessStream, type StreamEvent } from "../in-process.ts";
 import type { Picture } from "../jobs/events.ts";
-import { ORDER_FLAGS, readOrder, type Order } from "./generate-order.ts";
+import { ORDER_FLAGS, readOrder, type Order } from "./generate-input.ts";
 import { halfBlocks } from "./half-blocks.ts";
 import { configOf } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
 import type { Terminal } from "./terminal.ts";
-import type { Verb } from "./verb.ts";
+import type { Verb } from "./command.ts";
 
 export const generate: Verb = {
   usage: '"PROMPT" -o FILE [flags]',

@@ -1,6 +1,6 @@
 /** Help texts, made from the same tables that the arguments are read with. */
 import type { FlagTable } from "./arguments.ts";
-import type { Verb } from "./verb.ts";
+import type { Verb } from "./command.ts";
 
 const WIDTH = 100;
 const INDENT = 26;

@@ -4,7 +4,7 @@ import pino, { type Logger } from "pino";
 import { startServer } from "../runtime.ts";
 import { configOf, settingFlags, variableNotes } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
-import type { Verb, VerbContext } from "./verb.ts";
+import type { Verb, VerbContext } from "./command.ts";
 
 export const serve: Verb = {
   usage: "[flags]",

@@ -1,7 +1,7 @@
 /** Flags and help lines of the settings table. */
 import { loadConfig, SETTINGS, type Config } from "../config.ts";
 import type { FlagDefinition, FlagTable } from "./arguments.ts";
-import type { VerbContext } from "./verb.ts";
+import type { VerbContext } from "./command.ts";
 
 /** The flags of the named settings, or of all that have one. */
 export function settingFlags(only?: readonly string[]): FlagTable {

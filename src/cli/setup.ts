@@ -1,7 +1,7 @@
 /** `latentcast setup`: makes the Python environment now rather than at the first start. */
-import { managedPython } from "../worker/environment.ts";
+import { managedPython } from "../python/environment.ts";
 import { configOf, settingFlags } from "./settings.ts";
-import type { Verb, VerbContext } from "./verb.ts";
+import type { Verb, VerbContext } from "./command.ts";
 
 export const setup: Verb = {
   usage: "[flags]",

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { health, ready } from "../schema/health.ts";
 import { generateInput } from "../schema/input.ts";
-import { fastSdxlInput, fastSdxlResult } from "../schema/fast-sdxl.ts";
+import { fastSdxlInput, fastSdxlResult } from "../dialects/fast-sdxl/schema.ts";
 import { errorBody, generateResult, previewEvent, streamError } from "../schema/output.ts";
 import { cancelReply, queueStatus, requestEvents, submitReply } from "../schema/queue.ts";
 

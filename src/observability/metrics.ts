@@ -3,7 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 import type { TerminalEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import type { JobObserver } from "../jobs/observer.ts";
-import type { Orchestrator } from "../orchestrator.ts";
+import type { Orchestrator } from "../jobs/service.ts";
 import { watchWorkers } from "./worker-gauges.ts";
 
 /** From a tiny picture on a good card to a large one behind a queue. */

@@ -1,6 +1,6 @@
 /** Gauges about queue and workers, read when Prometheus asks: nothing is stored that the orchestrator knows already. */
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { Orchestrator } from "../orchestrator.ts";
+import type { Orchestrator } from "../jobs/service.ts";
 import type { SlotState } from "../worker/slot-state.ts";
 
 const STATES = [

@@ -5,7 +5,7 @@ import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { environmentDirectory, managedPython, type EnvironmentOptions } from "../../src/worker/environment.ts";
+import { environmentDirectory, managedPython, type EnvironmentOptions } from "../../src/python/environment.ts";
 import { eventually } from "../support/eventually.ts";
 import { processesAt } from "../support/processes.ts";
 import { testPython } from "../support/server.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { fastSdxlResult } from "../../src/schema/fast-sdxl.ts";
+import { fastSdxlResult } from "../../src/dialects/fast-sdxl/schema.ts";
 import { resultOf, submit } from "../support/queue.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { post, postStream } from "../support/sse.ts";

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findInterpreter } from "../../src/worker/environment-interpreter.ts";
+import { findInterpreter } from "../../src/python/interpreter.ts";
 
 export interface PythonProject extends AsyncDisposable {
   readonly root: string;

@@ -1,7 +1,7 @@
 /** What happens to one request, as named events that any browser's `EventSource` can follow, lose and take up again. */
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
-import type { QueueService } from "../../queue/service.ts";
+import type { QueueService } from "../../requests/service.ts";
 import { sendEvents } from "../sse.ts";
 
 interface Events {

@@ -1,7 +1,7 @@
 /** Pictures and uploads by their unguessable names: `GET /files/{name}`. They never change, and expire. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
-import type { QueueStore, StoredObject } from "../../queue/store.ts";
+import type { QueueStore, StoredObject } from "../../storage/request-store.ts";
 
 /** What a browser may show in place; anything else is offered as a download, so that no upload becomes a page of this origin. */
 const SHOWN_TYPES = new Set(["image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"]);

@@ -5,10 +5,10 @@ import { isTerminal, type JobResult, type TerminalEvent } from "../../jobs/event
 import type { Job } from "../../jobs/job.ts";
 import type { Mailbox } from "../../jobs/mailbox.ts";
 import { invalidRequest } from "../../jobs/request.ts";
-import type { Orchestrator } from "../../orchestrator.ts";
-import type { PictureFiles } from "../../queue/picture-files.ts";
-import type { Dialect } from "../dialect.ts";
-import { dialectOf } from "../dialects.ts";
+import type { Orchestrator } from "../../jobs/service.ts";
+import type { PictureFiles } from "../../storage/published-images.ts";
+import type { Dialect } from "../../dialects/dialect.ts";
+import { dialectOf } from "../../dialects/registry.ts";
 import { errorBody } from "../error-body.ts";
 import { startTimeoutMs, traceparent } from "../fal-headers.ts";
 import { publicUrl } from "../public-url.ts";

@@ -1,7 +1,7 @@
 /** `GET /health` tells how things are and is 200 while the process lives; `GET /ready` is 200 only when a job would start. */
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
-import type { Orchestrator } from "../../orchestrator.ts";
+import type { Orchestrator } from "../../jobs/service.ts";
 import type { SlotState } from "../../worker/slot-state.ts";
 import { sendError } from "../error-body.ts";
 

@@ -1,13 +1,13 @@
 /** fal's queue: leave a request, ask how it is, fetch or cancel it. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
-import type { CancelOutcome, RequestStatus } from "../../queue/order.ts";
-import type { QueueService } from "../../queue/service.ts";
+import type { CancelOutcome, RequestStatus } from "../../requests/submission.ts";
+import type { QueueService } from "../../requests/service.ts";
 import type { CancelReply, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
-import { dialectOf } from "../dialects.ts";
+import { dialectOf } from "../../dialects/registry.ts";
 import { errorBody } from "../error-body.ts";
 import { priority, startTimeoutMs, traceparent, webhookUrl } from "../fal-headers.ts";
-import { seconds } from "../latentcast-dialect.ts";
+import { seconds } from "../../dialects/latentcast/dialect.ts";
 import { publicUrl } from "../public-url.ts";
 import { dataFrame, sendEvents } from "../sse.ts";
 

@@ -1,0 +1,110 @@
+/** The shape of `fal-ai/fast-sdxl`: programs written for that model find its fields, sizes and defaults here. */
+import { inlineImage } from "../../storage/published-images.ts";
+import type { Fitted } from "../../jobs/service.ts";
+import type { ModelInfo } from "../../protocol/messages.ts";
+import { fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type FastSdxlResult } from "./schema.ts";
+import { MAX_SEED, type ParsedInput } from "../../schema/input.ts";
+import { parseObject } from "../../schema/parse.ts";
+import type { Dialect } from "../dialect.ts";
+import { seconds } from "../latentcast/dialect.ts";
+
+const DEFAULT_SIDE = 1_024;
+const SIDE_MULTIPLE = 8;
+
+/** Fields that fal's own variants of this model take as text, such as `num_inference_steps: "4"`. */
+const NUMBERS = ["num_inference_steps", "guidance_scale", "num_images", "seed"];
+
+/** Ignored fields that change the picture on fal: whoever sends them has to be told. */
+const CONSEQUENTIAL = ["loras", "embeddings", "image_url", "mask_url", "strength"] as const;
+
+export const fastSdxlDialect: Dialect = {
+  name: "fast-sdxl",
+  parse: (body) => {
+    const parsed = parseObject(fastSdxlInput, withNumbers(body));
+    if (!parsed.ok) return parsed;
+    const input = toInput(parsed.input);
+    return {
+      ok: true,
+      input,
+      warnings: [...ignoredWarnings(parsed.input), ...seedWarnings(parsed.input), ...parsed.warnings],
+    };
+  },
+  fit: fitSize,
+  preview: ({ step, totalSteps, pictures }, job) => ({
+    images: pictures.map(inlineImage),
+    seed: job.request.seed,
+    preview: { step, total_steps: totalSteps, progress: (step + 1) / totalSteps },
+  }),
+  result: ({ seed, prompt, timings, warnings }, _job, images): FastSdxlResult => ({
+    images: [...images],
+    timings: { inference: seconds(timings.inferenceMs) },
+    seed,
+    has_nsfw_concepts: images.map(() => false),
+    prompt,
+    warnings: [...warnings],
+  }),
+};
+
+function withNumbers(body: unknown): unknown {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
+  const entries = Object.entries(body).map(([name, value]: [string, unknown]) => {
+    const isNumber = NUMBERS.includes(name) && typeof value === "string" && /^\d+(\.\d+)?$/.test(value);
+    return [name, isNumber ? Number(value) : value];
+  });
+  return Object.fromEntries(entries);
+}
+
+function toInput({ image_size: size, seed, ...input }: FastSdxlInput): ParsedInput {
+  const [width, height] = typeof size === "string" ? IMAGE_SIZES[size] : [size?.width, size?.height];
+  return {
+    prompt: input.prompt,
+    negative_prompt: input.negative_prompt,
+    num_inference_steps: input.num_inference_steps,
+    guidance_scale: input.guidance_scale,
+    num_images: input.num_images,
+    output_format: input.output_format ?? input.format,
+    sync_mode: input.sync_mode,
+    preview: input.preview,
+    seed: typeof seed === "number" ? seed % (MAX_SEED + 1) : null,
+    ...(width === undefined || height === undefined ? {} : { width, height }),
+  };
+}
+
+function ignoredWarnings(input: FastSdxlInput): string[] {
+  const given = CONSEQUENTIAL.filter((name) => {
+    const value = input[name];
+    return value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0);
+  });
+  return given.map((name) => `${name} was ignored: ${reasonOf(name)}`);
+}
+
+function reasonOf(name: (typeof CONSEQUENTIAL)[number]): string {
+  return name === "loras" || name === "embeddings"
+    ? "only the model's own weights are loaded"
+    : "pictures are made from text only";
+}
+
+function seedWarnings({ seed }: FastSdxlInput): string[] {
+  return typeof seed === "number" && seed > MAX_SEED ? [`seed was taken modulo ${MAX_SEED + 1}`] : [];
+}
+
+/**
+ * fal's sizes are made for a model of 1024 pixels. One that is made for less gets the same shape at its own size: asked for more, it
+ * would refuse, or repeat itself all over the picture.
+ */
+function fitSize(input: ParsedInput, model: ModelInfo): Fitted {
+  const { min_side: min, max_side: max, native_width: nativeWidth, native_height: nativeHeight } = model;
+  if (input.width === undefined || input.height === undefined) {
+    const canDoDefault = min <= DEFAULT_SIDE && DEFAULT_SIDE <= max;
+    const [width, height] = canDoDefault ? [DEFAULT_SIDE, DEFAULT_SIDE] : [nativeWidth, nativeHeight];
+    return { input: { ...input, width, height }, warnings: [] };
+  }
+  const longest = Math.max(input.width, input.height);
+  const scale = longest > max ? Math.max(nativeWidth, nativeHeight) / longest : 1;
+  const fit = (side: number): number =>
+    Math.min(max, Math.max(min, Math.round((side * scale) / SIDE_MULTIPLE) * SIDE_MULTIPLE));
+  const [width, height] = [fit(input.width), fit(input.height)];
+  const isSame = width === input.width && height === input.height;
+  const warning = `image_size ${input.width}x${input.height} was changed to ${width}x${height}, which this model can make`;
+  return { input: { ...input, width, height }, warnings: isSame ? [] : [warning] };
+}

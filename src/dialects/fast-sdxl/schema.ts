@@ -1,0 +1,57 @@
+/** The shape of fal's model `fal-ai/fast-sdxl`. Browser-safe. */
+import { z } from "zod";
+import { generateInput, OUTPUT_FORMATS } from "../../schema/input.ts";
+import { image } from "../../schema/output.ts";
+
+export const IMAGE_SIZES = {
+  square_hd: [1024, 1024],
+  square: [512, 512],
+  portrait_4_3: [768, 1024],
+  portrait_16_9: [576, 1024],
+  landscape_4_3: [1024, 768],
+  landscape_16_9: [1024, 576],
+} as const satisfies Record<string, readonly [width: number, height: number]>;
+
+const side = z.int().min(1).max(14_142).default(512);
+const presets = ["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"] as const;
+
+/** Accepted so that programs written for fal run; what they ask for does not exist here. */
+const ignored = (what: string): z.ZodOptional<z.ZodUnknown> => z.unknown().optional().describe(`Ignored: ${what}.`);
+
+export const fastSdxlInput = z.object({
+  prompt: generateInput.shape.prompt,
+  negative_prompt: generateInput.shape.negative_prompt.unwrap().default(""),
+  image_size: z
+    .union([z.enum(presets), z.object({ width: side, height: side })])
+    .optional()
+    .describe("`square_hd` if absent. Scaled down, with a warning, where the model cannot make pictures as large."),
+  num_inference_steps: z.int().min(1).max(50).default(25),
+  guidance_scale: z.number().min(0).max(20).default(7.5),
+  num_images: z.int().min(1).max(8).default(1),
+  seed: z.int().min(0).nullish().describe("Random if absent. Taken modulo 2^32."),
+  format: z.enum(OUTPUT_FORMATS).default("jpeg"),
+  output_format: z.enum(OUTPUT_FORMATS).optional().describe("Another name of `format`; wins."),
+  sync_mode: z.boolean().default(false).describe("`true` puts the pictures into the answer as data URIs."),
+  preview: generateInput.shape.preview,
+  loras: ignored("no LoRA weights are loaded"),
+  embeddings: ignored("no embeddings are loaded"),
+  image_url: ignored("pictures are made from text only"),
+  mask_url: ignored("pictures are made from text only"),
+  strength: ignored("pictures are made from text only"),
+  enable_safety_checker: ignored("there is no safety checker"),
+  safety_checker_version: ignored("there is no safety checker"),
+  expand_prompt: ignored("the prompt is used as it is"),
+  request_id: ignored("every request has its id in the header x-fal-request-id"),
+});
+
+export const fastSdxlResult = z.object({
+  images: z.array(image),
+  timings: z.object({ inference: z.number().describe("Seconds.") }),
+  seed: z.int(),
+  has_nsfw_concepts: z.array(z.boolean()).describe("Always false: there is no safety checker."),
+  prompt: z.string(),
+  warnings: z.array(z.string()),
+});
+
+export type FastSdxlInput = z.output<typeof fastSdxlInput>;
+export type FastSdxlResult = z.infer<typeof fastSdxlResult>;

@@ -1,0 +1,40 @@
+/** The shape of `POST /` and `POST /stream`: one picture is `image`, several are `images`. */
+import { inlineImage } from "../../storage/published-images.ts";
+import { generateInput } from "../../schema/input.ts";
+import type { GenerateResult, Image, PreviewEvent } from "../../schema/output.ts";
+import { parseObject } from "../../schema/parse.ts";
+import type { Dialect } from "../dialect.ts";
+
+export const latentcastDialect: Dialect = {
+  name: "latentcast",
+  parse: (body) => parseObject(generateInput, body),
+  // What the model cannot make is refused, so that nobody gets another size than the one asked for.
+  fit: (input) => ({ input, warnings: [] }),
+  preview: ({ step, totalSteps, pictures }, job): PreviewEvent => ({
+    ...imageOrImages(pictures.map(inlineImage)),
+    seed: job.request.seed,
+    preview: { step, total_steps: totalSteps, progress: (step + 1) / totalSteps },
+  }),
+  result: ({ seed, prompt, timings, warnings }, _job, images): GenerateResult => ({
+    ...imageOrImages(images),
+    seed,
+    prompt,
+    timings: {
+      queue: seconds(timings.queueMs),
+      inference: seconds(timings.inferenceMs),
+      first_preview: timings.firstPreviewMs === null ? null : seconds(timings.firstPreviewMs),
+    },
+    warnings: [...warnings],
+  }),
+};
+
+function imageOrImages(images: readonly Image[]): { image: Image } | { images: Image[] } {
+  const [first, ...others] = images;
+  if (first !== undefined && others.length === 0) return { image: first };
+  return { images: [...images] };
+}
+
+/** Milliseconds to seconds, to the tenth of a millisecond. */
+export function seconds(ms: number): number {
+  return Math.round(ms * 10) / 10_000;
+}

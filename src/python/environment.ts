@@ -1,0 +1,162 @@
+/** The Python that workers run in: an environment of our own, made once and remade when the pinned requirements change. */
+import { mkdir, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
+import { basename, dirname, join, sep } from "node:path";
+import { processEnvironment, type Config } from "../config.ts";
+import { packageRoot } from "../package-info.ts";
+import { pythonModule, runCommand, type CommandResult } from "./command.ts";
+import { explainFailure, explainSystemError, SetupError } from "./setup-error.ts";
+import { checkNamedPython } from "./named-interpreter.ts";
+import { findInterpreter, versionText } from "./interpreter.ts";
+import { withLock } from "./environment-lock.ts";
+import { pipEnvironment, pipInstall } from "./pip.ts";
+import {
+  hashRequirements,
+  installedVersion,
+  interpreterOf,
+  isCurrent,
+  requirementsFile,
+  writeStamp,
+  type PackageSet,
+} from "./environment-stamp.ts";
+
+export interface SetupProgress {
+  /** What is going on, such as `downloading torch-2.13.0 (780.3 MB)`. */
+  readonly text: string;
+  /** Of what `text` names; null where nobody knows. */
+  readonly fraction: number | null;
+}
+
+export interface EnvironmentOptions {
+  /** Defaults to this process's own. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The folder with `python/requirements.txt`; defaults to this package. */
+  readonly root?: string;
+  /** `dev` adds what the project's own checks and tests need. */
+  readonly packages?: PackageSet;
+  /** Ends pip and everything it started; the next attempt starts over. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: SetupProgress) => void;
+}
+
+/** Only what carries this mark is ever deleted. */
+const MARK = "latentcast-managed";
+
+/**
+ * Path of an interpreter that can run workers: the one that `config.python` names, after a look at its packages, or the managed one,
+ * made first when it is missing or out of date. Rejects with a {@link SetupError} whose message says what to do.
+ */
+export async function managedPython(
+  config: Pick<Config, "python" | "cacheDir">,
+  options: EnvironmentOptions = {},
+): Promise<string> {
+  const { env = processEnvironment(), root = packageRoot(), packages = "worker", signal } = options;
+  if (config.python !== null) return checkNamedPython(config.python, { env, root, packages, signal });
+  const directory = environmentDirectory(root, config.cacheDir);
+  if (await isCurrent(root, directory, packages)) return interpreterOf(directory);
+  try {
+    await mkdir(dirname(directory), { recursive: true });
+    await withLock(
+      `${directory}.lock`,
+      {
+        signal,
+        onWait: (pid) =>
+          options.onProgress?.({
+            text: `waiting for another set-up${pid === null ? "" : ` (process ${pid})`}`,
+            fraction: null,
+          }),
+      },
+      () => makeCurrent({ ...options, env, root, packages, directory }),
+    );
+  } catch (error) {
+    throw explainSystemError(error, "Making the Python environment", directory);
+  }
+  return interpreterOf(directory);
+}
+
+/** `.venv` of a checkout; an installed package keeps it in the user's cache, where an update of the package leaves it alone. */
+export function environmentDirectory(root: string, cacheDir: string): string {
+  return root.split(sep).includes("node_modules") ? join(cacheDir, "venv") : join(root, ".venv");
+}
+
+interface Work extends EnvironmentOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly root: string;
+  readonly packages: PackageSet;
+  readonly directory: string;
+}
+
+async function makeCurrent(work: Work): Promise<void> {
+  const { root, directory, packages } = work;
+  if (!(await isCurrent(root, directory, "worker"))) {
+    await makeEnvironment(work);
+    await install(work, "worker");
+  }
+  if (packages === "dev" && !(await isCurrent(root, directory, "dev"))) await install(work, "dev");
+}
+
+async function makeEnvironment({ env, directory, signal, onProgress }: Work): Promise<void> {
+  await removeEnvironment(directory);
+  const interpreter = await findInterpreter(env, signal);
+  onProgress?.({ text: `making ${basename(directory)} with Python ${versionText(interpreter)}`, fraction: null });
+  await mkdir(directory);
+  await writeFile(join(directory, MARK), "Made by Latentcast, which may delete and remake it.\n");
+  const command = { env: pipEnvironment(env), signal };
+  const result = await runCommand(interpreter.executable, pythonModule("venv", directory), command);
+  await mustSucceed("Making the Python environment", result, directory);
+}
+
+async function install({ env, root, directory, signal, onProgress }: Work, set: PackageSet): Promise<void> {
+  // Read before pip does: requirements that change meanwhile leave a stamp that is out of date, never one that lies.
+  const requirements = await hashRequirements(root, set);
+  const result = await pipInstall(interpreterOf(directory), requirementsFile(root, set), {
+    env,
+    signal,
+    onProgress: (progress) => onProgress?.(progress),
+  });
+  await mustSucceed("Installing the Python packages", result, directory);
+  const python = await installedVersion(directory);
+  if (python === null) throw new SetupError("install_failed", `${directory} was made but does not run`, "run it again");
+  await writeStamp(directory, set, { requirements, python });
+}
+
+/** Below this a disk counts as full: the step that failed has given back what it took. */
+const NEARLY_FULL_BYTES = 64 * 2 ** 20;
+
+/** Of a command that failed, keeps the output for whoever wants to see it and throws what it means. */
+async function mustSucceed(doing: string, { code, output }: CommandResult, directory: string): Promise<void> {
+  const log = `${directory}.log`;
+  if (code === 0) return rm(log, { force: true });
+  // A full disk has no room for the log either; the error is the more important one.
+  await writeFile(log, `${output.join("\n")}\n`).catch(() => undefined);
+  const { bavail, bsize } = await statfs(dirname(directory));
+  const isFull = bavail * bsize < NEARLY_FULL_BYTES;
+  // `python -m venv` swallows the reason why its pip could not be unpacked.
+  throw explainFailure(doing, isFull ? [...output, "No space left on device"] : output, directory);
+}
+
+/** Moves it away first, so that a removal that is interrupted leaves nothing that looks like an environment. */
+async function removeEnvironment(directory: string): Promise<void> {
+  const doomed = `${directory}.old`;
+  await rm(doomed, { recursive: true, force: true });
+  const content = await listFolder(directory);
+  if (content === null) return;
+  if (content.length > 0 && !content.includes(MARK)) {
+    throw new SetupError(
+      "foreign_environment",
+      `${directory} was not made by Latentcast`,
+      `remove it, or use it with LATENTCAST_PYTHON=${interpreterOf(directory)}`,
+    );
+  }
+  await rename(directory, doomed);
+  await rm(doomed, { recursive: true, force: true });
+}
+
+/** Null when there is no such folder. */
+async function listFolder(directory: string): Promise<string[] | null> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    throw error;
+  }
+}

@@ -1,0 +1,52 @@
+import { describe, expect, it } from "vitest";
+import { readArguments, suggest, type FlagTable } from "../../../src/cli/arguments.ts";
+
+const FLAGS: FlagTable = {
+  output: { short: "o", value: "FILE", help: "" },
+  seed: { value: "N", help: "" },
+  json: { help: "" },
+};
+
+describe("readArguments", () => {
+  it("tells values, switches and the rest apart, in any order", () => {
+    const read = readArguments(["a prompt", "--seed=3", "--json", "-o", "out.png", "more"], FLAGS);
+    expect(read.values).toEqual({ seed: "3", output: "out.png" });
+    expect([...read.switches]).toEqual(["json"]);
+    expect(read.positionals).toEqual(["a prompt", "more"]);
+  });
+
+  it("takes everything after -- as it is", () => {
+    expect(readArguments(["--", "--seed"], FLAGS).positionals).toEqual(["--seed"]);
+  });
+
+  it("takes a negative number as a value", () => {
+    expect(readArguments(["--seed", "-1"], FLAGS).values["seed"]).toBe("-1");
+  });
+
+  it.each([
+    [["--sede", "3"], "there is no flag --sede; did you mean --seed?"],
+    [["--colour"], "there is no flag --colour; --help lists them all"],
+    [["-x"], "there is no flag -x; --help lists them all"],
+    [["--seed"], "--seed needs a value: --seed N"],
+    [["--seed", "--json"], "--seed needs a value: --seed N"],
+    [["--json=yes"], "--json takes no value"],
+  ])("says what is wrong with %j", (args, message) => {
+    expect(() => readArguments(args, FLAGS)).toThrow(message);
+  });
+});
+
+describe("suggest", () => {
+  it.each([
+    ["serv", "serve"],
+    ["serev", "serve"],
+    ["genrate", "generate"],
+    ["doctro", "doctor"],
+  ])("finds behind %s the word %s", (word, expected) => {
+    expect(suggest(word, ["serve", "generate", "setup", "doctor"])).toBe(expected);
+  });
+
+  it("is silent when nothing is near", () => {
+    expect(suggest("paint", ["serve", "generate", "setup", "doctor"])).toBeUndefined();
+    expect(suggest("xy", ["ab"])).toBeUndefined();
+  });
+});
