@@ -9,7 +9,7 @@ const LAYERS = require("./scripts/lib/layers.json");
 /** Libraries with pitfalls, and the one file where they are handled. */
 const OWNERS = {
   zeromq: ["worker/transport.ts"],
-  execa: ["worker/process.ts"],
+  execa: ["processes/child.ts"],
   sharp: ["images/encode.ts"],
 };
 

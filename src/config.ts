@@ -1,6 +1,6 @@
 /**
- * Settings: one table from which flags, environment variables, help texts and the README's table are made.
- * `loadConfig` is a pure function of what it is given; nothing else reads `process.env`.
+ * Settings: one table from which flags, environment variables, help texts and docs/configuration.md are made.
+ * `loadConfig` is a pure function of its arguments.
  */
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -236,8 +236,11 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
+/** Environment variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 export interface ConfigSources {
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
   /** Values of command-line flags by flag name; they win over the environment. */
   readonly flags?: Readonly<Record<string, string | undefined>>;
 }
@@ -280,7 +283,15 @@ function checkDoors(config: Config): Config {
   );
 }
 
-/** The one place where the process's own environment is read. */
-export function processEnvironment(): Readonly<Record<string, string | undefined>> {
-  return process.env;
+interface Surroundings {
+  readonly config?: Config;
+  readonly env?: Environment;
+}
+
+/** What an entry point of the package falls back to: the variables of this process, and the settings in them. Nothing else reads them. */
+export function withProcessDefaults<Options extends Surroundings>(
+  options: Options,
+): Options & { readonly config: Config; readonly env: Environment } {
+  const env = options.env ?? process.env;
+  return { ...options, env, config: options.config ?? loadConfig({ env }) };
 }

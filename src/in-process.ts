@@ -1,6 +1,6 @@
 /** The orchestrator for programs that want pictures without HTTP. */
 import pino, { type Logger } from "pino";
-import { loadConfig, processEnvironment, type Config } from "./config.ts";
+import { withProcessDefaults, type Config, type Environment } from "./config.ts";
 import { LatentcastError } from "./errors.ts";
 import { loadEncoder } from "./images/encode.ts";
 import { isTerminal, type JobResult, type Picture, type TerminalEvent } from "./jobs/events.ts";
@@ -12,8 +12,10 @@ import { generateInput, type GenerateInput } from "./schema/input.ts";
 import { parseObject } from "./schema/parse.ts";
 
 export interface CreateOrchestratorOptions {
-  /** Defaults to what the environment says. */
+  /** Defaults to the settings in `env`. */
   readonly config?: Config;
+  /** Variables that workers and the set-up of their Python see; defaults to those of this process. */
+  readonly env?: Environment;
   /** Silent when absent. */
   readonly log?: Logger;
 }
@@ -66,10 +68,10 @@ export interface InProcessOrchestrator {
 const READY_TIMEOUT_MS = 24 * 3_600_000;
 
 export async function createOrchestrator(options: CreateOrchestratorOptions = {}): Promise<InProcessOrchestrator> {
-  const config = options.config ?? loadConfig({ env: processEnvironment() });
+  const { config, env } = withProcessDefaults(options);
   const log = options.log ?? pino({ level: "silent" });
   await loadEncoder();
-  const orchestrator = await startOrchestrator({ config, log });
+  const orchestrator = await startOrchestrator({ config, env, log });
   return {
     ready: async () => {
       await orchestrator.modelLoaded(READY_TIMEOUT_MS);

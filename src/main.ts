@@ -21,13 +21,13 @@ const grace = closeWithGrace(
   async ({ signal, err }) => {
     if (err !== undefined) leaveWithFault(err);
     stop.abort(signal);
-    process.exit(EXIT_CODES[await verb]);
+    process.exit(EXIT_CODES[await command]);
   },
 );
 
-const verb = runCommandLine({ args: process.argv.slice(2), env: process.env, terminal, signal: stop.signal });
+const command = runCommandLine({ args: process.argv.slice(2), env: process.env, terminal, signal: stop.signal });
 try {
-  const outcome = await verb;
+  const outcome = await command;
   grace.uninstall();
   process.exit(EXIT_CODES[outcome]);
 } catch (error) {

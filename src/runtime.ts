@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
-import { loadConfig, processEnvironment, type Config } from "./config.ts";
+import { withProcessDefaults, type Config, type Environment } from "./config.ts";
 import { buildApp } from "./http/app.ts";
 import { dialectNamed } from "./dialects/registry.ts";
 import { storedError } from "./http/error-body.ts";
@@ -13,6 +13,7 @@ import { Metrics } from "./observability/metrics.ts";
 import { startTracing } from "./observability/tracing.ts";
 import { Orchestrator } from "./jobs/service.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
+import type { Launch } from "./processes/child.ts";
 import { openStorage, type Storage } from "./storage/open.ts";
 import { startRetention } from "./storage/retention.ts";
 import { QueueService } from "./requests/service.ts";
@@ -21,11 +22,12 @@ import { childEnvironment } from "./worker/child-environment.ts";
 import { managedPython } from "./python/environment.ts";
 import { resolveModel } from "./worker/model-choice.ts";
 import { resolveDevices, type Device } from "./worker/devices.ts";
-import type { Launch } from "./worker/process.ts";
 
 export interface RuntimeOptions {
-  /** Defaults to what the environment says. */
+  /** Defaults to the settings in `env`. */
   readonly config?: Config;
+  /** Variables that tracing, workers and the set-up of their Python see; defaults to those of this process. */
+  readonly env?: Environment;
   readonly log?: Logger;
   /** Finds the interpreter that workers run in; by default the one of the settings, the managed one made first where needed. */
   readonly python?: () => Promise<string>;
@@ -53,12 +55,12 @@ const LAST_WORDS_PATIENCE_MS = 1_000;
 
 /** Listens at once; the workers load behind it. */
 export async function startServer(options: StartServerOptions = {}): Promise<LatentcastServer> {
-  const config = options.config ?? loadConfig({ env: processEnvironment() });
+  const { config, env } = withProcessDefaults(options);
   const log = options.log ?? pino({ level: config.logLevel });
   const version = packageVersion();
   const storage = await openStorage(config);
   try {
-    return await serve({ ...options, config, log, storage, version });
+    return await serve({ ...options, config, env, log, storage, version });
   } catch (error) {
     await storage.store.close();
     throw error;
@@ -67,15 +69,16 @@ export async function startServer(options: StartServerOptions = {}): Promise<Lat
 
 interface ServeOptions extends RuntimeOptions {
   readonly config: Config;
+  readonly env: Environment;
   readonly log: Logger;
   readonly storage: Storage;
   readonly version: string;
 }
 
 async function serve(options: ServeOptions): Promise<LatentcastServer> {
-  const { config, log, storage, version } = options;
+  const { config, env, log, storage, version } = options;
   const metrics = new Metrics();
-  const tracing = await startTracing({ env: processEnvironment(), version });
+  const tracing = await startTracing({ env, version });
   const observers = [metrics, new JobLog(log, config.logPrompts), ...(tracing === undefined ? [] : [tracing.observer])];
   const orchestrator = await startOrchestrator({ ...options, observers });
   metrics.watch(orchestrator);
@@ -135,12 +138,13 @@ async function serve(options: ServeOptions): Promise<LatentcastServer> {
 export async function startOrchestrator(
   options: RuntimeOptions & {
     readonly config: Config;
+    readonly env: Environment;
     readonly log: Logger;
     readonly observers?: readonly JobObserver[];
   },
 ): Promise<Orchestrator> {
-  const { config, log, observers = [], python = () => managedPython(config) } = options;
-  const devices = await resolveDevices(config.devices, processEnvironment());
+  const { config, env, log, observers = [], python = () => managedPython(config, { env }) } = options;
+  const devices = await resolveDevices(config.devices, env);
   const model = resolveModel(
     config.model,
     devices.some(({ cudaVisible }) => cudaVisible !== null),
@@ -167,6 +171,7 @@ export async function startOrchestrator(
 
 interface WorkerLaunchOptions extends Omit<RuntimeOptions, "python"> {
   readonly config: Config;
+  readonly env: Environment;
   readonly python: string;
   readonly device: Device;
   readonly model: string;
@@ -190,7 +195,7 @@ function workerLaunch(options: WorkerLaunchOptions): Launch {
   return {
     file: python,
     args: [...workerProgram, ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])],
-    env: childEnvironment(processEnvironment(), {
+    env: childEnvironment(options.env, {
       PYTHONPATH: join(packageRoot(), "python"),
       // Log lines when they are written, and no .pyc files in an installed package.
       PYTHONUNBUFFERED: "1",

@@ -8,6 +8,7 @@ export async function devPython(): Promise<string | null> {
   let shown = "";
   try {
     return await managedPython(loadConfig({ env: process.env }), {
+      env: process.env,
       packages: "dev",
       onProgress: ({ text }) => {
         if (text !== shown) console.error(`Python environment: ${text}`);

@@ -1,4 +1,4 @@
-/** Reads a verb's arguments: known flags only, each mistake one line with a suggestion. */
+/** Reads a command's arguments: known flags only, each mistake one line with a suggestion. */
 import { parseArgs } from "node:util";
 
 export interface FlagDefinition {
@@ -72,8 +72,8 @@ function valueOf(
 
 function unknownFlag(rawName: string, flags: FlagTable): UsageError {
   const suggestion = suggest(rawName.replace(/^-+/, ""), Object.keys(flags));
-  const advice = suggestion === undefined ? "--help lists them all" : `did you mean --${suggestion}?`;
-  return new UsageError(`there is no flag ${rawName}; ${advice}`);
+  const advice = suggestion === undefined ? "--help lists them" : `did you mean --${suggestion}?`;
+  return new UsageError(`unknown flag ${rawName}; ${advice}`);
 }
 
 /** Levenshtein's distance, one row at a time. */

@@ -1,4 +1,4 @@
-/** What has to be there apart from Python and the GPU. */
+/** The checks apart from Python and the GPU. */
 import { statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import { totalmem } from "node:os";
@@ -8,7 +8,7 @@ export interface Check {
   /** `warn`: it runs, but not as well or not at once. */
   readonly state: "ok" | "warn" | "fail";
   readonly text: string;
-  /** What to do about it; null when there is nothing to do. */
+  /** How to mend it; null when nothing has to be done. */
   readonly hint: string | null;
 }
 
@@ -46,7 +46,7 @@ export async function checkNative(name: string, load: () => Promise<unknown>): P
 /** fp32 SDXL on the CPU takes 14 GB and half as much on the way through the host to a GPU. */
 const CPU_MEMORY_BYTES = 16 * 2 ** 30;
 const HOST_MEMORY_BYTES = 8 * 2 ** 30;
-/** fp16 SDXL at 1024 × 1024: 7 GB of weights and 2 GB for one picture. */
+/** fp16 SDXL at 1024 × 1024: 7 GB of weights and 2 GB for one image. */
 const DEVICE_MEMORY_BYTES = 10 * 2 ** 30;
 
 /** @param deviceBytes Memory of the smallest CUDA device, null without one. */
@@ -54,7 +54,7 @@ export function checkMemory(deviceBytes: number | null, hostBytes: number = tota
   const text =
     deviceBytes === null ? gigabytes(hostBytes) : `${gigabytes(hostBytes)}, device ${gigabytes(deviceBytes)}`;
   if (deviceBytes !== null && deviceBytes < DEVICE_MEMORY_BYTES) {
-    return warn("Memory", text, "SDXL at 1024 pixels needs about 10 GB on the device; smaller pictures need less");
+    return warn("Memory", text, "SDXL at 1024 pixels needs about 10 GB on the device; smaller images need less");
   }
   const needed = deviceBytes === null ? CPU_MEMORY_BYTES : HOST_MEMORY_BYTES;
   if (hostBytes >= needed) return ok("Memory", text);
@@ -93,9 +93,13 @@ export async function checkPort(host: string, port: number): Promise<Check> {
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
     if (code === "EADDRINUSE") {
-      return fail("Port", `${host}:${port} is taken`, "stop what listens there, or use another with --port");
+      return fail(
+        "Port",
+        `${host}:${port} is in use`,
+        "stop the program that listens there, or choose another port with --port",
+      );
     }
-    return fail("Port", `${host}:${port} cannot be used (${code})`, "use another with --host and --port");
+    return fail("Port", `${host}:${port} cannot be used (${code})`, "choose another address with --host and --port");
   } finally {
     server.close();
   }

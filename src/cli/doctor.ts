@@ -1,24 +1,25 @@
-/** `latentcast doctor`: one line per thing that has to be there, each failure with what to do. */
+/** `latentcast doctor`: one line for each thing that has to be there, and for each failure how to mend it. */
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../package-info.ts";
 import { environmentDirectory } from "../python/environment.ts";
 import { checkDisk, checkMemory, checkNative, checkNode, checkPort, type Check } from "./doctor-checks.ts";
-import { checkDriver, queryDevices, type CudaDevice } from "./doctor-gpu.ts";
+import { queryCudaDevices, type CudaDevice } from "../worker/nvidia.ts";
+import { checkDriver } from "./doctor-gpu.ts";
 import { checkEnvironment, checkImports, checkInterpreter, type ImportedPackages } from "./doctor-python.ts";
 import { checkWeights, hubCache } from "./doctor-weights.ts";
 import { row } from "./help.ts";
 import { configOf, settingFlags } from "./settings.ts";
-import type { Verb, VerbContext } from "./command.ts";
+import type { Command, CommandContext } from "./command.ts";
 
-export const doctor: Verb = {
+export const doctor: Command = {
   usage: "[flags]",
   positionals: 0,
   flags: {
     json: { help: "One JSON object instead of lines." },
     ...settingFlags(["model", "tiny-vae", "devices", "python", "host", "port"]),
   },
-  notes: ["Ends with exit code 1 when something has to be done before Latentcast can run."],
+  notes: ["Exits with 1 if a check fails."],
   run: async (context) => {
     const { args, terminal } = context;
     const asJson = args.switches.has("json");
@@ -33,7 +34,7 @@ export const doctor: Verb = {
   },
 };
 
-async function* examine(context: VerbContext): AsyncGenerator<Check> {
+async function* examine(context: CommandContext): AsyncGenerator<Check> {
   const { env, signal } = context;
   const config = configOf(context);
   const directory = environmentDirectory(packageRoot(), config.cacheDir);
@@ -49,7 +50,7 @@ async function* examine(context: VerbContext): AsyncGenerator<Check> {
     packages = imports.packages;
     yield imports.check;
   }
-  const devices = await queryDevices(env);
+  const devices = await queryCudaDevices(env);
   const usesCuda = devices.length > 0 && !config.devices.every((device) => device === "cpu");
   yield checkDriver(devices, packages);
   yield checkMemory(usesCuda ? smallest(devices) : null);
@@ -71,8 +72,10 @@ function line({ name, state, text, hint }: Check): string {
   return row(`${state.padEnd(5)} ${name}`, advice);
 }
 
-function smallest(devices: readonly CudaDevice[]): number {
-  return Math.min(...devices.map(({ memoryBytes }) => memoryBytes));
+/** Null when no driver says how much it has. */
+function smallest(devices: readonly CudaDevice[]): number | null {
+  const known = devices.map(({ memoryBytes }) => memoryBytes).filter((bytes) => bytes !== null);
+  return known.length === 0 ? null : Math.min(...known);
 }
 
 /** Measured: 1.3 GB with the CPU build of torch; the CUDA build brings its libraries along and takes about 7 GB. */

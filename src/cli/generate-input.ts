@@ -1,4 +1,4 @@
-/** What `latentcast generate` is asked for: checked as a whole before a model is loaded for it. */
+/** The request of `latentcast generate`: checked as a whole before a model is loaded for it. */
 import { stat } from "node:fs/promises";
 import { dirname, extname } from "node:path";
 import { SCHEDULERS } from "../protocol/messages.ts";
@@ -28,26 +28,26 @@ const FORMATS: Readonly<Record<string, OutputFormat>> = {
   ".avif": "avif",
 };
 
-export const ORDER_FLAGS: FlagTable = {
+export const GENERATE_FLAGS: FlagTable = {
   output: {
     short: "o",
     value: "FILE",
-    help: "Where the picture goes: .png, .jpg, .webp or .avif. Several become FILE-1, FILE-2, …",
+    help: "The file to write: .png, .jpg, .webp or .avif. Several become FILE-1, FILE-2, …",
   },
-  negative: { value: "TEXT", help: "What the picture should not show." },
+  negative: { value: "TEXT", help: "What the image should not show." },
   steps: { value: "N", help: "Denoising steps, 1 to 50." },
   width: { value: "PIXELS", help: "A multiple of 8." },
   height: { value: "PIXELS", help: "A multiple of 8." },
-  seed: { value: "N", help: "The same seed makes the same picture." },
-  guidance: { value: "N", help: "How strictly the prompt is followed, 0 to 20." },
+  seed: { value: "N", help: "The same seed makes the same image." },
+  guidance: { value: "N", help: "How closely the image follows the prompt, 0 to 20." },
   "num-images": { value: "N", help: "1 to 4; picture i uses seed + i." },
   scheduler: { value: "NAME", help: `One of ${SCHEDULERS.join(", ")}.` },
-  previews: { value: "FOLDER", help: "Write each preview there." },
+  previews: { value: "FOLDER", help: "Write each preview to this folder." },
   show: { help: "Draw the previews in the terminal (24-bit colour)." },
   ...settingFlags(["model", "tiny-vae", "devices", "python"]),
 };
 
-export interface Order {
+export interface GenerateRequest {
   readonly input: GenerateInput;
   readonly output: string;
   readonly previews: string | null;
@@ -55,24 +55,27 @@ export interface Order {
 }
 
 /** Throws {@link UsageError} for everything that can be wrong with the request. */
-export async function readOrder({ positionals, values, switches }: Arguments, terminal: Terminal): Promise<Order> {
+export async function readGenerateRequest(
+  { positionals, values, switches }: Arguments,
+  terminal: Terminal,
+): Promise<GenerateRequest> {
   const [prompt] = positionals;
   if (prompt === undefined)
-    throw new UsageError('say what to paint: latentcast generate "a lighthouse at dusk" -o out.png');
+    throw new UsageError('a prompt is missing: latentcast generate "a lighthouse at dusk" -o out.png');
   const { output, previews = null } = values;
-  if (output === undefined) throw new UsageError("say where the picture goes: -o out.png");
+  if (output === undefined) throw new UsageError("the output file is missing: -o out.png");
   const format = FORMATS[extname(output).toLowerCase()];
   if (format === undefined) throw new UsageError(`${output} does not end in ${Object.keys(FORMATS).join(", ")}`);
   if (!(await isFolder(dirname(output)))) throw new UsageError(`there is no folder ${dirname(output)}`);
   const show = switches.has("show");
-  if (show && !terminal.isInteractive) throw new UsageError("--show needs a terminal to draw in");
+  if (show && !terminal.isInteractive) throw new UsageError("--show needs a terminal");
   const input: Record<string, unknown> = { prompt, output_format: format };
   for (const [flag, field] of Object.entries(FIELDS)) {
     const value = values[flag];
     if (value === undefined) continue;
     input[field] = flag === "negative" || flag === "scheduler" ? value : numberOf(flag, value);
   }
-  // Each step, at the rate at which a terminal still follows; the files alone need the usual every fifth.
+  // A terminal can draw every step, at most ten a second; files keep the default of every fifth step.
   if (show) input["preview"] = { every: 1, max_per_second: 10 };
   else if (previews === null) input["preview"] = false;
   return { input: checked(input), output, previews, show };
@@ -81,7 +84,7 @@ export async function readOrder({ positionals, values, switches }: Arguments, te
 function numberOf(flag: string, value: string): number {
   const number = Number(value);
   if (value.trim() === "" || Number.isNaN(number))
-    throw new UsageError(`--${flag}: ${JSON.stringify(value)} is no number`);
+    throw new UsageError(`--${flag}: ${JSON.stringify(value)} is not a number`);
   return number;
 }
 
@@ -97,9 +100,9 @@ function checked(input: Record<string, unknown>): GenerateInput {
   const parsed = parseObject(generateInput, input);
   if (parsed.ok) return parsed.input;
   const flagOf = new Map<string, string>(Object.entries(FIELDS).map(([flag, field]) => [field, `--${flag}`]));
-  const told = parsed.problems.map(({ loc, msg }) => {
+  const messages = parsed.problems.map(({ loc, msg }) => {
     const field = loc[1] ?? "prompt";
     return `${flagOf.get(field) ?? field}: ${msg}`;
   });
-  throw new UsageError(told.join("; "));
+  throw new UsageError(messages.join("; "));
 }

@@ -7,47 +7,51 @@ import { LatentcastError } from "../errors.ts";
 import { decodeForTerminal } from "../images/encode.ts";
 import { createOrchestrator, type GeneratedResult, type InProcessStream, type StreamEvent } from "../in-process.ts";
 import type { Picture } from "../jobs/events.ts";
-import { ORDER_FLAGS, readOrder, type Order } from "./generate-input.ts";
+import { GENERATE_FLAGS, readGenerateRequest, type GenerateRequest } from "./generate-input.ts";
 import { halfBlocks } from "./half-blocks.ts";
 import { configOf } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
 import type { Terminal } from "./terminal.ts";
-import type { Verb } from "./command.ts";
+import type { Command } from "./command.ts";
 
-export const generate: Verb = {
+export const generate: Command = {
   usage: '"PROMPT" -o FILE [flags]',
   positionals: 1,
-  flags: ORDER_FLAGS,
+  flags: GENERATE_FLAGS,
   run: async (context) => {
     const { args, terminal, signal } = context;
-    const order = await readOrder(args, terminal);
+    const request = await readGenerateRequest(args, terminal);
     const config = configOf(context);
-    const python = await preparedPython(context);
-    await using orchestrator = await createOrchestrator({ config: { ...config, python }, log: errorLog(terminal) });
+    const python = await preparedPython(context, config);
+    await using orchestrator = await createOrchestrator({
+      config: { ...config, python },
+      env: context.env,
+      log: errorLog(terminal),
+    });
     terminal.progress("loading the model");
     await abortable(orchestrator.ready(), signal);
-    const stream = orchestrator.stream(order.input, { signal });
-    const result = await follow(stream, order, terminal);
-    for (const [file, picture] of namedPictures(order.output, result.images)) {
-      await writeFile(file, picture.bytes);
-      terminal.print(`${file}  ${picture.width}×${picture.height}, seed ${picture.seed}`);
+    const stream = orchestrator.stream(request.input, { signal });
+    const result = await follow(stream, request, terminal);
+    for (const [file, image] of namedImages(request.output, result.images)) {
+      await writeFile(file, image.bytes);
+      terminal.print(`${file}  ${image.width}×${image.height}, seed ${image.seed}`);
     }
     terminal.note(`${(result.timings.inferenceMs / 1_000).toFixed(1)} s`);
     return "done";
   },
 };
 
-/** Of what the engine has to say only why it cannot work; that is the reason behind the failure that follows. */
+/** Shows only the engine's errors: they are the reason behind the failure that follows. */
 function errorLog(terminal: Terminal): Logger {
   const line = z.object({ msg: z.string() });
   return pino({ level: "error" }, { write: (text) => terminal.note(line.parse(JSON.parse(text)).msg) });
 }
 
-async function follow(stream: InProcessStream, order: Order, terminal: Terminal): Promise<GeneratedResult> {
-  if (order.previews !== null) await mkdir(order.previews, { recursive: true });
+async function follow(stream: InProcessStream, request: GenerateRequest, terminal: Terminal): Promise<GeneratedResult> {
+  if (request.previews !== null) await mkdir(request.previews, { recursive: true });
   for await (const event of stream) {
     const { text, fraction } = describe(event);
-    if (event.kind === "preview") await showPreview(event, order, terminal);
+    if (event.kind === "preview") await showPreview(event, request, terminal);
     if (text !== null) terminal.progress(text, fraction);
   }
   return stream.result();
@@ -71,12 +75,12 @@ function describe(event: StreamEvent): { readonly text: string | null; readonly 
 
 async function showPreview(
   { images, step }: Extract<StreamEvent, { readonly kind: "preview" }>,
-  { previews, show }: Order,
+  { previews, show }: GenerateRequest,
   terminal: Terminal,
 ): Promise<void> {
   if (previews !== null) {
     const name = join(previews, `step-${String(step).padStart(2, "0")}.jpg`);
-    for (const [file, picture] of namedPictures(name, images)) await writeFile(file, picture.bytes);
+    for (const [file, image] of namedImages(name, images)) await writeFile(file, image.bytes);
   }
   const [first] = images;
   if (!show || first === undefined) return;
@@ -85,11 +89,11 @@ async function showPreview(
   terminal.draw(halfBlocks(pixels));
 }
 
-/** `out.png` for one picture, `out-1.png`, `out-2.png`, … for several. */
-function namedPictures(file: string, pictures: readonly Picture[]): (readonly [string, Picture])[] {
+/** `out.png` for one image, `out-1.png`, `out-2.png`, … for several. */
+function namedImages(file: string, images: readonly Picture[]): (readonly [string, Picture])[] {
   const extension = extname(file);
   const stem = file.slice(0, file.length - extension.length);
-  return pictures.map((picture, index) => [pictures.length === 1 ? file : `${stem}-${index + 1}${extension}`, picture]);
+  return images.map((image, index) => [images.length === 1 ? file : `${stem}-${index + 1}${extension}`, image]);
 }
 
 /** Stops waiting when the signal comes. The work itself is ended by whoever owns it. */
@@ -104,7 +108,7 @@ async function abortable(work: Promise<void>, signal: AbortSignal): Promise<void
     await Promise.race([work, aborted]);
   } finally {
     if (stop !== undefined) signal.removeEventListener("abort", stop);
-    // The race has ended; a loser that fails later has nobody to tell.
+    // The race has ended: a later failure of the loser must not become an unhandled rejection.
     work.catch(() => undefined);
   }
 }

@@ -1,23 +1,27 @@
 /** Help texts, made from the same tables that the arguments are read with. */
 import type { FlagTable } from "./arguments.ts";
-import type { Verb } from "./command.ts";
+import type { Command } from "./command.ts";
 
 const WIDTH = 100;
 const INDENT = 26;
 
-export function overallHelp(verbs: Readonly<Record<string, { readonly summary: string }>>): string {
-  const lines = Object.entries(verbs).map(([name, { summary }]) => row(`latentcast ${name}`, summary));
+export function overallHelp(commands: Readonly<Record<string, { readonly summary: string }>>): string {
+  const lines = Object.entries(commands).map(([name, { summary }]) => row(`latentcast ${name}`, summary));
   return [
-    "Serve Stable Diffusion XL from your own GPU and stream the picture while it forms.",
+    "Serve Stable Diffusion XL from your own GPU and stream images while they form.",
     "",
     ...lines,
     "",
-    row("latentcast VERB --help", "what a verb takes"),
-    row("latentcast --version", "the release"),
+    row("latentcast COMMAND --help", "The flags of a command"),
+    row("latentcast --version", "The version"),
   ].join("\n");
 }
 
-export function verbHelp(usage: string, summary: string, { flags, notes = [] }: Pick<Verb, "flags" | "notes">): string {
+export function commandHelp(
+  usage: string,
+  summary: string,
+  { flags, notes = [] }: Pick<Command, "flags" | "notes">,
+): string {
   return [usage, "", `${summary}.`, "", ...flagRows(flags), ...notes.flatMap((note) => ["", ...note.split("\n")])].join(
     "\n",
   );

@@ -4,9 +4,9 @@ import pino, { type Logger } from "pino";
 import { startServer } from "../runtime.ts";
 import { configOf, settingFlags, variableNotes } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
-import type { Verb, VerbContext } from "./command.ts";
+import type { Command, CommandContext } from "./command.ts";
 
-export const serve: Verb = {
+export const serve: Command = {
   usage: "[flags]",
   positionals: 0,
   flags: settingFlags(),
@@ -14,9 +14,10 @@ export const serve: Verb = {
   run: async (context) => {
     const { terminal, signal } = context;
     const config = configOf(context);
-    const python = await preparedPython(context);
+    const python = await preparedPython(context, config);
     const server = await startServer({
       config,
+      env: context.env,
       log: await openLog(config.logLevel, terminal.isInteractive),
       python: () => Promise.resolve(python),
     });
@@ -40,7 +41,7 @@ async function openLog(level: string, isInteractive: boolean): Promise<Logger> {
 const NEVER_MS = 24 * 3_600_000;
 
 async function announceModel(
-  { terminal, signal }: VerbContext,
+  { terminal, signal }: CommandContext,
   { url, orchestrator }: Awaited<ReturnType<typeof startServer>>,
 ): Promise<void> {
   try {

@@ -1,7 +1,7 @@
 /** Flags and help lines of the settings table. */
 import { loadConfig, SETTINGS, type Config } from "../config.ts";
 import type { FlagDefinition, FlagTable } from "./arguments.ts";
-import type { VerbContext } from "./command.ts";
+import type { CommandContext } from "./command.ts";
 
 /** The flags of the named settings, or of all that have one. */
 export function settingFlags(only?: readonly string[]): FlagTable {
@@ -22,7 +22,7 @@ export function variableNotes(): string[] {
     .map(({ env, help, ...setting }) => `${env[0] ?? ""}  ${help} [default ${setting.defaultText ?? setting.default}]`);
 }
 
-export function configOf({ args, env }: VerbContext): Config {
+export function configOf({ args, env }: CommandContext): Config {
   return loadConfig({ env, flags: args.values });
 }
 

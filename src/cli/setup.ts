@@ -1,9 +1,11 @@
-/** `latentcast setup`: makes the Python environment now rather than at the first start. */
+/** `latentcast setup`: makes the Python environment now instead of at the first start. */
+import type { Config } from "../config.ts";
+import type { PackageSet } from "../python/environment-stamp.ts";
 import { managedPython } from "../python/environment.ts";
 import { configOf, settingFlags } from "./settings.ts";
-import type { Verb, VerbContext } from "./command.ts";
+import type { Command, CommandContext } from "./command.ts";
 
-export const setup: Verb = {
+export const setup: Command = {
   usage: "[flags]",
   positionals: 0,
   flags: {
@@ -11,16 +13,20 @@ export const setup: Verb = {
     dev: { help: "Add what the project's own checks and tests need." },
   },
   run: async (context) => {
-    const python = await preparedPython(context, context.args.switches.has("dev") ? "dev" : "worker");
+    const packages = context.args.switches.has("dev") ? "dev" : "worker";
+    const python = await preparedPython(context, configOf(context), packages);
     context.terminal.print(`Python is ready: ${python}`);
     return "done";
   },
 };
 
-/** The interpreter for workers, with its making shown. */
-export function preparedPython(context: VerbContext, packages: "worker" | "dev" = "worker"): Promise<string> {
-  const { env, terminal, signal } = context;
-  return managedPython(configOf(context), {
+/** The interpreter for workers. Shows the progress of an environment that has to be made first. */
+export function preparedPython(
+  { env, terminal, signal }: CommandContext,
+  config: Config,
+  packages: PackageSet = "worker",
+): Promise<string> {
+  return managedPython(config, {
     env,
     packages,
     signal,

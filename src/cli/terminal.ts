@@ -1,4 +1,4 @@
-/** Where a verb writes: results on stdout, everything about the way there on stderr. */
+/** Where a command writes: results on stdout, progress and notes on stderr. */
 import type { WriteStream } from "node:tty";
 
 export interface Terminal {
@@ -8,7 +8,7 @@ export interface Terminal {
   readonly rows: number;
   /** A line of the result. */
   print(text: string): void;
-  /** A line about the way there. */
+  /** A line of progress or advice. */
   note(text: string): void;
   /**
    * How far something is. Interactive: one line, rewritten until the next {@link note}. Otherwise a line whenever `text` changes;
@@ -34,7 +34,7 @@ export function openTerminal(out: Output, err: Output, env: Readonly<Record<stri
   };
   return {
     isInteractive,
-    // A terminal that nobody has told its size says 0.
+    // A terminal whose size was never set reports 0.
     get columns() {
       return err.columns || 80;
     },

@@ -24,8 +24,8 @@ export interface TracingOptions {
 
 /** Undefined where no collector is named. */
 export async function startTracing({ env, version }: TracingOptions): Promise<Tracing | undefined> {
-  const endpoint = env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] || env["OTEL_EXPORTER_OTLP_ENDPOINT"];
-  if (!endpoint || env["OTEL_SDK_DISABLED"] === "true") return undefined;
+  const endpoint = tracesEndpoint(env);
+  if (endpoint === undefined || env["OTEL_SDK_DISABLED"] === "true") return undefined;
   const [{ BatchSpanProcessor, NodeTracerProvider }, { OTLPTraceExporter }, { resourceFromAttributes }, api] =
     await Promise.all([
       import("@opentelemetry/sdk-trace-node"),
@@ -38,8 +38,8 @@ export async function startTracing({ env, version }: TracingOptions): Promise<Tr
       "service.name": env["OTEL_SERVICE_NAME"] || "latentcast",
       "service.version": version,
     }),
-    // The exporter reads the OTEL_EXPORTER_OTLP_* variables itself: address, headers, timeout, compression.
-    spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())],
+    // The exporter reads the other OTEL_EXPORTER_OTLP_* variables from this process: headers, timeout, compression.
+    spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter({ url: endpoint }))],
   });
   const tracer = provider.getTracer("latentcast", version);
   const below = (traceparent: string | null): Context => {
@@ -52,6 +52,12 @@ export async function startTracing({ env, version }: TracingOptions): Promise<Tr
     // A collector that is gone must not keep the server from ending.
     close: () => provider.shutdown().catch(() => undefined),
   };
+}
+
+/** Where spans go, by OpenTelemetry's rule: the address for traces as it is, or the common one with `/v1/traces` appended. */
+function tracesEndpoint(env: TracingOptions["env"]): string | undefined {
+  const common = env["OTEL_EXPORTER_OTLP_ENDPOINT"];
+  return env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] || (common ? `${common.replace(/\/$/, "")}/v1/traces` : undefined);
 }
 
 function followRequests(

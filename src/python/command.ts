@@ -1,25 +1,9 @@
-/** Runs one command of the set-up in its own process group, which ends when the caller aborts and when this process dies. */
-import { spawnWorker } from "../worker/process.ts";
+/** Commands of the set-up: Python modules that end with this process, and an interruption that is one typed error. */
+import { run, type RunOptions, type RunResult } from "../processes/run.ts";
 import { SetupError } from "./setup-error.ts";
 
-export interface CommandOptions {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly signal?: AbortSignal | undefined;
-  readonly onLine?: (line: string) => void;
-}
-
-export interface CommandResult {
-  /** Null when the command was ended by a signal or could not be started. */
-  readonly code: number | null;
-  /** The last lines of stdout and stderr, oldest first, without blank ones. */
-  readonly output: readonly string[];
-  readonly stdout: readonly string[];
-}
-
-/** pip's traceback for a failed download is about 60 lines long, and its reason stands near the top. */
-const KEPT_LINES = 200;
-/** pip removes its temporary files within this time. */
-const STOP_GRACE_MS = 3_000;
+export type CommandOptions = RunOptions;
+export type CommandResult = RunResult;
 
 /**
  * Runs a Python module so that it dies with this process, however that one dies: a pip that goes on alone would write into the
@@ -41,45 +25,21 @@ export function pythonModule(module: string, ...args: readonly string[]): string
   return ["-I", "-u", "-c", GUARDED_MODULE, module, ...args];
 }
 
+/** Rejects only when it is interrupted. */
 export async function runCommand(
   file: string,
   args: readonly string[],
   options: CommandOptions,
 ): Promise<CommandResult> {
-  const { signal, onLine } = options;
+  const { signal } = options;
   throwIfAborted(signal);
-  const output: string[] = [];
-  const stdout: string[] = [];
-  const child = spawnWorker({ file, args, env: definedOnly(options.env) }, (line, stream) => {
-    if (line.trim() === "") return;
-    keep(output, line);
-    if (stream === "stdout") keep(stdout, line);
-    onLine?.(line);
-  });
-  const stop = (): void => void child.stop(STOP_GRACE_MS);
-  signal?.addEventListener("abort", stop, { once: true });
-  try {
-    const { code, spawnError } = await child.exited;
-    throwIfAborted(signal);
-    return { code, stdout, output: spawnError === null ? output : [spawnError] };
-  } finally {
-    signal?.removeEventListener("abort", stop);
-  }
+  const result = await run(file, args, options);
+  throwIfAborted(signal);
+  return result;
 }
 
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) {
-    throw new SetupError("interrupted", "The set-up was interrupted", "run it again, it starts over cleanly");
+    throw new SetupError("interrupted", "The set-up was interrupted", "run it again; it starts over cleanly");
   }
-}
-
-function keep(lines: string[], line: string): void {
-  lines.push(line);
-  if (lines.length > KEPT_LINES) lines.shift();
-}
-
-function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  const defined: Record<string, string> = {};
-  for (const [name, value] of Object.entries(env)) if (value !== undefined) defined[name] = value;
-  return defined;
 }

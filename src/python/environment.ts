@@ -1,7 +1,7 @@
 /** The Python that workers run in: an environment of our own, made once and remade when the pinned requirements change. */
 import { mkdir, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
-import { processEnvironment, type Config } from "../config.ts";
+import type { Config, Environment } from "../config.ts";
 import { packageRoot } from "../package-info.ts";
 import { pythonModule, runCommand, type CommandResult } from "./command.ts";
 import { explainFailure, explainSystemError, SetupError } from "./setup-error.ts";
@@ -27,8 +27,7 @@ export interface SetupProgress {
 }
 
 export interface EnvironmentOptions {
-  /** Defaults to this process's own. */
-  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
   /** The folder with `python/requirements.txt`; defaults to this package. */
   readonly root?: string;
   /** `dev` adds what the project's own checks and tests need. */
@@ -47,9 +46,9 @@ const MARK = "latentcast-managed";
  */
 export async function managedPython(
   config: Pick<Config, "python" | "cacheDir">,
-  options: EnvironmentOptions = {},
+  options: EnvironmentOptions,
 ): Promise<string> {
-  const { env = processEnvironment(), root = packageRoot(), packages = "worker", signal } = options;
+  const { env, root = packageRoot(), packages = "worker", signal } = options;
   if (config.python !== null) return checkNamedPython(config.python, { env, root, packages, signal });
   const directory = environmentDirectory(root, config.cacheDir);
   if (await isCurrent(root, directory, packages)) return interpreterOf(directory);
@@ -65,7 +64,7 @@ export async function managedPython(
             fraction: null,
           }),
       },
-      () => makeCurrent({ ...options, env, root, packages, directory }),
+      () => makeCurrent({ ...options, root, packages, directory }),
     );
   } catch (error) {
     throw explainSystemError(error, "Making the Python environment", directory);
@@ -79,7 +78,6 @@ export function environmentDirectory(root: string, cacheDir: string): string {
 }
 
 interface Work extends EnvironmentOptions {
-  readonly env: Readonly<Record<string, string | undefined>>;
   readonly root: string;
   readonly packages: PackageSet;
   readonly directory: string;

@@ -33,8 +33,8 @@ export async function checkNamedPython(python: string, options: NamedPythonOptio
   if (interpreter === null) {
     throw new SetupError(
       "python_missing",
-      `${python} is no Python 3 that runs`,
-      "correct LATENTCAST_PYTHON or --python, or leave it out to have an environment made",
+      `${python} is not a working Python 3`,
+      "correct LATENTCAST_PYTHON or --python, or unset it to use the managed environment",
     );
   }
   if (!isSupported(interpreter)) throw unsupportedPython(interpreter);
@@ -48,7 +48,7 @@ export async function checkNamedPython(python: string, options: NamedPythonOptio
   throw new SetupError(
     "packages_missing",
     `${python} lacks ${missing.join(", ")}`,
-    `run \`${python} -m pip install -r ${requirementsFile(root, packages)}\`, or leave it out to have an environment made`,
+    `run \`${python} -m pip install -r ${requirementsFile(root, packages)}\`, or unset it to use the managed environment`,
   );
 }
 

@@ -1,6 +1,5 @@
-/** Which devices get a worker each. Asks the NVIDIA driver rather than torch: 20 ms instead of two seconds of imports. */
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
+/** Which devices get a worker each. */
+import { queryCudaDevices } from "./nvidia.ts";
 
 export interface Device {
   /** As in the settings and in `/health`: `cpu` or `cuda:N`, N counting the devices this server may see. */
@@ -10,9 +9,6 @@ export interface Device {
   /** Set where several workers compute on the CPU: which of so many equal parts of the cores is this one's. */
   readonly cpuShare?: { readonly index: number; readonly count: number };
 }
-
-/** A driver that does not answer within this time is broken; the CPU is then what is left. */
-const DRIVER_TIMEOUT_MS = 5_000;
 
 /** @param wanted The `devices` setting: `["auto"]` or labels. */
 export async function resolveDevices(
@@ -41,26 +37,11 @@ export async function resolveDevices(
 const cpu: Device = { label: "cpu", cudaVisible: null };
 
 async function visibleCudaDevices(env: Readonly<Record<string, string | undefined>>): Promise<string[]> {
-  const present = await driverDevices();
+  const present = (await queryCudaDevices(env)).map(({ index }) => index);
   const allowed = env["CUDA_VISIBLE_DEVICES"];
   if (allowed === undefined || present.length === 0) return present;
   return allowed
     .split(",")
     .map((entry) => entry.trim())
     .filter((entry) => entry !== "" && entry !== "-1");
-}
-
-async function driverDevices(): Promise<string[]> {
-  try {
-    const { stdout } = await promisify(execFile)("nvidia-smi", ["--query-gpu=index", "--format=csv,noheader"], {
-      timeout: DRIVER_TIMEOUT_MS,
-    });
-    return stdout
-      .split("\n")
-      .map((line) => line.trim())
-      .filter((line) => /^\d+$/.test(line));
-  } catch {
-    // No driver, no CUDA device.
-    return [];
-  }
 }

@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import type { ReportFrames } from "../protocol/frames.ts";
 import type { Command } from "../protocol/messages.ts";
-import type { Launch } from "./process.ts";
+import type { Launch } from "../processes/child.ts";
 import type { SlotState } from "./slot-state.ts";
 import { Supervisor, type SupervisorSettings } from "./supervisor.ts";
 import { openTransport, type Transport, type TransportHandlers } from "./transport.ts";

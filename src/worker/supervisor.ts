@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import type { ReportFrames } from "../protocol/frames.ts";
 import { PROTOCOL_VERSION, type Command, type ReportOf } from "../protocol/messages.ts";
-import { spawnWorker, type Launch, type WorkerExit, type WorkerProcess } from "./process.ts";
+import { spawnChild, type Child, type ChildExit, type Launch } from "../processes/child.ts";
 import { INITIAL_STATE, transition, type SlotEvent, type SlotState } from "./slot-state.ts";
 import { Watchdog } from "./watchdog.ts";
 
@@ -40,7 +40,7 @@ export class Supervisor {
   readonly #settings: SupervisorSettings;
   readonly #log: Logger;
   #state: SlotState = INITIAL_STATE;
-  #process: WorkerProcess | undefined;
+  #process: Child | undefined;
   #watchdog: Watchdog;
   #watchTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -159,7 +159,7 @@ export class Supervisor {
     if (this.#state.kind !== "starting") return;
     const log = this.#log.child({ epoch });
     this.#watchdog = new Watchdog(this.#settings.startTimeoutMs, performance.now());
-    this.#process = spawnWorker(launch, (line, stream) => log.info({ stream }, line));
+    this.#process = spawnChild(launch, (line, stream) => log.info({ stream }, line));
     log.info({ pid: this.#process.pid }, "worker started");
     this.#watch();
     const exit = await this.#process.exited;
@@ -171,7 +171,7 @@ export class Supervisor {
     this.#ports.lost(this.slot, epoch, verdict.reason);
   }
 
-  async #askToLeave(running: WorkerProcess): Promise<void> {
+  async #askToLeave(running: Child): Promise<void> {
     this.#apply({ kind: "drain" });
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise((resolve) => {
@@ -245,7 +245,7 @@ export class Supervisor {
   }
 }
 
-function describeExit({ code, signal, stderrTail, spawnError }: WorkerExit): string {
+function describeExit({ code, signal, stderrTail, spawnError }: ChildExit): string {
   if (spawnError !== null) return `the worker could not be started: ${spawnError}`;
   const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
   const last = stderrTail.at(-1);

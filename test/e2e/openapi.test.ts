@@ -26,9 +26,10 @@ let scratch: string;
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), "latentcast-openapi-"));
   // Small pictures only: what is tested here is what is said about them.
-  process.env["LATENTCAST_WORKER_FIXTURE_STEP_SECONDS"] = "0";
-  server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_MAX_PIXELS: "16384" } });
-  delete process.env["LATENTCAST_WORKER_FIXTURE_STEP_SECONDS"];
+  server = await startTestServer({
+    worker: "fixture_worker",
+    env: { LATENTCAST_MAX_PIXELS: "16384", LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0" },
+  });
   await server.ready();
   document = (await (await fetch(`${server.url}/openapi.json`)).json()) as Document;
 });

@@ -85,7 +85,7 @@ async function finish(args: readonly string[], env?: Readonly<Record<string, str
   return { code, ...run.output() };
 }
 
-/** The same without a process: what is printed, and how the verb ended. */
+/** The same without a process: what is printed, and how the command ended. */
 async function tell(...args: readonly string[]) {
   const out: string[] = [];
   const err: string[] = [];
@@ -96,15 +96,15 @@ async function tell(...args: readonly string[]) {
 }
 
 describe("latentcast", () => {
-  it("lists its verbs", async () => {
+  it("lists its commands", async () => {
     const { outcome, out } = await tell("--help");
-    for (const verb of ["serve", "generate", "setup", "doctor"]) expect(out).toContain(`latentcast ${verb}`);
+    for (const command of ["serve", "generate", "setup", "doctor"]) expect(out).toContain(`latentcast ${command}`);
     expect(outcome).toBe("done");
     expect(await tell()).toMatchObject({ outcome, out });
   });
 
-  it.each(["serve", "generate", "setup", "doctor"])("explains every flag of %s", async (verb) => {
-    const { outcome, out } = await tell(verb, "--help");
+  it.each(["serve", "generate", "setup", "doctor"])("explains every flag of %s", async (command) => {
+    const { outcome, out } = await tell(command, "--help");
     expect(outcome).toBe("done");
     expect(out).toContain("--python");
   });
@@ -119,16 +119,16 @@ describe("latentcast", () => {
   });
 
   it.each([
-    [["serv"], 'there is no verb "serv"; did you mean serve?'],
-    [["serve", "--prot", "1"], "there is no flag --prot; did you mean --port?"],
+    [["serv"], 'unknown command "serv"; did you mean serve?'],
+    [["serve", "--prot", "1"], "unknown flag --prot; did you mean --port?"],
     [["serve", "--port", "99999"], "--port:"],
     [["serve", "--host", "0.0.0.0"], "LATENTCAST_API_KEYS"],
-    [["generate", "-o", "x.png"], "say what to paint"],
-    [["generate", "a cat"], "say where the picture goes"],
+    [["generate", "-o", "x.png"], "a prompt is missing"],
+    [["generate", "a cat"], "the output file is missing"],
     [["generate", "a cat", "-o", "x.gif"], "x.gif does not end in"],
     [["generate", "a cat", "-o", "nowhere/x.png"], "there is no folder nowhere"],
     [["generate", "a", "cat", "-o", "x.png"], 'does not take "cat"'],
-    [["generate", "a cat", "-o", "x.png", "--steps", "many"], '--steps: "many" is no number'],
+    [["generate", "a cat", "-o", "x.png", "--steps", "many"], '--steps: "many" is not a number'],
     [["generate", "a cat", "-o", "x.png", "--steps", "51"], "--steps:"],
     [["generate", "a cat", "-o", "x.png", "--scheduler", "magic"], "--scheduler:"],
     [["generate", "a cat", "-o", "x.png", "--show"], "--show needs a terminal"],
@@ -142,7 +142,7 @@ describe("latentcast", () => {
   it("says in one line that the interpreter is missing, with exit code 1", async () => {
     for (const args of [["setup"], ["serve"], ["generate", "a cat", "-o", join(directory, "x.png")]]) {
       const { code, err } = await finish(args, { LATENTCAST_PYTHON: "/nowhere/python" });
-      expect(err).toContain("/nowhere/python is no Python 3 that runs");
+      expect(err).toContain("/nowhere/python is not a working Python 3");
       expect(err.trim().split("\n")).toHaveLength(1);
       expect(code).toBe(1);
     }
@@ -270,10 +270,10 @@ describe("latentcast serve", () => {
     await exit;
   });
 
-  it("says that the port is taken", async () => {
+  it("says that the port is in use", async () => {
     const { url, child, exit } = await serve();
     const second = await finish(["serve", "--port", new URL(url).port, "--data-dir", join(directory, "other")]);
-    expect(second.err).toContain("the port is taken");
+    expect(second.err).toContain("the port is in use");
     expect(second.code).toBe(1);
     child.kill("SIGTERM");
     await exit;

@@ -17,7 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => project[Symbol.asyncDispose]());
 
-function make(options: EnvironmentOptions = {}): Promise<string> {
+function make(options: Partial<EnvironmentOptions> = {}): Promise<string> {
   const { root, cacheDir, env } = project;
   return managedPython({ python: null, cacheDir }, { root, env, ...options });
 }

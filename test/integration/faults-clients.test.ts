@@ -10,9 +10,10 @@ const CROWD = 500;
 
 let server: TestServer;
 beforeAll(async () => {
-  // Read by the fixture worker.
-  process.env["LATENTCAST_WORKER_FIXTURE_STEP_SECONDS"] = "0.001";
-  server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_QUEUE_LIMIT: "1000" } });
+  server = await startTestServer({
+    worker: "fixture_worker",
+    env: { LATENTCAST_QUEUE_LIMIT: "1000", LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.001" },
+  });
   await server.ready();
 });
 afterAll(() => server.close());

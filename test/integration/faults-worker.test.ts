@@ -29,13 +29,13 @@ async function readiness(server: TestServer): Promise<number> {
 /** Loading torch and warming up takes 8 s on an idle machine and ten times that on a crowded one. */
 const LOAD_TIMEOUT_MS = 240_000;
 // Threads of one process that wait for each other lose all their time to the others on a crowded machine.
-process.env["LATENTCAST_WORKER_THREADS"] = "1";
+const ONE_THREAD = { LATENTCAST_WORKER_THREADS: "1" };
 vi.setConfig({ testTimeout: 2 * LOAD_TIMEOUT_MS });
 
 describe("the real worker", () => {
   let server: TestServer;
   beforeAll(async () => {
-    server = await startTestServer({ worker: "sick_device", env: { LATENTCAST_CACHE_DIR: cache } });
+    server = await startTestServer({ worker: "sick_device", env: { LATENTCAST_CACHE_DIR: cache, ...ONE_THREAD } });
   });
   afterAll(() => server.close());
 
@@ -122,7 +122,9 @@ describe("a worker that dies with its result on the way", () => {
 
 describe("a model folder that", () => {
   async function reasonFor(model: string): Promise<string> {
-    await using server = await startTestServer({ env: { LATENTCAST_MODEL: model, LATENTCAST_CACHE_DIR: cache } });
+    await using server = await startTestServer({
+      env: { LATENTCAST_MODEL: model, LATENTCAST_CACHE_DIR: cache, ...ONE_THREAD },
+    });
     await eventually(() => expect(server.orchestrator.status.kind).toBe("failed"), LOAD_TIMEOUT_MS);
     const refused = await post(server.url, { prompt: "x" });
     expect([refused.status, await readiness(server)]).toEqual([503, 503]);

@@ -40,15 +40,17 @@ beforeAll(async () => {
   });
   collector.listen(0, "127.0.0.1");
   await once(collector, "listening");
-  process.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`;
-  process.env["OTEL_BSP_SCHEDULE_DELAY"] = "100";
-  // Threads of one process that wait for each other lose all their time to the others on a crowded machine.
-  process.env["LATENTCAST_WORKER_THREADS"] = "1";
-  server = await startTestServer();
+  server = await startTestServer({
+    env: {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(collector.address() as AddressInfo).port}`,
+      OTEL_BSP_SCHEDULE_DELAY: "100",
+      // Threads of one process that wait for each other lose all their time to the others on a crowded machine.
+      LATENTCAST_WORKER_THREADS: "1",
+    },
+  });
   await eventually(async () => expect((await fetch(`${server.url}/ready`)).status).toBe(200), LOAD_TIMEOUT_MS);
 });
 afterAll(async () => {
-  delete process.env["OTEL_EXPORTER_OTLP_ENDPOINT"];
   await server.close();
   collector.close();
 });
@@ -95,10 +97,7 @@ describe("a request with a traceparent", () => {
 
 describe("a server without a collector", () => {
   it("answers without one", async () => {
-    const endpoint = process.env["OTEL_EXPORTER_OTLP_ENDPOINT"]!;
-    delete process.env["OTEL_EXPORTER_OTLP_ENDPOINT"];
     await using plain = await startTestServer({ worker: "fixture_worker" });
-    process.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint;
     await plain.ready();
     // By its trace: spans of the tests before may still be on their way.
     const own = TRACE.replaceAll("4", "6");

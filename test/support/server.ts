@@ -25,7 +25,7 @@ export function fixtureWorker(name: string): string[] {
 export interface TestServerOptions {
   /** File name of a fixture worker without `.py`; the real worker when absent. */
   readonly worker?: string;
-  /** Environment variables of the server. */
+  /** Settings of the server, and variables that its workers see. */
   readonly env?: Readonly<Record<string, string>>;
   readonly logs?: string[];
 }
@@ -55,6 +55,7 @@ export async function startTestServer({ worker, env = {}, logs }: TestServerOpti
       : pino({ level: "debug" }, { write: (line) => void logs.push(line) });
   const server = await startServer({
     config,
+    env: { ...process.env, ...env },
     log,
     python: () => Promise.resolve(testPython()),
     ...(worker === undefined ? {} : { workerProgram: fixtureWorker(worker) }),

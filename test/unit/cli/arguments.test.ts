@@ -24,9 +24,9 @@ describe("readArguments", () => {
   });
 
   it.each([
-    [["--sede", "3"], "there is no flag --sede; did you mean --seed?"],
-    [["--colour"], "there is no flag --colour; --help lists them all"],
-    [["-x"], "there is no flag -x; --help lists them all"],
+    [["--sede", "3"], "unknown flag --sede; did you mean --seed?"],
+    [["--colour"], "unknown flag --colour; --help lists them"],
+    [["-x"], "unknown flag -x; --help lists them"],
     [["--seed"], "--seed needs a value: --seed N"],
     [["--seed", "--json"], "--seed needs a value: --seed N"],
     [["--json=yes"], "--json takes no value"],

@@ -1,15 +1,18 @@
-/** One worker process: spawned in its own group, read line by line, ended by a ladder that never waits for grandchildren. */
+/** One child process: in a process group of its own, read line by line, ended without waiting for grandchildren. */
 import { createInterface } from "node:readline";
 import { execa } from "execa";
 
 export interface Launch {
   readonly file: string;
   readonly args: readonly string[];
+  /** All of its variables: nothing of this process's own is added. */
   readonly env: Readonly<Record<string, string>>;
+  /** Where it runs; by default where this process does. */
+  readonly cwd?: string;
 }
 
-/** How a worker ended. Exactly one of `code` and `signal` is set unless the process could not be started at all. */
-export interface WorkerExit {
+/** How a child ended. Exactly one of `code` and `signal` is set unless the process could not be started at all. */
+export interface ChildExit {
   readonly code: number | null;
   readonly signal: string | null;
   /** The last lines of stderr, oldest first. */
@@ -19,12 +22,12 @@ export interface WorkerExit {
   readonly spawnError: string | null;
 }
 
-export interface WorkerProcess {
+export interface Child {
   readonly pid: number | undefined;
   /** Settles on the process's own `exit`; a grandchild that holds stdout cannot delay it. Never rejects. */
-  readonly exited: Promise<WorkerExit>;
+  readonly exited: Promise<ChildExit>;
   /** Ends the process: stdin EOF and SIGTERM, then SIGKILL to the whole group after `graceMs`. A second call kills at once. */
-  stop(graceMs: number): Promise<WorkerExit>;
+  stop(graceMs: number): Promise<ChildExit>;
   kill(): void;
 }
 
@@ -38,17 +41,15 @@ process.on("exit", () => {
   for (const pid of liveGroups) signalGroup(pid, "SIGKILL");
 });
 
-export function spawnWorker(
-  launch: Launch,
-  onLine: (line: string, stream: "stdout" | "stderr") => void,
-): WorkerProcess {
+export function spawnChild(launch: Launch, onLine: (line: string, stream: "stdout" | "stderr") => void): Child {
   const startedAt = performance.now();
   const child = execa(launch.file, [...launch.args], {
     env: { ...launch.env },
     extendEnv: false,
-    // Own process group, so that the ladder reaches compile helpers and data loaders too.
+    ...(launch.cwd === undefined ? {} : { cwd: launch.cwd }),
+    // A process group of its own, so that signals reach compile helpers and data loaders too.
     detached: true,
-    // EOF on stdin tells a worker that its parent has died, however it died.
+    // A worker reads EOF on stdin as the death of its parent, however that happened.
     stdin: "pipe",
     stdout: "pipe",
     stderr: "pipe",
@@ -57,7 +58,7 @@ export function spawnWorker(
   });
   const { pid } = child;
   if (pid !== undefined) liveGroups.add(pid);
-  // A worker that dies closes the pipe; what is lost is only the EOF it no longer needs.
+  // A child that dies closes the pipe; nothing is ever written to it.
   child.stdin.on("error", () => undefined);
 
   const stderrTail: string[] = [];
@@ -72,10 +73,10 @@ export function spawnWorker(
     });
   }
 
-  const exited = new Promise<WorkerExit>((resolve) => {
+  const exited = new Promise<ChildExit>((resolve) => {
     const settle = (code: number | null, signal: string | null, spawnError: string | null): void => {
       if (pid !== undefined) {
-        // Helpers of a dead worker hold device memory; the next epoch needs it.
+        // Helpers of a dead worker hold device memory that the next worker needs.
         signalGroup(pid, "SIGKILL");
         liveGroups.delete(pid);
       }
