@@ -1,10 +1,11 @@
 /** The buttons below the picture. */
 import { element, find } from "./dom.ts";
 import type { Form } from "./form.ts";
+import { linkOf } from "./link.ts";
 import { fileName, type Plate } from "./plate.ts";
 import type { Session } from "./session.ts";
 import { snippet, type SnippetLanguage } from "./snippets.ts";
-import { toParameters, type Values } from "./values.ts";
+import type { Values } from "./values.ts";
 
 /** How long a button says that it has copied. */
 const COPIED_MS = 1_600;
@@ -61,7 +62,7 @@ export class Actions {
     const values = this.#values;
     const copied =
       kind === "link"
-        ? new URL(`?${toParameters(values, this.#form.defaults)}`, document.baseURI).href
+        ? new URL(`?${linkOf(values, this.#form.defaults).query}`, document.baseURI).href
         : snippet(kind as SnippetLanguage, values, this.#needsKey());
     await copy(copied);
     button.classList.add("copied");

@@ -8,7 +8,7 @@ import { defaultValues, FIELD_NAMES, type FieldName, type Values } from "./value
 
 type Field = HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
 
-/** Browsers open six connections to a server; each run keeps one for its events, and stopping and asking need the others. */
+/** As many as form at the same time in one tab: more would take turns with the browser's connections. */
 const MAX_RUNS = 4;
 
 const CHOICE_NAMES: Readonly<Record<string, string>> = {

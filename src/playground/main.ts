@@ -1,6 +1,7 @@
 /** The page: puts the form, the stage and the history together. */
 import { hasKey, openClient } from "./access.ts";
 import { Actions } from "./actions.ts";
+import { Address, readDraft } from "./address.ts";
 import { element, find } from "./dom.ts";
 import { Form } from "./form.ts";
 import { HistoryView } from "./history-view.ts";
@@ -9,7 +10,9 @@ import { prepareKeyDialog } from "./key-dialog.ts";
 import { drawNoise } from "./noise.ts";
 import { describeService, watchService, type Model, type Service } from "./service.ts";
 import { Session } from "./session.ts";
-import { makeSamePicture, readParameters, toParameters, type Values } from "./values.ts";
+import { readLink } from "./link.ts";
+import { describeLeftOut } from "./status.ts";
+import { makeSamePicture, type FieldName, type Values } from "./values.ts";
 
 const prompt = find("prompt", HTMLTextAreaElement);
 const go = find("go", HTMLButtonElement);
@@ -29,12 +32,20 @@ const earlier = new HistoryView({
   compare: (entry) => session.open(entry, true),
 });
 
+const address = new Address({
+  defaults: () => form.defaults,
+  written: (leftOut) => sayLeftOut(describeLeftOut(leftOut, "own")),
+});
+
 /** The address always names what is on the page, so that a copy of it brings it back. */
 function remember(values: Values): void {
-  const query = toParameters(values, form.defaults).toString();
-  history.replaceState(null, "", query === "" ? "./" : `?${query}`);
+  address.set(values);
   const ratio = Number(values.width) / Number(values.height);
   if (ratio > 0 && Number.isFinite(ratio)) find("blank", HTMLElement).style.setProperty("--ratio", String(ratio));
+}
+
+function sayLeftOut(text: string): void {
+  find("link-note", HTMLElement).textContent = text;
 }
 
 function refresh(): void {
@@ -86,21 +97,25 @@ document.addEventListener("keydown", (event) => {
 });
 
 /** A link shows its picture at once where this browser has it; otherwise one press makes it again. */
-async function openLinked(): Promise<void> {
+async function openLinked(missing: readonly FieldName[]): Promise<void> {
   await earlier.refresh();
   const values = form.read();
   if (!form.isLocked || session.stage.plates.length > 0) return;
-  const entry = await earlier.find((candidate) => makeSamePicture(candidate.values, values));
-  if (entry !== undefined && session.stage.plates.length === 0) session.open(entry, false);
+  const entry = await earlier.find((candidate) => makeSamePicture(candidate.values, values, missing));
+  if (entry === undefined || session.stage.plates.length > 0) return;
+  session.open(entry, false);
 }
 
-const linked = readParameters(new URLSearchParams(location.search));
-form.write(linked);
-form.setLocked(linked.seed !== undefined);
+const linked = readLink(location.search);
+const draft = readDraft();
+form.write(draft ?? linked.values);
+form.setLocked(linked.values.seed !== undefined);
+const missing = draft === undefined ? linked.leftOut : [];
+sayLeftOut(describeLeftOut(linked.leftOut, draft === undefined ? "foreign" : "own"));
 prepareJsonDialog();
 prepareKeyDialog();
 drawNoise(find("blank-noise", HTMLCanvasElement), 0);
 refresh();
 watchService(openClient(), showService);
 // IndexedDB is not to be had in some private windows; the page does without.
-openLinked().catch(() => undefined);
+openLinked(missing).catch(() => undefined);

@@ -1,6 +1,7 @@
 /** Where the runs on the stage are, in words. */
 import type { Run } from "./run.ts";
 import { describeService, type Service } from "./service.ts";
+import type { FieldName } from "./values.ts";
 
 /** One line about work that goes on; about the only run, or about all of several. */
 export function describeRuns(runs: readonly Run[], service: Service): string {
@@ -61,4 +62,13 @@ export function describeFacts(runs: readonly Run[]): string {
 export function seconds(ms: number): string {
   const value = ms / 1_000;
   return `${value < 10 ? value.toFixed(value < 1 ? 2 : 1) : Math.round(value)} s`;
+}
+
+/** @param origin Whether the link is this page's own address, or one that was opened here. */
+export function describeLeftOut(fields: readonly FieldName[], origin: "own" | "foreign"): string {
+  if (fields.length === 0) return "";
+  const names = fields.map((name) => `the ${name.replaceAll("_", " ")}`).join(" and ");
+  return origin === "own"
+    ? `Links leave out ${names}: too long for an address. This tab keeps it.`
+    : `This link leaves out ${names}: too long for an address. Paste it here to make the same picture.`;
 }

@@ -103,6 +103,9 @@ export function valuesOfPicture(values: Values, index: number): Values {
   return { ...values, seed: laterSeed(values, index), num_images: "1", runs: "1" };
 }
 
-export function makeSamePicture(one: Values, other: Values): boolean {
-  return [...PICTURE_FIELDS, "output_format" as const].every((name) => one[name] === other[name]);
+/** @param unknown Fields that are not compared. */
+export function makeSamePicture(one: Values, other: Values, unknown: readonly FieldName[] = []): boolean {
+  return [...PICTURE_FIELDS, "output_format" as const].every(
+    (name) => unknown.includes(name) || one[name] === other[name],
+  );
 }

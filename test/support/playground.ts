@@ -10,6 +10,8 @@ export interface PlaygroundOptions extends BrowserContextOptions {
   readonly query?: string;
   /** The page of another one's visitor, with the same storage. */
   readonly beside?: Playground;
+  /** Runs before the page's own scripts, as a string of JavaScript. */
+  readonly script?: string;
 }
 
 /** A real model on a busy machine; longer is a hang. */
@@ -70,10 +72,11 @@ export class Playground {
 
   static async open(
     browser: Browser,
-    { server, query = "", beside, ...options }: PlaygroundOptions,
+    { server, query = "", beside, script, ...options }: PlaygroundOptions,
   ): Promise<Playground> {
     const context = beside?.page.context() ?? (await browser.newContext(options));
     const playground = new Playground(await context.newPage(), new URL(server.url).origin);
+    if (script !== undefined) await playground.page.addInitScript(script);
     await playground.page.goto(`${server.url}/${query}`);
     return playground;
   }
