@@ -3,7 +3,8 @@ import type { GenerateInput } from "../schema/input.ts";
 import { connect, type Connection, type Fetch } from "./connection.ts";
 import { cancelled, LatentcastError } from "./error.ts";
 import { pause, pauseBefore } from "./pause.ts";
-import { RequestStream, type GenerateStream } from "./stream.ts";
+import { randomId } from "./random-id.ts";
+import { PAGE_CLOSED, RequestStream, type GenerateStream } from "./stream.ts";
 import type { CancelOutcome, GeneratedResult, RequestStatus } from "./types.ts";
 import { decodeCancel, decodeRequestId, decodeResult, decodeStatus } from "./wire.ts";
 
@@ -78,8 +79,13 @@ function pathOf(requestId: string): string {
   return `/requests/${encodeURIComponent(requestId)}`;
 }
 
-async function submit(connection: Connection, input: GenerateInput, options: SubmitOptions = {}): Promise<string> {
-  const { priority, webhookUrl, startTimeoutSeconds, signal } = options;
+interface SubmitCall extends SubmitOptions {
+  /** The server takes this for the id of the request. */
+  readonly requestId?: string;
+}
+
+async function submit(connection: Connection, input: GenerateInput, call: SubmitCall = {}): Promise<string> {
+  const { priority, webhookUrl, startTimeoutSeconds, requestId, signal } = call;
   const query = webhookUrl === undefined ? "" : `?${new URLSearchParams({ fal_webhook: webhookUrl })}`;
   const answer = await connection.json(`/queue${query}`, {
     method: "POST",
@@ -88,21 +94,32 @@ async function submit(connection: Connection, input: GenerateInput, options: Sub
     headers: {
       ...(priority === undefined ? {} : { "x-fal-queue-priority": priority }),
       ...(startTimeoutSeconds === undefined ? {} : { "x-fal-request-timeout": String(startTimeoutSeconds) }),
+      ...(requestId === undefined ? {} : { "x-latentcast-request-id": requestId }),
     },
   });
   return decodeRequestId(answer);
 }
 
-/** Submitting is not broken off: a request that may have been accepted must be known by its id to be cancelled. */
+/**
+ * Submits a request that must not run for nobody. It is not broken off: what may have been accepted has to be cancelled by its id. The
+ * id is chosen here, so that this is possible before the answer: by a page that is closed, and after a connection that failed.
+ */
 async function submitOrCancel(connection: Connection, input: GenerateInput, stop: AbortSignal): Promise<string> {
-  const submitted = submit(connection, input);
+  const chosen = randomId();
+  const cancelChosen = (): void => void cancelForSure(connection, chosen);
+  const submitted = submit(connection, input, { requestId: chosen });
   let abandon: (() => void) | undefined;
   const abandoned = new Promise<never>((_resolve, reject) => {
     abandon = () => {
+      // A page that closes does not hear the answer.
+      if (stop.reason === PAGE_CLOSED) cancelChosen();
       submitted.then((requestId) => cancelForSure(connection, requestId)).catch(() => undefined);
       reject(cancelled(stop.reason));
     };
     stop.addEventListener("abort", abandon, { once: true });
+  });
+  submitted.catch((error: unknown) => {
+    if (error instanceof LatentcastError && error.code === "connection_failed") cancelChosen();
   });
   try {
     return await Promise.race([submitted, abandoned]);
@@ -125,7 +142,7 @@ async function cancel(connection: Connection, requestId: string, call: CancelCal
   }
 }
 
-/** Tries as long as a broken connection may be the reason; nobody waits for it, so it never rejects. */
+/** Tries as long as a broken connection may be the reason. Nobody waits for it: it never rejects, and its pauses keep no process alive. */
 async function cancelForSure(connection: Connection, requestId: string): Promise<void> {
   const { signal } = new AbortController();
   for (let attempt = 0; ; attempt += 1) {
@@ -135,7 +152,7 @@ async function cancelForSure(connection: Connection, requestId: string): Promise
     } catch (error) {
       const ms = pauseBefore(attempt);
       if (ms === undefined || !(error instanceof LatentcastError) || error.code !== "connection_failed") return;
-      await pause(ms, signal);
+      await pause(ms, signal, { keepsAlive: false });
     }
   }
 }

@@ -83,7 +83,11 @@ function fieldProblem(value: unknown): FieldProblem {
   };
 }
 
+/** `Retry-After` in seconds. Proxies also write it as a date. */
 function readSeconds(header: string | null): number | undefined {
-  const seconds = header === null ? Number.NaN : Number(header);
-  return Number.isFinite(seconds) ? seconds : undefined;
+  if (header === null || header.trim() === "") return undefined;
+  const seconds = Number(header);
+  if (Number.isFinite(seconds)) return Math.max(0, seconds);
+  const at = Date.parse(header);
+  return Number.isNaN(at) ? undefined : Math.max(0, Math.ceil((at - Date.now()) / 1_000));
 }

@@ -8,15 +8,17 @@ export function pauseBefore(attempt: number): number | undefined {
   return ms === undefined ? undefined : ms * (1 - Math.random() / 4);
 }
 
-/** Resolves after `ms`, or at once when aborted. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Resolves after `ms`, or at once when aborted. With `keepsAlive` false Node may end meanwhile. */
+export function pause(ms: number, signal: AbortSignal, { keepsAlive = true } = {}): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(timer);
       signal.removeEventListener("abort", done);
       resolve();
     };
-    const timer = setTimeout(done, ms);
+    const timer: ReturnType<typeof setTimeout> | number = setTimeout(done, ms);
+    // A number in browsers.
+    if (!keepsAlive && typeof timer === "object") timer.unref();
     signal.addEventListener("abort", done);
     if (signal.aborted) done();
   });

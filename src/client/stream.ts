@@ -18,6 +18,9 @@ export interface GenerateStream extends AsyncIterable<StreamEvent> {
   readonly dropped: number;
 }
 
+/** Why a stream was stopped when its page was closed or left. */
+export const PAGE_CLOSED = new Error("the page was closed");
+
 export interface RequestSource {
   /** Resolves with the id of the request. */
   begin(signal: AbortSignal): Promise<string>;
@@ -84,13 +87,14 @@ export class RequestStream implements GenerateStream {
     const stop = (): void => this.#stop.abort(outer?.reason);
     outer?.addEventListener("abort", stop, { once: true });
     // A page that is closed ends its loops without running them.
-    globalThis.addEventListener?.("pagehide", stop);
+    const close = (): void => this.#stop.abort(PAGE_CLOSED);
+    globalThis.addEventListener?.("pagehide", close);
     try {
       if (outer?.aborted === true) throw cancelled(outer.reason);
       return await this.#follow(this.#stop.signal);
     } finally {
       outer?.removeEventListener("abort", stop);
-      globalThis.removeEventListener?.("pagehide", stop);
+      globalThis.removeEventListener?.("pagehide", close);
     }
   }
 

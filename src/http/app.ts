@@ -1,5 +1,4 @@
 /** The HTTP application. It never listens; whoever has it may `inject` or `listen`. */
-import { randomUUID } from "node:crypto";
 import cors from "@fastify/cors";
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import type { Config } from "../config.ts";
@@ -17,6 +16,7 @@ import { requireKeys } from "./plugins/auth.ts";
 import { limitCallers } from "./plugins/limits.ts";
 import { shedLoad } from "./plugins/overload.ts";
 import { secureHeaders } from "./plugins/security-headers.ts";
+import { newRequestId } from "./request-id.ts";
 import { shortRequestUrl } from "./request-path.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { fileRoutes } from "./routes/files.ts";
@@ -71,7 +71,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: () => randomUUID(),
+    genReqId: newRequestId,
     schemaController: { compilersFactory: NO_COMPILERS },
     bodyLimit: config.bodyLimitBytes,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
@@ -94,7 +94,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     await app.register(cors, {
       origin: config.corsOrigins.includes("*") ? true : [...config.corsOrigins],
       methods: ["GET", "POST", "PUT"],
-      exposedHeaders: ["x-fal-request-id", "x-fal-request-timeout-type", "x-fal-error-type"],
+      exposedHeaders: ["x-fal-request-id", "x-fal-request-timeout-type", "x-fal-error-type", "retry-after"],
     });
   }
   requireKeys(app, config.apiKeys);

@@ -93,6 +93,26 @@ describe("our client on a page of another origin", () => {
     expect(seen.codes).toEqual(["invalid_request", "unauthorized"]);
   });
 
+  it("reads when to come back", async () => {
+    const limited = await startTestServer({
+      worker: "pause_before_preview",
+      env: { LATENTCAST_RATE_LIMIT_PER_MINUTE: "1", LATENTCAST_CORS_ORIGINS: site.origin },
+    });
+    try {
+      const error = await page.evaluate(async (url) => {
+        const client = globalThis.latentcast.createClient({ baseUrl: url });
+        await client.submit({ prompt: "" });
+        return client.submit({ prompt: "" }).then(
+          () => null,
+          ({ code, retryAfterSeconds }) => ({ code, retryAfterSeconds }),
+        );
+      }, limited.url);
+      expect(error).toEqual({ code: "rate_limited", retryAfterSeconds: expect.any(Number) });
+    } finally {
+      await limited.close();
+    }
+  });
+
   it("stops the server's work when the page is left", async () => {
     const before = server.orchestrator.tally.totals.cancelled;
     const other = await browser.newPage();

@@ -9,6 +9,7 @@ import { errorBody } from "../error-body.ts";
 import { priority, startTimeoutMs, traceparent, webhookUrl } from "../fal-headers.ts";
 import { seconds } from "../../dialects/latentcast/dialect.ts";
 import { publicUrl } from "../public-url.ts";
+import { EarlyCancellations } from "../request-id.ts";
 import { dataFrame, sendEvents } from "../sse.ts";
 
 export interface QueueRoutesOptions {
@@ -30,7 +31,11 @@ interface Submit {
 const NAMESPACES = new Set(["workflows", "comfy"]);
 
 export function queueRoutes(app: FastifyInstance, { queue, publicUrl: configuredUrl }: QueueRoutesOptions): void {
+  const cancelledEarly = new EarlyCancellations();
   const submit = async (request: FastifyRequest<Submit>): Promise<SubmitReply> => {
+    if (cancelledEarly.has(request.id)) throw new LatentcastError("cancelled");
+    if (queue.status(request.id) !== undefined)
+      throw new LatentcastError("bad_request", { message: "There is a request with this id already." });
     const model = modelName(request.params["*"]);
     const dialect = dialectOf(model);
     const { fal_webhook: webhook, fal_max_queue_length: maxLength } = request.query;
@@ -99,7 +104,9 @@ export function queueRoutes(app: FastifyInstance, { queue, publicUrl: configured
 
   const cancel = async (request: FastifyRequest<ById>, reply: FastifyReply): Promise<FastifyReply> => {
     const { id } = request.params;
-    return sendCancelOutcome(reply, await queue.cancel(id), id);
+    const outcome = await queue.cancel(id);
+    if (outcome === "unknown") cancelledEarly.add(id);
+    return sendCancelOutcome(reply, outcome, id);
   };
   app.put("/requests/:id/cancel", cancel);
   app.post("/requests/:id/cancel", cancel);

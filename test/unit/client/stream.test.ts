@@ -155,6 +155,26 @@ describe("stream", () => {
     await vi.waitFor(() => expect(server.asked.at(-1)?.path).toBe("/requests/r1/cancel"));
   });
 
+  it("cancels by the id it chose when the connection failed before the answer: the server may have accepted it", async () => {
+    const paths: string[] = [];
+    const client = createClient({
+      baseUrl: "http://h",
+      fetch: (url, init) => {
+        paths.push(`${init.method} ${new URL(url).pathname}`);
+        if (init.method === "PUT") return Promise.resolve(Response.json({ status: "OK" }));
+        const { "x-latentcast-request-id": id } = init.headers as Record<string, string>;
+        paths.push(`PUT /requests/${id}/cancel`);
+        return Promise.reject(new TypeError("terminated"));
+      },
+    });
+    expect((await thrownBy(client.generate({ prompt: "x" }))).code).toBe("connection_failed");
+    await vi.waitFor(() => expect(paths).toHaveLength(3));
+    expect(paths[2]).toBe(paths[1]);
+    expect(paths[1]).toMatch(
+      /^PUT \/requests\/[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}\/cancel$/,
+    );
+  });
+
   it("sends nothing when its signal has fired already", async () => {
     const { client, server } = clientOf({});
     expect((await thrownBy(client.generate({ prompt: "x" }, { signal: AbortSignal.abort() }))).code).toBe("cancelled");
@@ -186,6 +206,22 @@ describe("failures", () => {
       requestId: "r9",
       retryAfterSeconds: 7,
     });
+  });
+
+  it.each([
+    ["seconds", "7", 7],
+    ["a date", new Date(Date.now() + 7_000).toUTCString(), 7],
+    ["a date that has passed", "Wed, 21 Oct 2015 07:28:00 GMT", 0],
+    ["nothing", "", undefined],
+    ["something else", "soon", undefined],
+  ])("read Retry-After as %s", async (_name, header, seconds) => {
+    const { client } = clientOf({
+      "POST /queue": json({ detail: "no", message: "no", error_type: "queue_full" }, 429, { "retry-after": header }),
+    });
+    const { retryAfterSeconds } = await thrownBy(client.generate({ prompt: "x" }));
+    // A date has no milliseconds.
+    if (seconds === 7) expect([6, 7]).toContain(retryAfterSeconds);
+    else expect(retryAfterSeconds).toBe(seconds);
   });
 
   it("of the run end the loop and are not tried again", async () => {
