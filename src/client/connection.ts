@@ -1,5 +1,6 @@
 /** Requests to one server: addresses, keys, failures as errors. */
 import { cancelled, connectionFailed, errorOfResponse, LatentcastError } from "./error.ts";
+import { turnsFor, type Turns } from "./turns.ts";
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
@@ -13,6 +14,8 @@ export interface Call {
 }
 
 export interface Connection {
+  /** Answers that last as long as an image wait for theirs. */
+  readonly turns: Turns;
   /** Resolves with an answer of a success status; rejects with a {@link LatentcastError}. */
   open(path: string, call?: Call): Promise<Response>;
   /** The JSON of such an answer. */
@@ -57,6 +60,7 @@ export function connect({
   }
 
   return {
+    turns: turnsFor(root),
     open,
     json: async (path, call) => {
       const response = await open(path, call);

@@ -3,6 +3,7 @@ import type { Connection } from "./connection.ts";
 import { cancelled, connectionFailed, LatentcastError } from "./error.ts";
 import { pause, pauseBefore } from "./pause.ts";
 import { readEvents } from "./server-events.ts";
+import type { Turn } from "./turns.ts";
 import type { GeneratedResult, StreamEvent } from "./types.ts";
 import { decodeEvent, type Decoded } from "./wire.ts";
 
@@ -26,17 +27,25 @@ export async function follow(options: FollowOptions): Promise<GeneratedResult> {
   while (true) {
     const before = place.lastEventId;
     let ending: Ending | undefined;
+    let hasYielded = false;
     let failure = connectionFailed("the stream ended before the request did");
+    const turn = await options.connection.turns.take(signal);
+    if (turn === undefined) throw cancelled(signal.reason);
     try {
-      ending = await readUntilEnding(options, place);
+      ending = await readUntilEnding(options, place, turn);
+      hasYielded = turn.over.aborted;
     } catch (error) {
       if (!(error instanceof LatentcastError) || !isPassing(error)) throw error;
       failure = error;
+    } finally {
+      turn.end();
     }
     if (ending?.kind === "result") return ending.result;
     if (ending !== undefined) throw ending.error;
     if (signal.aborted) throw cancelled(signal.reason);
     if (place.lastEventId !== before) attempt = 0;
+    // Others have the connection now; this stream goes on when it is its turn again.
+    if (hasYielded) continue;
     const pauseMs = pauseBefore(attempt);
     if (pauseMs === undefined) throw failure;
     attempt += 1;
@@ -48,6 +57,7 @@ export async function follow(options: FollowOptions): Promise<GeneratedResult> {
 async function readUntilEnding(
   { connection, requestId, signal, onEvent }: FollowOptions,
   place: { lastEventId: string },
+  turn: Turn,
 ): Promise<Ending | undefined> {
   const response = await connection.open(`/requests/${encodeURIComponent(requestId)}/events`, {
     signal,
@@ -56,7 +66,7 @@ async function readUntilEnding(
       ...(place.lastEventId === "" ? {} : { "last-event-id": place.lastEventId }),
     },
   });
-  for await (const { event: name, id, data } of readEvents(response)) {
+  for await (const { event: name, id, data } of readEvents(response, turn.over)) {
     if (id !== undefined) place.lastEventId = id;
     const decoded = decodeEvent(name, data, requestId);
     if (decoded.kind === "event") await onEvent(decoded.event);
