@@ -1,11 +1,11 @@
 /** A client of one Latentcast server. Runs in browsers, Node, Deno and Bun. */
 import type { GenerateInput } from "../schema/input.ts";
 import { connect, type Connection, type Fetch } from "./connection.ts";
-import { cancelled, LatentcastError } from "./error.ts";
+import { cancelled, ClientError } from "./error.ts";
 import { pause, pauseBefore } from "./pause.ts";
 import { randomId } from "./random-id.ts";
 import { PAGE_CLOSED, RequestStream, type GenerateStream } from "./stream.ts";
-import type { CancelOutcome, GeneratedResult, RequestStatus } from "./types.ts";
+import type { ClientCancelOutcome, ClientResult, ClientRequestStatus } from "./types.ts";
 import { decodeCancel, decodeRequestId, decodeResult, decodeStatus } from "./wire.ts";
 
 export interface ClientOptions {
@@ -21,7 +21,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface SubmitOptions extends CallOptions {
+export interface ClientSubmitOptions extends CallOptions {
   /** `low` runs after everything normal. */
   readonly priority?: "normal" | "low";
   /** Where the server posts the result. */
@@ -30,18 +30,18 @@ export interface SubmitOptions extends CallOptions {
   readonly startTimeoutSeconds?: number;
 }
 
-/** Every call rejects with a {@link LatentcastError}. */
+/** Every call rejects with a {@link ClientError}. */
 export interface LatentcastClient {
-  /** One request from prompt to pictures. */
-  generate(input: GenerateInput, options?: CallOptions): Promise<GeneratedResult>;
+  /** One request from prompt to images. */
+  generate(input: GenerateInput, options?: CallOptions): Promise<ClientResult>;
   /** The same with everything that happens on the way. Leaving the loop before the end cancels the request. */
   stream(input: GenerateInput, options?: CallOptions): GenerateStream;
   /** Leaves a request with the server, which keeps it and its result. */
-  submit(input: GenerateInput, options?: SubmitOptions): Promise<{ readonly requestId: string }>;
-  status(requestId: string, options?: CallOptions): Promise<RequestStatus>;
+  submit(input: GenerateInput, options?: ClientSubmitOptions): Promise<{ readonly requestId: string }>;
+  status(requestId: string, options?: CallOptions): Promise<ClientRequestStatus>;
   /** The result of a request that has ended; `bad_request` while it has not. */
-  result(requestId: string, options?: CallOptions): Promise<GeneratedResult>;
-  cancel(requestId: string, options?: CallOptions): Promise<CancelOutcome>;
+  result(requestId: string, options?: CallOptions): Promise<ClientResult>;
+  cancel(requestId: string, options?: CallOptions): Promise<ClientCancelOutcome>;
   /** What happens to a submitted request. Leaving this loop leaves the request alone. */
   events(requestId: string, options?: CallOptions): GenerateStream;
   /** What `GET /health` tells. */
@@ -79,7 +79,7 @@ function pathOf(requestId: string): string {
   return `/requests/${encodeURIComponent(requestId)}`;
 }
 
-interface SubmitCall extends SubmitOptions {
+interface SubmitCall extends ClientSubmitOptions {
   /** The server takes this for the id of the request. */
   readonly requestId?: string;
 }
@@ -119,7 +119,7 @@ async function submitOrCancel(connection: Connection, input: GenerateInput, stop
     stop.addEventListener("abort", abandon, { once: true });
   });
   submitted.catch((error: unknown) => {
-    if (error instanceof LatentcastError && error.code === "connection_failed") cancelChosen();
+    if (error instanceof ClientError && error.code === "connection_failed") cancelChosen();
   });
   try {
     return await Promise.race([submitted, abandoned]);
@@ -133,11 +133,11 @@ interface CancelCall {
   readonly keepalive?: boolean;
 }
 
-async function cancel(connection: Connection, requestId: string, call: CancelCall): Promise<CancelOutcome> {
+async function cancel(connection: Connection, requestId: string, call: CancelCall): Promise<ClientCancelOutcome> {
   try {
     return decodeCancel(await connection.json(`${pathOf(requestId)}/cancel`, { method: "PUT", ...call }));
   } catch (error) {
-    if (error instanceof LatentcastError && error.status === 400) return "finished";
+    if (error instanceof ClientError && error.status === 400) return "finished";
     throw error;
   }
 }
@@ -151,7 +151,7 @@ async function cancelForSure(connection: Connection, requestId: string): Promise
       return;
     } catch (error) {
       const ms = pauseBefore(attempt);
-      if (ms === undefined || !(error instanceof LatentcastError) || error.code !== "connection_failed") return;
+      if (ms === undefined || !(error instanceof ClientError) || error.code !== "connection_failed") return;
       await pause(ms, signal, { keepsAlive: false });
     }
   }

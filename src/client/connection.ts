@@ -1,5 +1,5 @@
 /** Requests to one server: addresses, keys, failures as errors. */
-import { cancelled, connectionFailed, errorOfResponse, LatentcastError } from "./error.ts";
+import { cancelled, connectionFailed, errorOfResponse, ClientError } from "./error.ts";
 import { turnsFor, type Turns } from "./turns.ts";
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -16,7 +16,7 @@ export interface Call {
 export interface Connection {
   /** Answers that last as long as an image wait for theirs. */
   readonly turns: Turns;
-  /** Resolves with an answer of a success status; rejects with a {@link LatentcastError}. */
+  /** Resolves with an answer of a success status; rejects with a {@link ClientError}. */
   open(path: string, call?: Call): Promise<Response>;
   /** The JSON of such an answer. */
   json(path: string, call?: Call): Promise<unknown>;
@@ -69,7 +69,7 @@ export function connect({
         return body;
       } catch (cause) {
         if (call?.signal?.aborted === true) throw cancelled(cause);
-        throw new LatentcastError("unexpected_response", "The server's answer is not JSON.", {
+        throw new ClientError("unexpected_response", "The server's answer is not JSON.", {
           status: response.status,
           cause,
         });

@@ -15,7 +15,7 @@ export interface ClientErrorDetails {
 }
 
 /** Every failure of a client's calls. */
-export class LatentcastError extends Error {
+export class ClientError extends Error {
   override readonly name = "LatentcastError";
   readonly code: ClientErrorCode;
   readonly status: number | undefined;
@@ -35,16 +35,16 @@ export class LatentcastError extends Error {
   }
 }
 
-export function cancelled(cause?: unknown): LatentcastError {
-  return new LatentcastError("cancelled", "The request was cancelled.", { status: 499, cause });
+export function cancelled(cause?: unknown): ClientError {
+  return new ClientError("cancelled", "The request was cancelled.", { status: 499, cause });
 }
 
-export function connectionFailed(cause: unknown): LatentcastError {
-  return new LatentcastError("connection_failed", "The server could not be reached.", { cause });
+export function connectionFailed(cause: unknown): ClientError {
+  return new ClientError("connection_failed", "The server could not be reached.", { cause });
 }
 
 /** The error that an answer with a failure status tells. */
-export async function errorOfResponse(response: Response): Promise<LatentcastError> {
+export async function errorOfResponse(response: Response): Promise<ClientError> {
   const body: unknown = await response.json().catch(() => undefined);
   return errorOfBody(body, {
     status: response.status,
@@ -54,20 +54,20 @@ export async function errorOfResponse(response: Response): Promise<LatentcastErr
 }
 
 /** The error that a body `{detail, message, error_type}` tells. */
-export function errorOfBody(body: unknown, details: ClientErrorDetails): LatentcastError {
+export function errorOfBody(body: unknown, details: ClientErrorDetails): ClientError {
   const record = asRecord(body);
   const type = readString(record, "error_type");
   const { detail } = record;
   const message = readString(record, "message") ?? (typeof detail === "string" ? detail : undefined);
   if (type === undefined || !isErrorCode(type)) {
     const status = details.status === undefined ? "" : ` with status ${details.status}`;
-    return new LatentcastError(
+    return new ClientError(
       "unexpected_response",
       message ?? `The server answered${status} in a way this client does not know.`,
       details,
     );
   }
-  return new LatentcastError(type, message ?? type, {
+  return new ClientError(type, message ?? type, {
     ...details,
     fields: Array.isArray(detail) ? detail.map(fieldProblem) : [],
   });

@@ -1,17 +1,17 @@
 /** The events of one request across as many connections as it takes. */
 import type { Connection } from "./connection.ts";
-import { cancelled, connectionFailed, LatentcastError } from "./error.ts";
+import { cancelled, connectionFailed, ClientError } from "./error.ts";
 import { pause, pauseBefore } from "./pause.ts";
 import { readEvents } from "./server-events.ts";
 import type { Turn } from "./turns.ts";
-import type { GeneratedResult, StreamEvent } from "./types.ts";
+import type { ClientResult, ClientEvent } from "./types.ts";
 import { decodeEvent, type Decoded } from "./wire.ts";
 
 export interface FollowOptions {
   readonly connection: Connection;
   readonly requestId: string;
   readonly signal: AbortSignal;
-  readonly onEvent: (event: StreamEvent) => Promise<void>;
+  readonly onEvent: (event: ClientEvent) => Promise<void>;
 }
 
 type Ending = Exclude<Decoded, { kind: "event" | "unknown" }>;
@@ -20,7 +20,7 @@ type Ending = Exclude<Decoded, { kind: "event" | "unknown" }>;
  * Resolves with the result. A connection that breaks off is taken up again after the last event that arrived, for about half a
  * minute without news; then it rejects with `connection_failed`. Rejects with `cancelled` when aborted.
  */
-export async function follow(options: FollowOptions): Promise<GeneratedResult> {
+export async function follow(options: FollowOptions): Promise<ClientResult> {
   const { signal } = options;
   const place = { lastEventId: "" };
   let attempt = 0;
@@ -35,7 +35,7 @@ export async function follow(options: FollowOptions): Promise<GeneratedResult> {
       ending = await readUntilEnding(options, place, turn);
       hasYielded = turn.over.aborted;
     } catch (error) {
-      if (!(error instanceof LatentcastError) || !isPassing(error)) throw error;
+      if (!(error instanceof ClientError) || !isPassing(error)) throw error;
       failure = error;
     } finally {
       turn.end();
@@ -77,7 +77,7 @@ async function readUntilEnding(
 }
 
 /** Whether the same request may well be answered in a while: the network, a proxy, a server that starts again. */
-function isPassing({ code, status }: LatentcastError): boolean {
+function isPassing({ code, status }: ClientError): boolean {
   if (code === "connection_failed" || code === "rate_limited" || code === "overloaded" || code === "draining")
     return true;
   return code === "unexpected_response" && status !== undefined && status >= 500;

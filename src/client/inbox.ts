@@ -1,15 +1,14 @@
 /** What waits for a reader: of previews and queue positions the newest, of steps the last few. */
-import type { StreamEvent } from "./types.ts";
+import { isSuperseded } from "../schema/superseded.ts";
+import type { ClientEvent } from "./types.ts";
 
 /** A request has at most 50 steps; more waiting ones come from a server that counts differently. */
 const MAX_WAITING = 64;
 
-const SUPERSEDED = new Set<StreamEvent["kind"]>(["preview", "queued"]);
-
 export class Inbox {
   /** Previews that the reader was too slow to see. */
   dropped = 0;
-  readonly #waiting: StreamEvent[] = [];
+  readonly #waiting: ClientEvent[] = [];
   #isClosed = false;
   #wake: (() => void) | undefined;
 
@@ -18,8 +17,8 @@ export class Inbox {
     return this.#waiting.some(({ kind }) => kind === "preview");
   }
 
-  push(event: StreamEvent): void {
-    if (SUPERSEDED.has(event.kind)) this.#remove(this.#waiting.findIndex(({ kind }) => kind === event.kind));
+  push(event: ClientEvent): void {
+    if (isSuperseded(event.kind)) this.#remove(this.#waiting.findIndex(({ kind }) => kind === event.kind));
     if (this.#waiting.length >= MAX_WAITING) this.#remove(0);
     this.#waiting.push(event);
     this.#wake?.();
@@ -32,7 +31,7 @@ export class Inbox {
   }
 
   /** Resolves with the next event, or with undefined after the last. For one reader. */
-  async take(): Promise<StreamEvent | undefined> {
+  async take(): Promise<ClientEvent | undefined> {
     while (this.#waiting.length === 0 && !this.#isClosed) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;

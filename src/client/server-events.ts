@@ -1,8 +1,8 @@
 /** Named events of one answer, until it ends. */
 import { createParser, type EventSourceMessage } from "eventsource-parser";
-import { LatentcastError } from "./error.ts";
+import { ClientError } from "./error.ts";
 
-/** Four uncompressed-looking pictures of 2048 × 2048 as base64 are 68 million characters; nothing honest is twice that. */
+/** Four uncompressed-looking images of 2048 × 2048 as base64 are 68 million characters; nothing honest is twice that. */
 const MAX_EVENT_LENGTH = 2 ** 27;
 
 /** A server says at least a comment every 15 s; three missed ones are a connection that is gone without saying so. */
@@ -22,7 +22,7 @@ export async function* readEvents(
   const type = response.headers.get("content-type") ?? "";
   if (response.body === null || !type.startsWith("text/event-stream")) {
     await response.body?.cancel();
-    throw new LatentcastError("unexpected_response", "The server's answer is not a stream of events.", {
+    throw new ClientError("unexpected_response", "The server's answer is not a stream of events.", {
       status: response.status,
     });
   }

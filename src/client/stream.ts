@@ -3,15 +3,15 @@ import type { Connection } from "./connection.ts";
 import { cancelled } from "./error.ts";
 import { follow } from "./follow.ts";
 import { Inbox } from "./inbox.ts";
-import type { GeneratedResult, StreamEvent } from "./types.ts";
+import type { ClientResult, ClientEvent } from "./types.ts";
 
 /**
  * The events of one request, for one loop. Nothing is sent before the loop or `result()` starts it. The loop throws the error that
- * ended the request, a {@link LatentcastError}.
+ * ended the request, a {@link ClientError}.
  */
-export interface GenerateStream extends AsyncIterable<StreamEvent> {
-  /** Resolves with the finished pictures. May be ignored: what it rejects with never counts as unhandled. */
-  result(): Promise<GeneratedResult>;
+export interface GenerateStream extends AsyncIterable<ClientEvent> {
+  /** Resolves with the finished images. May be ignored: what it rejects with never counts as unhandled. */
+  result(): Promise<ClientResult>;
   /** Undefined until the server has accepted the request. */
   readonly requestId: string | undefined;
   /** Previews that the loop was too slow to see. */
@@ -35,7 +35,7 @@ export class RequestStream implements GenerateStream {
   readonly #stop = new AbortController();
   readonly #inbox = new Inbox();
   #requestId: string | undefined;
-  #outcome: Promise<GeneratedResult> | undefined;
+  #outcome: Promise<ClientResult> | undefined;
   #isRead = false;
 
   constructor(connection: Connection, source: RequestSource, signal: AbortSignal | undefined) {
@@ -52,11 +52,11 @@ export class RequestStream implements GenerateStream {
     return this.#inbox.dropped;
   }
 
-  result(): Promise<GeneratedResult> {
+  result(): Promise<ClientResult> {
     return this.#start();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<ClientEvent, void, undefined> {
     if (this.#isRead) throw new TypeError("a stream can be read once");
     this.#isRead = true;
     const outcome = this.#start();
@@ -73,7 +73,7 @@ export class RequestStream implements GenerateStream {
     }
   }
 
-  #start(): Promise<GeneratedResult> {
+  #start(): Promise<ClientResult> {
     if (this.#outcome !== undefined) return this.#outcome;
     const outcome = this.#run().finally(() => this.#inbox.close());
     // Whoever wants the error awaits it; a loop that threw it already has told it.
@@ -82,7 +82,7 @@ export class RequestStream implements GenerateStream {
     return outcome;
   }
 
-  async #run(): Promise<GeneratedResult> {
+  async #run(): Promise<ClientResult> {
     const outer = this.#signal;
     const stop = (): void => this.#stop.abort(outer?.reason);
     outer?.addEventListener("abort", stop, { once: true });
@@ -98,7 +98,7 @@ export class RequestStream implements GenerateStream {
     }
   }
 
-  async #follow(signal: AbortSignal): Promise<GeneratedResult> {
+  async #follow(signal: AbortSignal): Promise<ClientResult> {
     const requestId = await this.#source.begin(signal);
     this.#requestId = requestId;
     const leave = (): void => this.#source.leave(requestId);
@@ -115,7 +115,7 @@ export class RequestStream implements GenerateStream {
     }
   }
 
-  async #deliver(event: StreamEvent): Promise<void> {
+  async #deliver(event: ClientEvent): Promise<void> {
     // Two previews in one network chunk: a reader that keeps up gets its turn between them.
     if (event.kind === "preview" && this.#inbox.hasPreview) await new Promise((resolve) => setTimeout(resolve, 0));
     this.#inbox.push(event);

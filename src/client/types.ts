@@ -1,6 +1,6 @@
-/** What the client gives: the events and results of `latentcast` in process, with pictures as URLs instead of bytes. */
+/** What the client gives: the events and results of `latentcast` in process, with images as URLs instead of bytes. */
 
-export interface Picture {
+export interface ClientImage {
   /** A data URI, or an address on the server. */
   readonly url: string;
   readonly contentType: string;
@@ -8,7 +8,7 @@ export interface Picture {
   readonly height: number;
 }
 
-export type StreamEvent =
+export type ClientEvent =
   | {
       readonly kind: "queued";
       /** Requests ahead of this one. */
@@ -27,23 +27,23 @@ export type StreamEvent =
       readonly kind: "preview";
       readonly step: number;
       readonly totalSteps: number;
-      /** The only picture, or the first of several. */
-      readonly image: Picture;
-      readonly images: readonly Picture[];
+      /** The only image, or the first of several. */
+      readonly image: ClientImage;
+      readonly images: readonly ClientImage[];
     };
 
-export interface GeneratedResult {
+export interface ClientResult {
   readonly requestId: string;
-  /** The only picture, or the first of several. */
-  readonly image: Picture;
-  readonly images: readonly Picture[];
-  /** Of the first picture; each next one has the next seed. */
+  /** The only image, or the first of several. */
+  readonly image: ClientImage;
+  readonly images: readonly ClientImage[];
+  /** Of the first image; each next one has the next seed. */
   readonly seed: number;
   readonly prompt: string;
   readonly timings: {
     /** Acceptance to the first step. */
     readonly queueMs: number;
-    /** First step to the finished picture. */
+    /** First step to the finished image. */
     readonly inferenceMs: number;
     /** Acceptance to the first preview. */
     readonly firstPreviewMs: number | null;
@@ -51,17 +51,17 @@ export interface GeneratedResult {
   readonly warnings: readonly string[];
 }
 
-export interface LogLine {
+export interface ClientLogLine {
   readonly message: string;
   readonly level: string;
   readonly timestamp: string;
 }
 
-export type RequestStatus =
+export type ClientRequestStatus =
   | { readonly kind: "queued"; readonly position: number }
-  | { readonly kind: "started"; readonly logs: readonly LogLine[] }
+  | { readonly kind: "started"; readonly logs: readonly ClientLogLine[] }
   /** Ended, well or not; `result()` tells which. `errorCode` is set when not. */
-  | { readonly kind: "finished"; readonly logs: readonly LogLine[]; readonly errorCode: string | null };
+  | { readonly kind: "finished"; readonly logs: readonly ClientLogLine[]; readonly errorCode: string | null };
 
 /** `cancelled`: it never ran. `requested`: it ends at the next step. `finished`: too late. */
-export type CancelOutcome = "cancelled" | "requested" | "finished";
+export type ClientCancelOutcome = "cancelled" | "requested" | "finished";

@@ -1,12 +1,19 @@
 /** From the server's JSON (snake_case, seconds) to the client's types (camelCase, milliseconds), and nowhere else. */
-import { errorOfBody, LatentcastError } from "./error.ts";
+import { errorOfBody, ClientError } from "./error.ts";
 import { asRecord, readNumber, readString, readStrings, type JsonRecord } from "./guards.ts";
-import type { CancelOutcome, GeneratedResult, LogLine, Picture, RequestStatus, StreamEvent } from "./types.ts";
+import type {
+  ClientCancelOutcome,
+  ClientResult,
+  ClientLogLine,
+  ClientImage,
+  ClientRequestStatus,
+  ClientEvent,
+} from "./types.ts";
 
 export type Decoded =
-  | { readonly kind: "event"; readonly event: StreamEvent }
-  | { readonly kind: "result"; readonly result: GeneratedResult }
-  | { readonly kind: "error"; readonly error: LatentcastError }
+  | { readonly kind: "event"; readonly event: ClientEvent }
+  | { readonly kind: "result"; readonly result: ClientResult }
+  | { readonly kind: "error"; readonly error: ClientError }
   /** An event of a newer server. */
   | { readonly kind: "unknown" };
 
@@ -26,7 +33,7 @@ export function decodeEvent(name: string | undefined, data: string, requestId: s
     case "preview":
       return {
         kind: "event",
-        event: { kind: "preview", ...decodeStep(asRecord(record["preview"])), ...decodePictures(record) },
+        event: { kind: "preview", ...decodeStep(asRecord(record["preview"])), ...decodeImages(record) },
       };
     case "result":
       return { kind: "result", result: decodeResult(record, requestId) };
@@ -38,13 +45,13 @@ export function decodeEvent(name: string | undefined, data: string, requestId: s
 }
 
 /** The result that `POST /`, a finished stream and a finished request give. */
-export function decodeResult(value: unknown, requestId: string): GeneratedResult {
+export function decodeResult(value: unknown, requestId: string): ClientResult {
   const record = asRecord(value);
   const timings = asRecord(record["timings"]);
   const firstPreview = readNumber(timings, "first_preview");
   return {
     requestId,
-    ...decodePictures(record),
+    ...decodeImages(record),
     seed: required(readNumber(record, "seed"), "seed"),
     prompt: required(readString(record, "prompt"), "prompt"),
     timings: {
@@ -60,7 +67,7 @@ export function decodeRequestId(value: unknown): string {
   return required(readString(asRecord(value), "request_id"), "request_id");
 }
 
-export function decodeStatus(value: unknown): RequestStatus {
+export function decodeStatus(value: unknown): ClientRequestStatus {
   const record = asRecord(value);
   switch (record["status"]) {
     case "IN_QUEUE":
@@ -74,11 +81,11 @@ export function decodeStatus(value: unknown): RequestStatus {
   }
 }
 
-export function decodeCancel(value: unknown): CancelOutcome {
+export function decodeCancel(value: unknown): ClientCancelOutcome {
   return asRecord(value)["status"] === "CANCELLATION_REQUESTED" ? "requested" : "cancelled";
 }
 
-function decodeLogs(record: JsonRecord): LogLine[] {
+function decodeLogs(record: JsonRecord): ClientLogLine[] {
   const { logs } = record;
   if (!Array.isArray(logs)) return [];
   return logs.map(asRecord).map((line) => ({
@@ -95,13 +102,13 @@ function decodeStep(record: JsonRecord): { step: number; totalSteps: number } {
   };
 }
 
-function decodePictures(record: JsonRecord): { image: Picture; images: Picture[] } {
+function decodeImages(record: JsonRecord): { image: ClientImage; images: ClientImage[] } {
   const { images: several, image: one } = record;
-  const images = (Array.isArray(several) ? several : [one]).map(decodePicture);
+  const images = (Array.isArray(several) ? several : [one]).map(decodeImage);
   return { image: required(images[0], "image"), images };
 }
 
-function decodePicture(value: unknown): Picture {
+function decodeImage(value: unknown): ClientImage {
   const record = asRecord(value);
   return {
     url: required(readString(record, "url"), "url"),
@@ -115,7 +122,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new LatentcastError("unexpected_response", "The server sent an event that is not JSON.", { cause });
+    throw new ClientError("unexpected_response", "The server sent an event that is not JSON.", { cause });
   }
 }
 
@@ -124,8 +131,8 @@ function required<Value>(value: Value | undefined, name: string): Value {
   return value;
 }
 
-function missing(name: string): LatentcastError {
-  return new LatentcastError("unexpected_response", `The server's answer has no usable \`${name}\`.`);
+function missing(name: string): ClientError {
+  return new ClientError("unexpected_response", `The server's answer has no usable \`${name}\`.`);
 }
 
 function toMs(seconds: number): number {

@@ -1,6 +1,5 @@
 /** Looking into JSON of which nothing is certain. */
-
-export type JsonRecord = Readonly<Record<string, unknown>>;
+import type { JsonRecord } from "../client/guards.ts";
 
 export function isRecord(value: unknown): value is JsonRecord {
   return typeof value === "object" && value !== null && !Array.isArray(value);
