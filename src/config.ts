@@ -181,6 +181,13 @@ export const SETTINGS = {
     value: list,
     help: "Origins whose pages may call this server; `*` is any.",
   }),
+  allowedHosts: setting<string[]>({
+    env: ["LATENTCAST_ALLOWED_HOSTS"],
+    default: "",
+    defaultText: "none",
+    value: list.transform((names) => names.map((name) => name.toLowerCase())),
+    help: "Names besides loopback and LATENTCAST_PUBLIC_URL under which a server without keys answers, comma-separated, without port.",
+  }),
   bodyLimitBytes: setting<number>({
     env: ["LATENTCAST_BODY_LIMIT_BYTES"],
     default: String(64 * 2 ** 20),

@@ -1,23 +1,25 @@
 /** The HTTP application. It never listens; whoever has it may `inject` or `listen`. */
-import cors from "@fastify/cors";
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import type { Config } from "../config.ts";
-import { LatentcastError } from "../errors.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import type { Tracing } from "../observability/tracing.ts";
 import type { Orchestrator } from "../jobs/service.ts";
 import type { Storage } from "../storage/open.ts";
 import type { QueueService } from "../requests/service.ts";
-import { acceptJson } from "./body-parser.ts";
 import { handleError } from "./error-body.ts";
-import { routedUrl } from "./fal-target.ts";
+import { handleNotFound } from "./not-found.ts";
 import { logRequests } from "./plugins/access-log.ts";
 import { requireKeys } from "./plugins/auth.ts";
+import { acceptJson, refuseBodies } from "./plugins/bodies.ts";
+import { answerBrokenRequests } from "./plugins/broken-requests.ts";
+import { limitConnections } from "./plugins/connections.ts";
+import { allowOrigins } from "./plugins/cors.ts";
+import { guardDoors } from "./plugins/doors.ts";
 import { limitCallers } from "./plugins/limits.ts";
 import { shedLoad } from "./plugins/overload.ts";
 import { secureHeaders } from "./plugins/security-headers.ts";
 import { newRequestId } from "./request-id.ts";
-import { shortRequestUrl } from "./request-path.ts";
+import { refuseUndecodable, routedPath } from "./request-path.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { generateRoutes } from "./routes/generate.ts";
@@ -25,8 +27,10 @@ import { healthRoutes } from "./routes/health.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
 import { playgroundRoutes } from "./routes/playground.ts";
+import { proxyRoutes } from "./routes/proxy.ts";
 import { queueRoutes } from "./routes/queue.ts";
 import { storageRoutes } from "./routes/storage.ts";
+import { webhookKeyRoutes } from "./routes/webhook-keys.ts";
 import { trackShutdown, type Shutdown } from "./shutdown.ts";
 
 export interface AppOptions {
@@ -49,6 +53,8 @@ const HEADERS_TIMEOUT_MS = 20_000;
 const REQUEST_TIMEOUT_MS = 120_000;
 /** Node enforces the two limits above only this often, by default every 30 s. */
 const CONNECTION_CHECK_INTERVAL_MS = 2_000;
+/** Node's own limit for all headers together. */
+const MAX_ADDRESS_LENGTH = 16 * 2 ** 10;
 
 /**
  * Inputs are checked by Zod and answers written by `JSON.stringify`. Fastify's own compilers would load ajv and its kin at every
@@ -77,29 +83,29 @@ export async function buildApp(options: AppOptions): Promise<App> {
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: CONNECTION_CHECK_INTERVAL_MS },
-    rewriteUrl: ({ url = "/", headers }) =>
-      shortRequestUrl(routedUrl({ url, host: headers.host, target: headers["x-fal-target-url"]?.toString() })),
-    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
+    clientErrorHandler: answerBrokenRequests(config.corsOrigins),
+    // Fastify would answer in a shape of its own. What comes while the server drains is refused where work is accepted.
+    return503OnClosing: false,
+    rewriteUrl: routedPath,
+    // An address is as long as its header may be; Fastify would answer a longer name before any hook.
+    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: MAX_ADDRESS_LENGTH },
   });
   app.setErrorHandler(handleError);
-  acceptJson(app);
   const shutdown = trackShutdown(app);
-  app.addHook("onRequest", async (request, reply) => {
-    reply.header("x-fal-request-id", request.id);
-  });
+  limitConnections(app);
+  // What every answer carries comes before whatever may refuse.
+  nameRequests(app);
   tracing?.follow(app);
   logRequests(app);
   await secureHeaders(app);
-  if (config.corsOrigins.length > 0) {
-    await app.register(cors, {
-      origin: config.corsOrigins.includes("*") ? true : [...config.corsOrigins],
-      methods: ["GET", "POST", "PUT"],
-      exposedHeaders: ["x-fal-request-id", "x-fal-request-timeout-type", "x-fal-error-type", "retry-after"],
-    });
-  }
+  await allowOrigins(app, config.corsOrigins);
+  refuseUndecodable(app);
+  guardDoors(app, config);
   requireKeys(app, config.apiKeys);
-  await shedLoad(app, config.maxEventLoopDelayMs);
+  shedLoad(app, config.maxEventLoopDelayMs);
   await limitCallers(app, { ratePerMinute: config.ratePerMinute, concurrent: config.concurrentPerKey });
+  refuseBodies(app);
+  acceptJson(app);
   metricsRoutes(app, metrics);
 
   generateRoutes(app, { orchestrator, files: storage.files, publicUrl });
@@ -111,24 +117,19 @@ export async function buildApp(options: AppOptions): Promise<App> {
     publicUrl,
     keepMs: config.resultTtlMs,
     uploadLimitBytes: config.bodyLimitBytes,
-    keys: storage.key.publicKeys,
   });
+  webhookKeyRoutes(app, storage.key.publicKeys);
   healthRoutes(app, orchestrator, { version, shortcuts: config.shortcuts });
   await openApiRoutes(app, { version, needsKey: config.apiKeys.length > 0 });
   await playgroundRoutes(app);
-  // Reached only when the header names no address of fal's: every usable one has been rewritten to a path of ours.
-  for (const path of ["/fal", "/api/fal/proxy"]) {
-    app.all(path, () => {
-      throw new LatentcastError("bad_request", {
-        message: "The header x-fal-target-url must name an https address of fal.",
-      });
-    });
-  }
-  app.setNotFoundHandler((request) => {
-    const path = request.url.split("?", 1)[0] ?? "/";
-    const methods = (["GET", "POST", "PUT"] as const).filter((method) => app.findRoute({ url: path, method }) !== null);
-    if (methods.length === 0) throw new LatentcastError("not_found", { message: `Path ${path} not found` });
-    throw new LatentcastError("method_not_allowed", { message: `Path ${path} answers ${methods.join(", ")}` });
-  });
+  proxyRoutes(app);
+  handleNotFound(app);
   return { fastify: app, shutdown };
+}
+
+/** The id on every answer, and no cache in between unless a route says otherwise: most answers are about now. */
+function nameRequests(app: FastifyInstance): void {
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("x-fal-request-id", request.id).header("cache-control", "no-store");
+  });
 }

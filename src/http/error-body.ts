@@ -3,6 +3,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError, type ErrorCode } from "../errors.ts";
 import { toAsciiJson } from "../schema/ascii-json.ts";
 import type { ErrorBody } from "../schema/output.ts";
+import { discardBody } from "./plugins/bodies.ts";
 
 export function errorBody(error: LatentcastError): ErrorBody {
   return {
@@ -42,6 +43,11 @@ export function handleError(
   const error = fromFastify(thrown);
   if (error.blame === "server") request.log.error({ err: error, cause: error.cause }, "request failed");
   else request.log.debug({ err: error }, "request refused");
+  if (error.code === "payload_too_large") {
+    // Fastify would close the connection, which resets it under a client that is still sending.
+    reply.removeHeader("connection");
+    discardBody(request);
+  }
   void sendError(reply, error);
 }
 
@@ -50,9 +56,11 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
   401: "unauthorized",
   404: "not_found",
   405: "method_not_allowed",
+  408: "receive_timeout",
   413: "payload_too_large",
   415: "unsupported_media_type",
   429: "rate_limited",
+  431: "headers_too_large",
   503: "overloaded",
 };
 

@@ -11,7 +11,7 @@ export interface Incoming {
 }
 
 /** Where fal's library looks for a proxy by default, and a short name for the same. */
-const PROXY_PATHS = ["/fal", "/api/fal/proxy"];
+export const PROXY_PATHS = ["/fal", "/api/fal/proxy"];
 
 /** What each of fal's hosts becomes here. The second name of each is the backup that newer clients try. */
 const HOST_PREFIXES: Readonly<Record<string, string>> = {

@@ -2,7 +2,9 @@
  * Closing without waiting for sockets that nobody uses. Node counts a connection that has not sent a request yet as busy: browsers
  * and undici open such ones ahead of need, and each would hold up `server.close()` for a minute.
  */
+import type { ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
+import { cutOff } from "./cut-off.ts";
 
 export interface Shutdown {
   /** Stops listening, lets answers under way end for up to `patienceMs`, then cuts every connection. */
@@ -10,19 +12,19 @@ export interface Shutdown {
 }
 
 export function trackShutdown(app: FastifyInstance): Shutdown {
-  let underWay = 0;
+  const underWay = new Set<ServerResponse>();
   let settled: (() => void) | undefined;
   app.addHook("onRequest", async (_request, reply) => {
-    underWay += 1;
+    underWay.add(reply.raw);
     reply.raw.once("close", () => {
-      underWay -= 1;
-      if (underWay === 0) settled?.();
+      underWay.delete(reply.raw);
+      if (underWay.size === 0) settled?.();
     });
   });
   return {
     close: async (patienceMs) => {
       const closing = app.close();
-      if (underWay > 0) {
+      if (underWay.size > 0) {
         let timer: NodeJS.Timeout | undefined;
         await new Promise<void>((resolve) => {
           settled = resolve;
@@ -30,6 +32,7 @@ export function trackShutdown(app: FastifyInstance): Shutdown {
         });
         clearTimeout(timer);
       }
+      for (const response of underWay) cutOff(response);
       app.server.closeAllConnections();
       await closing;
     },

@@ -6,9 +6,12 @@ import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import type { FastifyReply } from "fastify";
 import { toAsciiJson } from "../schema/ascii-json.ts";
+import { cutOff } from "./cut-off.ts";
 
 /** Proxies and load balancers cut connections that are silent for 60 s, some after 30. */
 const KEEP_ALIVE_MS = 15_000;
+/** A reader that has taken nothing for this long is a proxy that keeps the connection of a client that left. */
+const STALL_MS = 120_000;
 /** How long the last words of a failed stream may take to reach the socket before it is destroyed all the same. */
 const LAST_WORDS_MS = 2_000;
 
@@ -16,10 +19,22 @@ export function dataFrame(value: object): string {
   return `data: ${toAsciiJson(value)}\n\n`;
 }
 
+/** A comment ends with its line: with an empty line after it, @microsoft/fetch-event-source makes an event without data of it. */
+function comment(text: string): string {
+  return `: ${text}\n`;
+}
+
 /** Thrown by a source of frames after its last one: the connection must not end cleanly, or the failure would pass for a result. */
 export class StreamFailure extends Error {
   override readonly name = "StreamFailure";
 }
+
+interface StreamTimes {
+  readonly keepAliveMs: number;
+  readonly stallMs: number;
+}
+
+const TIMES: StreamTimes = { keepAliveMs: KEEP_ALIVE_MS, stallMs: STALL_MS };
 
 /**
  * Sends `frames` as the body. The source is closed by the caller's own listener on the response's `close` event: a generator that
@@ -28,9 +43,12 @@ export class StreamFailure extends Error {
 export function sendEvents(
   reply: FastifyReply,
   frames: AsyncIterable<string | Buffer>,
-  keepAliveMs = KEEP_ALIVE_MS,
+  times: Partial<StreamTimes> = {},
 ): FastifyReply {
-  const body = Readable.from(eventStream(frames, reply.raw, keepAliveMs), { objectMode: false, highWaterMark: 1 });
+  const body = Readable.from(eventStream(frames, reply.raw, { ...TIMES, ...times }), {
+    objectMode: false,
+    highWaterMark: 1,
+  });
   return (
     reply
       .header("content-type", "text/event-stream; charset=utf-8")
@@ -44,24 +62,27 @@ export function sendEvents(
 async function* eventStream(
   frames: AsyncIterable<string | Buffer>,
   response: ServerResponse,
-  keepAliveMs: number,
+  { keepAliveMs, stallMs }: StreamTimes,
 ): AsyncGenerator<string | Buffer, void, undefined> {
-  // Flushes the headers before there is anything to say.
-  yield ": welcome\n\n";
-  const source = frames[Symbol.asyncIterator]();
-  let next = source.next();
+  // Runs out only while a frame waits to be taken: otherwise the pings wind it up again.
+  const stall = setTimeout(() => cutOff(response), stallMs);
   // One timer for the whole stream, wound up again for each event.
   let endSilence: () => void = () => undefined;
   const timer = setTimeout(() => endSilence(), keepAliveMs);
   try {
+    // Flushes the headers before there is anything to say.
+    yield comment("welcome");
+    const source = frames[Symbol.asyncIterator]();
+    let next = source.next();
     while (true) {
       const silence = new Promise<"silent">((resolve) => {
         endSilence = () => resolve("silent");
       });
       timer.refresh();
+      stall.refresh();
       const outcome = await Promise.race([next, silence]);
       if (outcome === "silent") {
-        yield ": ping\n\n";
+        yield comment("ping");
         continue;
       }
       if (outcome.done === true) return;
@@ -70,9 +91,11 @@ async function* eventStream(
     }
   } catch (error) {
     if (error instanceof StreamFailure) await flushed(response);
+    cutOff(response);
     throw error;
   } finally {
     clearTimeout(timer);
+    clearTimeout(stall);
   }
 }
 
@@ -82,7 +105,7 @@ async function flushed(response: ServerResponse): Promise<void> {
   await new Promise<void>((resolve) => {
     timer = setTimeout(resolve, LAST_WORDS_MS);
     response.once("close", resolve);
-    response.write(": failed\n\n", () => resolve());
+    response.write(comment("failed"), () => resolve());
   });
   clearTimeout(timer);
 }

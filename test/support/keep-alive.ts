@@ -2,5 +2,5 @@
 type SseModule = typeof import("../../src/http/sse.ts");
 
 export function withKeepAlive(original: SseModule, keepAliveMs: number): SseModule {
-  return { ...original, sendEvents: (reply, frames) => original.sendEvents(reply, frames, keepAliveMs) };
+  return { ...original, sendEvents: (reply, frames) => original.sendEvents(reply, frames, { keepAliveMs }) };
 }

@@ -15,6 +15,8 @@ export interface ServerProcessOptions {
   readonly dataDir: string;
   readonly worker?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Most files and sockets that the process may have open. */
+  readonly descriptors?: number;
 }
 
 /** Resolves when it listens; rejects with what it said when it ends before. */
@@ -22,9 +24,12 @@ export async function startServerProcess({
   dataDir,
   worker = "fixture_worker",
   env = {},
+  descriptors,
 }: ServerProcessOptions): Promise<ServerProcess> {
   const program = fileURLToPath(new URL("serve.ts", import.meta.url));
-  const child = spawn(process.execPath, ["--import", "tsx", program, worker], {
+  const limit = descriptors === undefined ? "" : `ulimit -n ${descriptors};`;
+  const command = [`${limit} exec "$@"`, "sh", process.execPath, "--import", "tsx", program, worker];
+  const child = spawn("sh", ["-c", ...command], {
     env: {
       ...process.env,
       LATENTCAST_PORT: "0",

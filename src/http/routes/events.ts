@@ -6,13 +6,15 @@ import { sendEvents } from "../sse.ts";
 
 interface Events {
   Params: { id: string };
-  Querystring: { last_event_id?: string };
+  Querystring: { last_event_id?: string; lastEventId?: string };
 }
 
 export function eventRoutes(app: FastifyInstance, queue: QueueService): void {
   app.get("/requests/:id/events", (request: FastifyRequest<Events>, reply) => {
     const { id } = request.params;
-    const lastEventId = request.headers["last-event-id"]?.toString() ?? request.query.last_event_id;
+    const { headers, query } = request;
+    // Stand-ins for EventSource cannot set headers; they say `lastEventId`.
+    const lastEventId = headers["last-event-id"]?.toString() ?? query.last_event_id ?? query.lastEventId;
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
     const frames = queue.events(id, lastEventId, gone.signal);

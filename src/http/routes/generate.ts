@@ -8,6 +8,7 @@ import { invalidRequest } from "../../jobs/request.ts";
 import type { Orchestrator } from "../../jobs/service.ts";
 import type { PictureFiles } from "../../storage/published-images.ts";
 import type { Dialect } from "../../dialects/dialect.ts";
+import { modelName } from "../../dialects/model-name.ts";
 import { dialectOf } from "../../dialects/registry.ts";
 import { errorBody } from "../error-body.ts";
 import { startTimeoutMs, traceparent } from "../fal-headers.ts";
@@ -22,9 +23,6 @@ export interface GenerateRoutesOptions {
 
 /** Its caller's limit counts these until their answer is complete. */
 const COUNTED = { config: { waitsForPicture: true } };
-
-/** First parts of paths that are no owner of a model. */
-const RESERVED = new Set(["queue", "rest", "requests", "files", "fal", "api", "docs", "assets"]);
 
 interface ByModel {
   Params: { owner?: string; alias?: string; "*"?: string };
@@ -69,7 +67,7 @@ async function begin(
   request: FastifyRequest<ByModel>,
   reply: FastifyReply,
 ): Promise<Accepted> {
-  const dialect = dialectOf(modelName(request));
+  const dialect = dialectOf(requestedModel(request));
   const parsed = dialect.parse(request.body);
   if (!parsed.ok) throw invalidRequest(parsed.problems);
   const { input, warnings } = parsed;
@@ -95,11 +93,12 @@ async function begin(
 }
 
 /** Empty for the server's own address. */
-function modelName({ params: { owner, alias }, url }: FastifyRequest<ByModel>): string {
-  if (owner === undefined || alias === undefined) return "";
-  if (RESERVED.has(owner))
-    throw new LatentcastError("not_found", { message: `Path ${url.split("?", 1)[0]} not found` });
-  return `${owner}/${alias}`;
+function requestedModel({ params: { owner }, url }: FastifyRequest<ByModel>): string {
+  if (owner === undefined) return "";
+  const path = url.split("?", 1)[0] ?? "";
+  const model = modelName(path);
+  if (model === undefined) throw new LatentcastError("not_found", { message: `Path ${path} not found` });
+  return model;
 }
 
 async function* frames({ dialect, job, mailbox, render }: Accepted): AsyncGenerator<string, void, undefined> {

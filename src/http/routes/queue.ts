@@ -4,6 +4,7 @@ import { LatentcastError } from "../../errors.ts";
 import type { CancelOutcome, RequestStatus } from "../../requests/submission.ts";
 import type { QueueService } from "../../requests/service.ts";
 import type { CancelReply, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
+import { modelName } from "../../dialects/model-name.ts";
 import { dialectOf } from "../../dialects/registry.ts";
 import { errorBody } from "../error-body.ts";
 import { priority, startTimeoutMs, traceparent, webhookUrl } from "../fal-headers.ts";
@@ -27,16 +28,19 @@ interface Submit {
   Querystring: { fal_webhook?: string; fal_max_queue_length?: string };
 }
 
-/** Model names that start with one of these have three parts. */
-const NAMESPACES = new Set(["workflows", "comfy"]);
-
 export function queueRoutes(app: FastifyInstance, { queue, publicUrl: configuredUrl }: QueueRoutesOptions): void {
   const cancelledEarly = new EarlyCancellations();
   const submit = async (request: FastifyRequest<Submit>): Promise<SubmitReply> => {
+<<<<<<< HEAD
     if (cancelledEarly.has(request.id)) throw new LatentcastError("cancelled");
     if (queue.status(request.id) !== undefined)
       throw new LatentcastError("bad_request", { message: "There is a request with this id already." });
     const model = modelName(request.params["*"]);
+=======
+    // A page can send this without a preflight, and its webhook would be called even for a request that is refused.
+    if (request.headers["content-type"] === undefined) throw new LatentcastError("unsupported_media_type");
+    const model = queuedModel(request.params["*"]);
+>>>>>>> 8b0f423 (http: one error shape, doors against pages, limits that cost the newcomer)
     const dialect = dialectOf(model);
     const { fal_webhook: webhook, fal_max_queue_length: maxLength } = request.query;
     const baseUrl = publicUrl(request, configuredUrl);
@@ -112,13 +116,12 @@ export function queueRoutes(app: FastifyInstance, { queue, publicUrl: configured
   app.post("/requests/:id/cancel", cancel);
 }
 
-/** `owner/alias/sub/path` to `owner/alias`; empty for the model of `POST /`. */
-function modelName(path = ""): string {
-  const parts = path.split("/").filter((part) => part !== "");
-  if (parts.length === 0) return "";
-  const length = NAMESPACES.has(parts[0] ?? "") ? 3 : 2;
-  if (parts.length < length) throw new LatentcastError("not_found", { message: `Path /queue/${path} not found` });
-  return parts.slice(0, length).join("/");
+/** Empty for the model of `POST /`. */
+function queuedModel(path = ""): string {
+  if (path === "") return "";
+  const model = modelName(path);
+  if (model === undefined) throw new LatentcastError("not_found", { message: `Path /queue/${path} not found` });
+  return model;
 }
 
 type Links = Pick<SubmitReply, "request_id" | "response_url" | "status_url" | "cancel_url">;

@@ -5,7 +5,6 @@ import { z } from "zod";
 import { LatentcastError } from "../../errors.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import { fileKey } from "../../storage/published-images.ts";
-import type { KeySet } from "../../requests/webhook-key.ts";
 import type { QueueStore } from "../../storage/request-store.ts";
 import { parseObject } from "../../schema/parse.ts";
 import { publicUrl } from "../public-url.ts";
@@ -16,8 +15,6 @@ export interface StorageRoutesOptions {
   readonly publicUrl: string | null;
   readonly keepMs: number;
   readonly uploadLimitBytes: number;
-  /** What webhooks are signed with. */
-  readonly keys: KeySet;
 }
 
 interface Upload {
@@ -79,12 +76,6 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
     app.post(path, () => {
       throw new LatentcastError("not_implemented", { message: `${path} does not exist here.` });
     });
-  }
-
-  for (const path of ["/.well-known/jwks.json", "/rest/.well-known/jwks.json"]) {
-    app.get(path, { config: { isOpen: true } }, (_request, reply) =>
-      reply.header("cache-control", "public, max-age=3600").send(options.keys),
-    );
   }
 }
 

@@ -1,0 +1,12 @@
+/** Breaking off an answer so that nobody takes it for complete. */
+import type { ServerResponse } from "node:http";
+
+/**
+ * HTTP/1.0 has no chunks: there the end of the connection is the end of the body, and only a reset says that something is missing.
+ * nginx speaks it to the servers behind it unless told otherwise, and breaks off too when it is reset.
+ */
+export function cutOff(response: ServerResponse): void {
+  const { req, socket } = response;
+  if (req.httpVersion === "1.0" && socket !== null && !socket.destroyed) socket.resetAndDestroy();
+  else response.destroy();
+}

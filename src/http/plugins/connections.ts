@@ -1,0 +1,25 @@
+/** Connections cost file descriptors; when they run out, whoever comes last is turned away instead of everybody served suffering. */
+import { readFileSync } from "node:fs";
+import type { FastifyInstance } from "fastify";
+
+/** For workers, sockets between processes, the store, and files being read. */
+const RESERVED = 128;
+/** Even with a limit below the reserve some must get in. */
+const FEWEST = 32;
+
+/** Node closes connections beyond the limit as soon as it has accepted them. */
+export function limitConnections(app: FastifyInstance, descriptors = descriptorLimit()): void {
+  if (descriptors === undefined) return;
+  app.server.maxConnections = Math.max(FEWEST, descriptors - RESERVED);
+  app.server.on("drop", () => app.log.debug("a connection was turned away: too many are open"));
+}
+
+/** Undefined where it cannot be known: only Linux tells it in a file, and elsewhere the limits are not Node's to read. */
+function descriptorLimit(): number | undefined {
+  try {
+    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    return soft === undefined ? undefined : Number(soft);
+  } catch {
+    return undefined;
+  }
+}
