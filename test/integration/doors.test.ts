@@ -1,5 +1,4 @@
 /** Who gets in, and what a refusal looks like whichever layer it comes from. Raw sockets: clients would hide most of this. */
-import { once } from "node:events";
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -44,7 +43,7 @@ async function raw(request: string | Buffer, url = server.url): Promise<RawAnswe
   socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
   socket.on("error", () => (wasReset = true));
   socket.write(request);
-  await once(socket, "close");
+  await new Promise((resolve) => socket.once("close", resolve));
   const [head = "", ...body] = text.split("\r\n\r\n");
   const [first = "", ...lines] = head.split("\r\n");
   const headers = Object.fromEntries(lines.map((line) => line.toLowerCase().split(": ", 2) as [string, string]));
@@ -206,6 +205,22 @@ describe("bodies", () => {
     expect((await raw(head(80_000_000))).status).toBe(413);
     expect((await raw(head(2, "evil.example"))).status).toBe(403);
     expect((await raw(`${head(2)}{}`)).status).toBe(100);
+  });
+});
+
+describe("a stream that fails", () => {
+  it.each(["1.0", "1.1"])("over HTTP/%s does not look complete", async (version) => {
+    await using failing = await startTestServer({ worker: "fails_after_preview" });
+    await failing.ready();
+    const body = JSON.stringify({ prompt: "out_of_memory" });
+    const answer = await raw(
+      `POST /stream HTTP/${version}\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+      failing.url,
+    );
+    expect(answer.status).toBe(200);
+    expect(answer.body).toContain('"error_type"');
+    const hasLastChunk = answer.body.endsWith("0\r\n\r\n");
+    expect(version === "1.0" ? answer.wasReset : !hasLastChunk).toBe(true);
   });
 });
 

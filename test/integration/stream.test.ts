@@ -94,6 +94,8 @@ describe("POST /stream", () => {
     expect(raw).not.toMatch(/^(id|retry|event):|\[DONE\]/m);
     expect(raw).toMatch(/^[\x00-\x7f]*$/);
     expect(raw.endsWith("\n\n")).toBe(true);
+    // An empty line after a comment is an event without data to some readers.
+    expect(raw).toMatch(/^: welcome\n(?!\n)/);
     for (const line of raw.split("\n"))
       expect(line === "" || line.startsWith(": ") || line.startsWith("data: {")).toBe(true);
   });

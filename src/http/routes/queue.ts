@@ -31,16 +31,12 @@ interface Submit {
 export function queueRoutes(app: FastifyInstance, { queue, publicUrl: configuredUrl }: QueueRoutesOptions): void {
   const cancelledEarly = new EarlyCancellations();
   const submit = async (request: FastifyRequest<Submit>): Promise<SubmitReply> => {
-<<<<<<< HEAD
+    // A page can send this without a preflight, and its webhook would be called even for a request that is refused.
+    if (request.headers["content-type"] === undefined) throw new LatentcastError("unsupported_media_type");
     if (cancelledEarly.has(request.id)) throw new LatentcastError("cancelled");
     if (queue.status(request.id) !== undefined)
       throw new LatentcastError("bad_request", { message: "There is a request with this id already." });
-    const model = modelName(request.params["*"]);
-=======
-    // A page can send this without a preflight, and its webhook would be called even for a request that is refused.
-    if (request.headers["content-type"] === undefined) throw new LatentcastError("unsupported_media_type");
     const model = queuedModel(request.params["*"]);
->>>>>>> 8b0f423 (http: one error shape, doors against pages, limits that cost the newcomer)
     const dialect = dialectOf(model);
     const { fal_webhook: webhook, fal_max_queue_length: maxLength } = request.query;
     const baseUrl = publicUrl(request, configuredUrl);
