@@ -33,6 +33,7 @@ export function openOutput(stream: StandardStream, onLost: (error: NodeJS.ErrnoE
     if (!isLost) onLost(error);
     isLost = true;
   });
+  const isWaiting = (): boolean => !isLost && sink.writableLength > 0;
   return {
     isTTY: stream.isTTY === true,
     get columns() {
@@ -53,7 +54,7 @@ export function openOutput(stream: StandardStream, onLost: (error: NodeJS.ErrnoE
     },
     flush: async (patienceMs) => {
       const deadline = performance.now() + patienceMs;
-      while (!isLost && sink.writableLength > 0 && performance.now() < deadline) await pause(10);
+      while (isWaiting() && performance.now() < deadline) await pause(10);
     },
   };
 }
