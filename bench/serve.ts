@@ -2,12 +2,12 @@
 import { fileURLToPath } from "node:url";
 import pino from "pino";
 import { loadConfig } from "../src/config.ts";
-import { startServer } from "../src/runtime.ts";
+import { runServer } from "../src/runtime.ts";
 
 const READY_PATIENCE_MS = 100_000;
 
 const python = process.env["LATENTCAST_BENCH_PYTHON"] ?? "python3";
-const server = await startServer({
+const server = await runServer({
   config: loadConfig({ env: process.env }),
   log: pino({ level: process.env["LATENTCAST_LOG_LEVEL"] ?? "silent" }),
   python: () => Promise.resolve(python),
@@ -15,14 +15,14 @@ const server = await startServer({
     ? { workerProgram: [fileURLToPath(new URL("stub_worker.py", import.meta.url))] }
     : {}),
 });
-await server.orchestrator.modelLoaded(READY_PATIENCE_MS);
+await server.jobs.modelLoaded(AbortSignal.timeout(READY_PATIENCE_MS));
 
 process.on("message", () => {
   const { user, system } = process.cpuUsage();
   process.send?.({
     rssBytes: process.memoryUsage.rss(),
     cpuMs: (user + system) / 1_000,
-    inFlight: server.orchestrator.dispatcher.jobsInFlight(0),
+    inFlight: server.jobs.snapshot().workers[0]?.jobs ?? 0,
   });
 });
 process.on("disconnect", () => {

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
+import { Disposers } from "./async/disposers.ts";
 import { withProcessDefaults, type Config, type Environment } from "./config.ts";
 import { buildApp } from "./http/app.ts";
 import { dialectNamed } from "./dialects/registry.ts";
@@ -11,10 +12,10 @@ import type { JobObserver } from "./jobs/observer.ts";
 import { JobLog } from "./observability/job-log.ts";
 import { Metrics } from "./observability/metrics.ts";
 import { startTracing } from "./observability/tracing.ts";
-import { Orchestrator } from "./jobs/service.ts";
+import { JobService } from "./jobs/service.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import type { Launch } from "./processes/child.ts";
-import { openStorage, type Storage } from "./storage/open.ts";
+import { openStorage } from "./storage/open.ts";
 import { startRetention } from "./storage/retention.ts";
 import { QueueService } from "./requests/service.ts";
 import { WebhookSender } from "./requests/webhooks.ts";
@@ -35,17 +36,21 @@ export interface RuntimeOptions {
   readonly workerProgram?: readonly string[];
 }
 
-export type StartServerOptions = RuntimeOptions;
+export type StartServerOptions = Omit<RuntimeOptions, "workerProgram">;
 
 export interface LatentcastServer {
   /** Where it listens, such as `http://127.0.0.1:8080`. */
   readonly url: string;
-  readonly app: FastifyInstance;
-  readonly orchestrator: Orchestrator;
   /** Finishes what was accepted, at most for the configured time, then ends. */
   drain(): Promise<void>;
   /** Cancels everything and ends. */
   close(): Promise<void>;
+}
+
+/** A server with its parts, for the command line, tests and benchmarks; not part of the public interface. */
+export interface RunningServer extends LatentcastServer {
+  readonly app: FastifyInstance;
+  readonly jobs: JobService;
 }
 
 /** How long clients may take to read answers that are ready when the server ends by itself. */
@@ -55,117 +60,96 @@ const LAST_WORDS_PATIENCE_MS = 1_000;
 
 /** Listens at once; the workers load behind it. */
 export async function startServer(options: StartServerOptions = {}): Promise<LatentcastServer> {
+  const { url, drain, close } = await runServer(options);
+  return { url, drain, close };
+}
+
+export async function runServer(options: RuntimeOptions = {}): Promise<RunningServer> {
+  const open = new Disposers();
+  try {
+    return await serve(options, open);
+  } catch (error) {
+    await open.close();
+    throw error;
+  }
+}
+
+/** Whatever it opens it adds to `open`, to be closed in reverse order. */
+async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningServer> {
   const { config, env } = withProcessDefaults(options);
   const log = options.log ?? pino({ level: config.logLevel });
-  const version = packageVersion();
+  const tracing = await startTracing({ env, version: packageVersion() });
+  open.add(() => tracing?.close());
   const storage = await openStorage(config);
-  try {
-    return await serve({ ...options, config, env, log, storage, version });
-  } catch (error) {
-    await storage.store.close();
-    throw error;
-  }
-}
-
-interface ServeOptions extends RuntimeOptions {
-  readonly config: Config;
-  readonly env: Environment;
-  readonly log: Logger;
-  readonly storage: Storage;
-  readonly version: string;
-}
-
-async function serve(options: ServeOptions): Promise<LatentcastServer> {
-  const { config, env, log, storage, version } = options;
+  open.add(() => storage.store.close());
   const metrics = new Metrics();
-  const tracing = await startTracing({ env, version });
   const observers = [metrics, new JobLog(log, config.logPrompts), ...(tracing === undefined ? [] : [tracing.observer])];
-  const orchestrator = await startOrchestrator({ ...options, observers });
-  metrics.watch(orchestrator);
+  const jobs = await startJobs({ ...options, config, env, log, observers });
   const webhooks = new WebhookSender({ store: storage.store, key: storage.key, log });
-  const queue = new QueueService({
-    ...storage,
-    orchestrator,
-    webhooks,
-    dialect: dialectNamed,
-    refusal: storedError,
-    log,
-  });
-  const { fastify, shutdown } = await buildApp({
-    config,
-    orchestrator,
-    storage,
-    queue,
-    log,
-    version,
-    metrics,
-    tracing,
-  });
-  let url: string;
-  try {
-    await queue.recover();
-    url = await fastify.listen({ host: config.host, port: config.port });
-    // After it listens: whoever waits for the server to answer does not wait for this too.
-    await loadEncoder();
-  } catch (error) {
-    await orchestrator.close();
-    await shutdown.close(LAST_WORDS_PATIENCE_MS);
-    throw error;
-  }
-  const retention = startRetention(storage.store, log);
-  const end = async (patienceMs: number): Promise<void> => {
+  const queue = new QueueService({ ...storage, jobs, webhooks, dialect: dialectNamed, refusal: storedError, log });
+  metrics.watch(jobs);
+  // Jobs end first: the queue keeps what became of them, and clients that are connected still read it. Both may be ended twice.
+  const endJobs = async (): Promise<void> => {
+    await jobs.close();
     await queue.close();
-    await shutdown.close(patienceMs);
-    retention.stop();
-    await storage.store.close();
-    await tracing?.close();
   };
+  open.add(endJobs);
+  const { fastify, shutdown } = await buildApp({ config, jobs, storage, queue, log, metrics, tracing });
+  let patienceMs = LAST_WORDS_PATIENCE_MS;
+  open.add(async () => {
+    await endJobs();
+    await shutdown.close(patienceMs);
+  });
+  await queue.recover();
+  const url = await fastify.listen({ host: config.host, port: config.port });
+  // After it listens: whoever waits for the server to answer does not wait for this too.
+  await loadEncoder();
+  const retention = startRetention(storage.store, log);
+  open.add(() => retention.stop());
   return {
     url,
     app: fastify,
-    orchestrator,
+    jobs,
     drain: async () => {
-      await orchestrator.drain(config.drainTimeoutMs);
-      await end(FLUSH_PATIENCE_MS);
+      patienceMs = FLUSH_PATIENCE_MS;
+      await jobs.drain(config.drainTimeoutMs);
+      await open.close();
     },
     close: async () => {
-      await orchestrator.close();
-      await end(LAST_WORDS_PATIENCE_MS);
+      // Also in the middle of a drain, which has the rest closed.
+      await jobs.close();
+      await open.close();
     },
   };
 }
 
-export async function startOrchestrator(
+/** The workers and the jobs that they draw, without HTTP. */
+export async function startJobs(
   options: RuntimeOptions & {
     readonly config: Config;
     readonly env: Environment;
     readonly log: Logger;
     readonly observers?: readonly JobObserver[];
   },
-): Promise<Orchestrator> {
+): Promise<JobService> {
   const { config, env, log, observers = [], python = () => managedPython(config, { env }) } = options;
   const devices = await resolveDevices(config.devices, env);
   const model = resolveModel(
     config.model,
     devices.some(({ cudaVisible }) => cudaVisible !== null),
   );
-  return Orchestrator.start({
+  const launch = async (slot: number, epoch: number, endpoint: string): Promise<Launch> => {
+    const device = devices[slot];
+    if (device === undefined) throw new RangeError(`no device for slot ${slot}`);
+    const identity = `w${slot}.${epoch}`;
+    return workerLaunch({ ...options, python: await python(), device, model, endpoint, identity });
+  };
+  return JobService.start({
     config,
+    version: packageVersion(),
     log,
     observers,
-    slots: devices.length,
-    launch: async (slot, epoch, endpoint) => {
-      const device = devices[slot];
-      if (device === undefined) throw new RangeError(`no device for slot ${slot}`);
-      return workerLaunch({
-        ...options,
-        python: await python(),
-        device,
-        model,
-        endpoint,
-        identity: `w${slot}.${epoch}`,
-      });
-    },
+    workers: { slots: devices.length, launch },
   });
 }
 

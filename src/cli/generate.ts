@@ -6,7 +6,7 @@ import { z } from "zod";
 import { LatentcastError } from "../errors.ts";
 import { decodeForTerminal } from "../images/encode.ts";
 import { createOrchestrator, type GeneratedResult, type InProcessStream, type StreamEvent } from "../in-process.ts";
-import type { Picture } from "../jobs/events.ts";
+import type { EncodedImage } from "../jobs/events.ts";
 import { GENERATE_FLAGS, readGenerateRequest, type GenerateRequest } from "./generate-input.ts";
 import { halfBlocks } from "./half-blocks.ts";
 import { configOf } from "./settings.ts";
@@ -90,7 +90,7 @@ async function showPreview(
 }
 
 /** `out.png` for one image, `out-1.png`, `out-2.png`, … for several. */
-function namedImages(file: string, images: readonly Picture[]): (readonly [string, Picture])[] {
+function namedImages(file: string, images: readonly EncodedImage[]): (readonly [string, EncodedImage])[] {
   const extension = extname(file);
   const stem = file.slice(0, file.length - extension.length);
   return images.map((image, index) => [images.length === 1 ? file : `${stem}-${index + 1}${extension}`, image]);

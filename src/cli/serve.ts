@@ -1,9 +1,7 @@
 /** `latentcast serve`: the server, until the first signal. */
 import { once } from "node:events";
 import pino, { type Logger } from "pino";
-import { startServer } from "../runtime.ts";
-import { SAME_SIGNAL_MS } from "./signals.ts";
-import type { Terminal } from "./terminal.ts";
+import { runServer, type RunningServer } from "../runtime.ts";
 import { configOf, settingFlags, variableNotes } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
 import type { Command, CommandContext } from "./command.ts";
@@ -17,41 +15,32 @@ export const serve: Command = {
     const { terminal, signal } = context;
     const config = configOf(context);
     const python = await preparedPython(context, config);
-    const server = await startServer({
+    const server = await runServer({
       config,
       env: context.env,
-      log: await openLog(config.logLevel, terminal),
+      log: await openLog(config.logLevel, terminal.isInteractive),
       python: () => Promise.resolve(python),
     });
     terminal.note(`Latentcast listens on ${server.url}`);
     void announceModel(context, server);
     if (!signal.aborted) await once(signal, "abort");
-    terminal.note("Finishing what was accepted.");
-    // Not before a second signal counts.
-    const hint = setTimeout(() => terminal.note("Still working; a second signal ends now."), SAME_SIGNAL_MS);
+    terminal.note("Finishing what was accepted; a second signal ends now.");
     await server.drain();
-    clearTimeout(hint);
     return "done";
   },
 };
 
 /** Lines for people in a terminal, JSON for everything else. */
-async function openLog(level: string, terminal: Terminal): Promise<Logger> {
-  if (!terminal.isInteractive) return pino({ level }, { write: (line) => terminal.log(line) });
-  const { prettyFactory } = await import("pino-pretty");
-  const pretty = prettyFactory({ ignore: "pid,hostname", translateTime: "HH:MM:ss", colorize: true });
-  return pino({ level }, { write: (line) => terminal.log(pretty(line)) });
+async function openLog(level: string, isInteractive: boolean): Promise<Logger> {
+  if (!isInteractive) return pino({ level });
+  const { default: pretty } = await import("pino-pretty");
+  return pino({ level }, pretty({ sync: true, ignore: "pid,hostname", translateTime: "HH:MM:ss", destination: 2 }));
 }
 
 /** Loading is bounded by the workers' own start timeout, and a failure is in the log and in `GET /health`. */
-const NEVER_MS = 24 * 3_600_000;
-
-async function announceModel(
-  { terminal, signal }: CommandContext,
-  { url, orchestrator }: Awaited<ReturnType<typeof startServer>>,
-): Promise<void> {
+async function announceModel({ terminal, signal }: CommandContext, { url, jobs }: RunningServer): Promise<void> {
   try {
-    const { id } = await orchestrator.modelLoaded(NEVER_MS, signal);
+    const { id } = await jobs.modelLoaded(signal);
     terminal.note(
       [
         `Ready with ${id}. Try:`,

@@ -1,7 +1,7 @@
 /** A way of asking for pictures and of telling about them. One engine, several dialects. */
 import type { JobResult, PreviewEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
-import type { Fitted } from "../jobs/service.ts";
+import type { Fitted } from "../jobs/submission.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import type { ParsedInput } from "../schema/input.ts";
 import type { Image } from "../schema/output.ts";

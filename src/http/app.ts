@@ -3,7 +3,8 @@ import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } 
 import type { Config } from "../config.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import type { Tracing } from "../observability/tracing.ts";
-import type { Orchestrator } from "../jobs/service.ts";
+import type { JobService } from "../jobs/service.ts";
+import { packageVersion } from "../package-info.ts";
 import type { Storage } from "../storage/open.ts";
 import type { QueueService } from "../requests/service.ts";
 import { handleError } from "./error-body.ts";
@@ -35,11 +36,10 @@ import { trackShutdown, type Shutdown } from "./shutdown.ts";
 
 export interface AppOptions {
   readonly config: Config;
-  readonly orchestrator: Orchestrator;
+  readonly jobs: JobService;
   readonly storage: Storage;
   readonly queue: QueueService;
   readonly log: FastifyBaseLogger;
-  readonly version: string;
   readonly metrics: Metrics;
   /** Undefined where traces go nowhere. */
   readonly tracing: Tracing | undefined;
@@ -72,7 +72,7 @@ export interface App {
 }
 
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { config, orchestrator, storage, queue, log, version, metrics, tracing } = options;
+  const { config, jobs, storage, queue, log, metrics, tracing } = options;
   const { publicUrl } = config;
   const app = Fastify({
     loggerInstance: log,
@@ -108,7 +108,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   acceptJson(app);
   metricsRoutes(app, metrics);
 
-  generateRoutes(app, { orchestrator, files: storage.files, publicUrl });
+  generateRoutes(app, { jobs, files: storage.files, publicUrl });
   queueRoutes(app, { queue, publicUrl });
   eventRoutes(app, queue);
   fileRoutes(app, storage.store);
@@ -119,8 +119,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
     uploadLimitBytes: config.bodyLimitBytes,
   });
   webhookKeyRoutes(app, storage.key.publicKeys);
-  healthRoutes(app, orchestrator, { version, shortcuts: config.shortcuts });
-  await openApiRoutes(app, { version, needsKey: config.apiKeys.length > 0 });
+  healthRoutes(app, jobs);
+  await openApiRoutes(app, { version: packageVersion(), needsKey: config.apiKeys.length > 0 });
   await playgroundRoutes(app);
   proxyRoutes(app);
   handleNotFound(app);

@@ -1,6 +1,6 @@
 /** What fal's clients say in headers and query parameters about how a request is to be handled. */
 import type { FastifyRequest } from "fastify";
-import type { Priority } from "../jobs/job.ts";
+import type { Priority } from "../jobs/submission.ts";
 import { invalidRequest } from "../jobs/request.ts";
 
 /** Node's timers take 24.8 days; nobody waits longer. */

@@ -1,69 +1,71 @@
-/** Between requests and workers: admits jobs, hands them to workers, turns reports into events, and takes jobs back from the dead. */
-import { randomUUID } from "node:crypto";
+/** Between jobs and workers: hands jobs to workers, turns reports into what happens to a job, and takes jobs back from the dead. */
 import type { Logger } from "pino";
-import { LatentcastError } from "../errors.ts";
+import { after, type Timer } from "../async/timer.ts";
+import { LatentcastError, toLatentcastError } from "../errors.ts";
 import type { ReportFrames } from "../protocol/frames.ts";
-import type { Command, ReportOf } from "../protocol/messages.ts";
+import type { Command, ModelInfo, ReportOf } from "../protocol/messages.ts";
 import type { SlotState } from "../worker/slot-state.ts";
-import type { CancelReason, Picture } from "./events.ts";
-import { Job, type Priority } from "./job.ts";
+import type { WorkerListener } from "../worker/supervisor.ts";
+import type { LongestPiece } from "../worker/watchdog.ts";
+import type { Counters } from "./counters.ts";
+import { waitingJobs, type Waiting } from "./estimates.ts";
+import type { CancelReason, EncodedImage, TerminalEvent } from "./events.ts";
+import type { Job } from "./job.ts";
 import type { JobObserver } from "./observer.ts";
-import { jobResult, previewEvent, workerFailure } from "./outcome.ts";
 import { JobQueue } from "./queue.ts";
 import { toCommand, type JobRequest } from "./request.ts";
-import { soonestWorker, startEstimatesMs, WorkerLoad, type Run } from "./worker-load.ts";
+import { jobResult, previewEvent, workerFailure } from "./result.ts";
+import { soonestWorker, WorkerLoad, type Run } from "./worker-load.ts";
 
-export interface DispatcherPorts {
+/** What the dispatcher needs of the pool. */
+export interface Workers {
   /** Rejects when the worker is gone; its `lost` follows. */
   send(slot: number, command: Command): Promise<void>;
   /** Replaces a worker that broke the protocol. */
   kill(slot: number, reason: string): void;
-  /** One RGB8 buffer per image to finished pictures. */
-  finishPictures(request: JobRequest, result: ReportOf<"result">, rgb: readonly Buffer[]): Promise<Picture[]>;
 }
 
 export interface DispatcherOptions {
-  readonly queueLimit: number;
   readonly log: Logger;
+  readonly counters: Counters;
   readonly observers: readonly JobObserver[];
-}
-
-export interface SubmitOptions {
-  /** Made when absent. */
-  readonly id?: string;
-  readonly priority?: Priority;
-  /** Go on when nobody listens. */
-  readonly keep?: boolean;
-  /** Fails with `request_timeout` unless it has started by then. */
-  readonly startTimeoutMs?: number;
-  /** It was let in by {@link Dispatcher.admit} before; the limit is not applied again. */
-  readonly isAdmitted?: boolean;
+  /** What a submitted job becomes on this model. Throws `invalid_request`. */
+  resolve(job: Job, model: ModelInfo): JobRequest;
+  /** One RGB8 buffer per image to finished images. */
+  finishImages(request: JobRequest, report: ReportOf<"result">, rgb: readonly Buffer[]): Promise<EncodedImage[]>;
+  /** A slot has changed its state, or has lost its process; the dispatcher has dealt with it. */
+  slotChanged(): void;
+  isDraining(): boolean;
+  /** What a job is told that could not start, or had no model, in time. */
+  timeoutError(code: "request_timeout" | "worker_unavailable"): LatentcastError;
 }
 
 /** A job whose worker died this often ends; see {@link WorkerLoad.hasRoomFor} for why it is then surely the cause. */
 const MAX_DEATHS = 2;
 
-export class Dispatcher {
-  /** Reports about jobs that the worker does not hold: late, duplicate or made up. */
-  stale = 0;
-  readonly #ports: DispatcherPorts;
-  readonly #log: Logger;
-  readonly #observers: readonly JobObserver[];
-  readonly #queue: JobQueue;
+export class Dispatcher implements WorkerListener {
+  readonly #pool: Workers;
+  readonly #options: DispatcherOptions;
+  readonly #queue = new JobQueue();
   readonly #workers = new Map<number, WorkerLoad>();
-  readonly #unfinished = new Set<Job>();
-  #idle: (() => void) | undefined;
-  #closed: LatentcastError | undefined;
+  /** Every job that has not ended, with the timers that may end it. */
+  readonly #unfinished = new Map<Job, readonly Timer[]>();
+  #model: ModelInfo | undefined;
+  #drained: (() => void) | undefined;
 
-  constructor(ports: DispatcherPorts, options: DispatcherOptions) {
-    this.#ports = ports;
-    this.#log = options.log;
-    this.#observers = options.observers;
-    this.#queue = new JobQueue(options.queueLimit);
+  constructor(pool: Workers, options: DispatcherOptions) {
+    this.#pool = pool;
+    this.#options = options;
   }
 
-  get waiting(): number {
-    return this.#queue.size;
+  /** What the newest worker that became ready has loaded. */
+  get model(): ModelInfo | undefined {
+    return this.#model;
+  }
+
+  /** Jobs that have not begun to be drawn, wherever they are, in the order in which they will. */
+  get waiting(): Waiting[] {
+    return waitingJobs(this.#workers.values(), this.#queue);
   }
 
   get unfinished(): number {
@@ -74,75 +76,56 @@ export class Dispatcher {
     return this.#workers.get(slot)?.runs.size ?? 0;
   }
 
-  /** Accepts a job, or throws `queue_full`, `worker_unavailable` or `draining`. */
-  submit(request: JobRequest, options: SubmitOptions = {}): Job {
-    if (this.#closed !== undefined) throw this.#closed;
-    if (options.isAdmitted !== true) this.admit(request);
-    const { id = randomUUID(), priority = "normal", keep = false, startTimeoutMs } = options;
-    const job = new Job({ id, request, priority, keep }, performance.now(), (abandoned) => {
-      this.cancel(abandoned, "client_gone");
-    });
-    this.#unfinished.add(job);
-    for (const observer of this.#observers) observer.accepted?.(job);
-    this.#queue.add(job);
-    if (startTimeoutMs !== undefined) this.#failUnlessStarted(job, startTimeoutMs);
-    this.#assign();
-    return job;
+  /** Whether some worker would begin it at once. */
+  wouldBegin(request: JobRequest): boolean {
+    return [...this.#workers.values()].some((worker) => worker.wouldBegin({ request, deaths: 0 }));
   }
 
-  /**
-   * Throws what `submit` would throw if `reserved` more jobs were waiting.
-   * @param request Undefined while no model has said what it would become.
-   */
-  admit(request: JobRequest | undefined, reserved = 0): void {
-    if (this.#closed !== undefined) throw this.#closed;
-    if (!this.#queue.isFull(reserved)) return;
-    const hasRoom =
-      request !== undefined && soonestWorker(this.#workers.values(), { request, deaths: 0 }) !== undefined;
-    if (!hasRoom || reserved > 0)
-      throw new LatentcastError("queue_full", { retryAfterSeconds: this.#retryAfterSeconds() });
+  /** Takes charge of a job that was accepted, until it ends. */
+  add(job: Job): void {
+    this.#unfinished.set(job, this.#deadlines(job));
+    this.#observe((observer) => observer.accepted?.(job));
+    this.#queue.add(job);
+    this.#assign();
   }
 
   /** Ends a job for its listeners at once and frees its worker at the next step boundary. False when it had ended already. */
   cancel(job: Job, reason: CancelReason): boolean {
-    if (job.ended !== undefined) return false;
-    this.#queue.remove(job);
-    this.#finish(job, { kind: "cancelled", reason });
-    this.#stopRun(job);
-    this.#announcePositions();
-    return true;
+    const hasEnded = this.#end(job, { kind: "cancelled", reason });
+    if (hasEnded) this.#announcePositions();
+    return hasEnded;
   }
 
-  /** No job is accepted from now on. Resolves when the last one has ended; those still there at `timeoutMs` are cancelled. */
-  async drain(timeoutMs: number): Promise<void> {
-    this.#closed = new LatentcastError("draining", { retryAfterSeconds: 1 });
+  /** Resolves when no job is left. */
+  async drained(): Promise<void> {
     if (this.#unfinished.size === 0) return;
-    const timer = setTimeout(() => this.abort(), timeoutMs);
     await new Promise<void>((resolve) => {
-      this.#idle = resolve;
+      this.#drained = resolve;
     });
-    clearTimeout(timer);
   }
 
-  /** Cancels everything. */
+  /** Cancels everything; what is kept is left for the next server. */
   abort(): void {
-    this.#closed ??= new LatentcastError("draining", { retryAfterSeconds: 1 });
-    for (const job of [...this.#unfinished]) this.cancel(job, "shutdown");
+    for (const job of [...this.#unfinished.keys()]) this.#end(job, { kind: "cancelled", reason: "shutdown" });
   }
 
-  /** A slot became ready, or stopped being so. */
-  changed(slot: number, state: SlotState): void {
-    if (state.kind !== "ready") return;
-    this.#workers.set(slot, new WorkerLoad(slot, state.epoch, state.info));
-    this.#assign();
-  }
-
-  /** No worker will come back by itself soon: what waits is told instead of kept waiting. */
+  /** No worker will come back by itself soon: what waits fails instead of waiting for ever. */
   giveUp(reason: string): void {
-    for (const job of [...this.#queue]) {
-      this.#queue.remove(job);
-      this.#finish(job, { kind: "failed", error: new LatentcastError("worker_unavailable", { cause: reason }) });
+    const error = new LatentcastError("worker_unavailable", { cause: reason });
+    for (const job of this.#queue) this.#end(job, { kind: "failed", error });
+  }
+
+  changed(slot: number, state: SlotState): void {
+    if (state.kind === "ready") {
+      this.#workers.set(slot, new WorkerLoad(slot, state.epoch, state.info));
+      this.#resolvePending((this.#model = state.info.model));
+      this.#assign();
     }
+    this.#options.slotChanged();
+  }
+
+  longestPiece(slot: number): LongestPiece | undefined {
+    return this.#workers.get(slot)?.longestPiece();
   }
 
   report(slot: number, { report, payload }: ReportFrames): void {
@@ -150,37 +133,39 @@ export class Dispatcher {
     const worker = this.#workers.get(slot);
     const run = worker?.runs.get(report.job_id);
     if (worker === undefined || run === undefined || report.epoch !== worker.epoch) {
-      this.stale += 1;
+      this.#options.counters.stale += 1;
       return;
     }
     const { job } = run;
-    const now = performance.now();
     switch (report.type) {
       case "started":
-        job.start(now);
-        for (const observer of this.#observers) observer.started?.(job);
+        run.isStarted = true;
+        job.start(performance.now());
+        this.#observe((observer) => observer.started?.(job));
+        this.#assign();
         return;
       case "progress":
         run.stepsDone = report.step + 1;
-        worker.noteStep(job, report.step_seconds);
-        for (const observer of this.#observers) observer.step?.(job, report.step_seconds);
+        worker.noteStep(run.request, report.step_seconds);
+        this.#observe((observer) => observer.step?.(job, report.step_seconds));
         job.progress(report.step);
         return;
       case "preview":
-        this.#preview(run, report, payload, now);
+        job.preview(previewEvent(job.seed, report, payload), performance.now());
+        this.#observe((observer) => observer.preview?.(job, report.preview_seconds));
         return;
       case "result":
         this.#release(worker, run);
-        void this.#succeed(job, report, payload);
+        void this.#succeed(run, report, payload);
         return;
       case "failed":
         this.#release(worker, run);
-        this.#log.warn({ jobId: job.id, code: report.code }, `job failed: ${report.message}`);
+        this.#options.log.warn({ jobId: job.id, code: report.code }, `job failed: ${report.message}`);
         this.#finish(job, { kind: "failed", error: workerFailure(report) });
         return;
       case "cancelled":
         this.#release(worker, run);
-        for (const observer of this.#observers) observer.cancelled?.(job, report.device_seconds);
+        this.#observe((observer) => observer.cancelled?.(job, report.device_seconds));
         // A worker cancels only what it was told to; anything else must not leave the job without an ending.
         this.#finish(job, {
           kind: "failed",
@@ -198,8 +183,9 @@ export class Dispatcher {
     const returned: Job[] = [];
     for (const { job } of worker.runs.values()) {
       if (job.ended !== undefined) continue;
-      job.deaths += 1;
-      if (job.deaths < MAX_DEATHS && this.#closed === undefined) {
+      // A service manager may stop every process of the unit at once: such a death says nothing about the job.
+      if (!this.#options.isDraining()) job.deaths += 1;
+      if (job.deaths < MAX_DEATHS) {
         job.requeue();
         returned.push(job);
       } else {
@@ -208,26 +194,46 @@ export class Dispatcher {
     }
     this.#queue.giveBack(returned);
     this.#assign();
+    this.#options.slotChanged();
+  }
+
+  #resolvePending(model: ModelInfo): void {
+    for (const job of this.#queue) {
+      if (job.state.kind !== "pending") continue;
+      try {
+        job.resolve(this.#options.resolve(job, model));
+        this.#observe((observer) => observer.resolved?.(job));
+      } catch (error) {
+        this.#end(job, { kind: "failed", error: toLatentcastError(error) });
+      }
+    }
   }
 
   #assign(): void {
     for (const job of this.#queue) {
-      const worker = soonestWorker(this.#workers.values(), job);
+      const { request, deaths } = job;
+      if (request === undefined) continue;
+      const worker = soonestWorker(this.#eligible(job), { request, deaths });
       if (worker === undefined) continue;
       this.#queue.remove(job);
-      worker.runs.set(job.id, { job, stepsDone: 0, cancelling: false });
-      this.#ports.send(worker.slot, toCommand(job.request, job.id, worker.epoch)).catch((error: unknown) => {
+      worker.runs.set(job.id, { job, request, isStarted: false, stepsDone: 0, cancelling: false });
+      this.#pool.send(worker.slot, toCommand(request, job.id, worker.epoch)).catch((error: unknown) => {
         // Unreachable though it looked ready: replacing it brings the job back through `lost`.
-        this.#ports.kill(worker.slot, `could not be reached: ${String(error)}`);
+        this.#pool.kill(worker.slot, `could not be reached: ${String(error)}`);
       });
     }
     this.#announcePositions();
   }
 
+  /** A worker cannot put a normal job ahead of a low one that it has; so low ones are sent when they would begin at once. */
+  #eligible({ priority }: Job): WorkerLoad[] {
+    const workers = [...this.#workers.values()];
+    if (priority === "normal") return workers;
+    return workers.filter((worker) => worker.unstarted.length === 0 && worker.hasIdleRows);
+  }
+
   #announcePositions(): void {
-    const jobs = [...this.#queue];
-    const estimates = startEstimatesMs([...this.#workers.values()], jobs);
-    for (const [position, job] of jobs.entries()) job.queued(position, estimates[position] ?? null);
+    for (const [position, { job, startsInMs }] of this.waiting.entries()) job.queued(position, startsInMs);
   }
 
   #stopRun(job: Job): void {
@@ -235,27 +241,21 @@ export class Dispatcher {
       const run = worker.runs.get(job.id);
       if (run === undefined || run.cancelling) continue;
       run.cancelling = true;
-      this.#ports.send(worker.slot, { type: "cancel", job_id: job.id, epoch: worker.epoch }).catch(() => undefined);
+      this.#pool.send(worker.slot, { type: "cancel", job_id: job.id, epoch: worker.epoch }).catch(() => undefined);
     }
   }
 
-  #preview(run: Run, report: ReportOf<"preview">, payload: readonly Buffer[], nowMs: number): void {
-    const { job } = run;
-    job.preview(previewEvent(job.request, report, payload), nowMs);
-    for (const observer of this.#observers) observer.preview?.(job, report.preview_seconds);
-  }
-
-  async #succeed(job: Job, report: ReportOf<"result">, rgb: readonly Buffer[]): Promise<void> {
+  async #succeed({ job, request }: Run, report: ReportOf<"result">, rgb: readonly Buffer[]): Promise<void> {
     if (job.ended !== undefined) return;
-    let pictures: Picture[];
+    let images: EncodedImage[];
     try {
-      pictures = await this.#ports.finishPictures(job.request, report, rgb);
+      images = await this.#options.finishImages(request, report, rgb);
     } catch (error) {
-      this.#log.error({ jobId: job.id, err: error }, "the finished picture could not be encoded");
+      this.#options.log.error({ jobId: job.id, err: error }, "the finished image could not be encoded");
       this.#finish(job, { kind: "failed", error: new LatentcastError("internal_error", { cause: error }) });
       return;
     }
-    this.#finish(job, { kind: "succeeded", result: jobResult(job, pictures, performance.now()) });
+    this.#finish(job, { kind: "succeeded", result: jobResult(job, request, images, performance.now()) });
   }
 
   #release(worker: WorkerLoad, run: Run): void {
@@ -263,27 +263,48 @@ export class Dispatcher {
     this.#assign();
   }
 
-  #finish(job: Job, ending: Parameters<Job["finish"]>[0]): void {
+  /** Ends a job before its worker does, wherever it is. */
+  #end(job: Job, ending: TerminalEvent): boolean {
+    if (job.ended !== undefined) return false;
+    this.#queue.remove(job);
+    this.#finish(job, ending);
+    this.#stopRun(job);
+    return true;
+  }
+
+  #finish(job: Job, ending: TerminalEvent): void {
     if (!job.finish(ending)) return;
+    for (const timer of this.#unfinished.get(job) ?? []) timer.cancel();
     this.#unfinished.delete(job);
-    for (const observer of this.#observers) observer.finished?.(job, ending);
-    if (this.#unfinished.size === 0) this.#idle?.();
+    this.#observe((observer) => observer.finished?.(job, ending));
+    if (this.#unfinished.size === 0) this.#drained?.();
   }
 
-  #failUnlessStarted(job: Job, timeoutMs: number): void {
-    const timer = setTimeout(() => {
-      if (job.state.kind !== "queued") return;
-      this.#queue.remove(job);
-      this.#finish(job, { kind: "failed", error: new LatentcastError("request_timeout") });
-      this.#stopRun(job);
+  #deadlines(job: Job): Timer[] {
+    const { startTimeoutMs = Number.POSITIVE_INFINITY, modelTimeoutMs = Number.POSITIVE_INFINITY } = job.submission;
+    const fail = (code: "request_timeout" | "worker_unavailable"): void => {
+      this.#end(job, { kind: "failed", error: this.#options.timeoutError(code) });
       this.#announcePositions();
-    }, timeoutMs);
-    timer.unref();
+    };
+    const unlessStarted = after(
+      startTimeoutMs,
+      () => {
+        if (job.state.kind === "pending" || job.state.kind === "queued") fail("request_timeout");
+      },
+      { unref: true },
+    );
+    if (job.state.kind !== "pending") return [unlessStarted];
+    const unlessResolved = after(
+      modelTimeoutMs,
+      () => {
+        if (job.state.kind === "pending") fail("worker_unavailable");
+      },
+      { unref: true },
+    );
+    return [unlessStarted, unlessResolved];
   }
 
-  /** When a place in the queue should be free: one job's time on all workers, at least a second. */
-  #retryAfterSeconds(): number {
-    const [estimate] = startEstimatesMs([...this.#workers.values()], this.#queue);
-    return Math.max(1, Math.ceil((estimate ?? 1_000) / 1_000));
+  #observe(tell: (observer: JobObserver) => void): void {
+    for (const observer of this.#options.observers) tell(observer);
   }
 }

@@ -1,8 +1,8 @@
 /** What happens to a job, as its listeners hear it. */
-import type { LatentcastError } from "../errors.ts";
+import { LatentcastError } from "../errors.ts";
 
-/** A finished or half-finished picture in its encoded form. */
-export interface Picture {
+/** A finished or half-finished image in its encoded form. */
+export interface EncodedImage {
   readonly bytes: Buffer;
   readonly contentType: string;
   readonly width: number;
@@ -11,13 +11,13 @@ export interface Picture {
 }
 
 export interface JobResult {
-  readonly pictures: readonly Picture[];
+  readonly images: readonly EncodedImage[];
   readonly seed: number;
   readonly prompt: string;
   readonly timings: {
     /** Acceptance to the first step. */
     readonly queueMs: number;
-    /** First step to the encoded picture. */
+    /** First step to the encoded image. */
     readonly inferenceMs: number;
     /** Acceptance to the first preview. */
     readonly firstPreviewMs: number | null;
@@ -25,11 +25,12 @@ export interface JobResult {
   readonly warnings: readonly string[];
 }
 
-export type CancelReason = "client_gone" | "cancelled_by_client" | "start_timeout" | "shutdown";
+/** With `shutdown` a job that is kept is left for the next server. */
+export type CancelReason = "client_gone" | "cancelled_by_client" | "shutdown";
 
 export interface QueuedEvent {
   readonly kind: "queued";
-  /** Jobs ahead of this one. */
+  /** Jobs that will begin to be drawn before this one. */
   readonly position: number;
   readonly estimateMs: number | null;
 }
@@ -39,7 +40,7 @@ export interface PreviewEvent {
   /** Counts from 0. */
   readonly step: number;
   readonly totalSteps: number;
-  readonly pictures: readonly Picture[];
+  readonly images: readonly EncodedImage[];
 }
 
 export type TerminalEvent =
@@ -49,11 +50,17 @@ export type TerminalEvent =
 
 export type JobEvent =
   | QueuedEvent
-  | { readonly kind: "started" }
+  | { readonly kind: "started"; readonly totalSteps: number }
   | { readonly kind: "progress"; readonly step: number; readonly totalSteps: number }
   | PreviewEvent
   | TerminalEvent;
 
-export function isTerminal(event: JobEvent): event is TerminalEvent {
+export function isTerminal(event: { readonly kind: string }): event is TerminalEvent {
   return event.kind === "succeeded" || event.kind === "failed" || event.kind === "cancelled";
+}
+
+/** The error that a job which did not succeed ends with. */
+export function endingError(event: Exclude<TerminalEvent, { kind: "succeeded" }>): LatentcastError {
+  if (event.kind === "failed") return event.error;
+  return new LatentcastError(event.reason === "shutdown" ? "draining" : "cancelled");
 }

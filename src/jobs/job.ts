@@ -1,48 +1,46 @@
-/** One accepted request: its state, its listeners, and the single place where it may end. */
-import { isTerminal, type JobEvent, type PreviewEvent, type QueuedEvent, type TerminalEvent } from "./events.ts";
-import { Mailbox } from "./mailbox.ts";
+/** One accepted request: its state, what happened to it, and the single place where it may end. */
+import { deferred } from "../async/deferred.ts";
+import { EventLog, type Entry, type FollowOptions } from "./event-log.ts";
+import { endingError, isTerminal, type PreviewEvent, type TerminalEvent } from "./events.ts";
+import { transition, type JobState } from "./job-state.ts";
 import type { JobRequest } from "./request.ts";
+import type { Priority, SeededInput, Submission } from "./submission.ts";
 
-export type JobState =
-  | { readonly kind: "queued" }
-  | { readonly kind: "running"; readonly step: number }
-  | TerminalEvent;
-
-export type Priority = "normal" | "low";
-
-export interface JobOptions {
+export interface JobOptions extends Submission {
   readonly id: string;
-  readonly request: JobRequest;
-  readonly priority: Priority;
-  /** Goes on when its last listener has left. */
-  readonly keep: boolean;
+  readonly input: SeededInput;
 }
 
 export class Job {
   readonly id: string;
-  readonly request: JobRequest;
+  readonly seed: number;
+  readonly prompt: string;
   readonly priority: Priority;
   readonly keep: boolean;
+  readonly submission: JobOptions;
   readonly acceptedAtMs: number;
   startedAtMs: number | undefined;
   firstPreviewAtMs: number | undefined;
   /** Workers that died while they held this job. */
   deaths = 0;
-  #state: JobState = { kind: "queued" };
-  #place: QueuedEvent | undefined;
-  #latestPreview: PreviewEvent | undefined;
-  readonly #listeners = new Set<Mailbox>();
-  readonly #onAbandoned: (job: Job) => void;
-  #dropped = 0;
+  #state: JobState = { kind: "pending" };
+  readonly #log: EventLog;
+  readonly #resolved = deferred<JobRequest>();
 
   /** @param onAbandoned Called when the last listener of a job that is not kept leaves before its end. */
   constructor(options: JobOptions, nowMs: number, onAbandoned: (job: Job) => void) {
     this.id = options.id;
-    this.request = options.request;
-    this.priority = options.priority;
-    this.keep = options.keep;
+    this.seed = options.input.seed;
+    this.prompt = options.input.prompt;
+    this.priority = options.priority ?? "normal";
+    this.keep = options.keep ?? false;
+    this.submission = options;
     this.acceptedAtMs = nowMs;
-    this.#onAbandoned = onAbandoned;
+    this.#log = new EventLog(() => {
+      if (!this.keep) onAbandoned(this);
+    });
+    // Not everybody waits for it; those who do get the rejection all the same.
+    this.#resolved.promise.catch(() => undefined);
   }
 
   get state(): JobState {
@@ -50,86 +48,83 @@ export class Job {
   }
 
   get ended(): TerminalEvent | undefined {
-    const state = this.#state;
-    return state.kind === "queued" || state.kind === "running" ? undefined : state;
+    return isTerminal(this.#state) ? this.#state : undefined;
   }
 
-  /** For a listener that comes late: what there is to see already. */
-  get latestPreview(): PreviewEvent | undefined {
-    return this.#latestPreview;
+  /** What it became on the loaded model. Rejects with the error of a job that ends before. */
+  get resolved(): Promise<JobRequest> {
+    return this.#resolved.promise;
+  }
+
+  /** Undefined while no model is loaded, and after the end. */
+  get request(): JobRequest | undefined {
+    return "request" in this.#state ? this.#state.request : undefined;
+  }
+
+  /** Jobs that will begin before this one; 0 once it has begun. */
+  get position(): number {
+    return this.#log.place?.position ?? 0;
   }
 
   /** Previews that slow listeners did not get to see. */
   get dropped(): number {
-    let sum = this.#dropped;
-    for (const mailbox of this.#listeners) sum += mailbox.dropped;
-    return sum;
+    return this.#log.dropped;
   }
 
-  /** A new listener. It first hears where the job stands and the newest preview, then everything; of an ended job the ending. */
-  listen(): Mailbox {
-    const mailbox = new Mailbox((leaving) => this.#leave(leaving));
-    const { ended } = this;
-    if (ended !== undefined) {
-      mailbox.push(ended);
-      return mailbox;
-    }
-    if (this.#state.kind === "queued" && this.#place !== undefined) mailbox.push(this.#place);
-    if (this.#state.kind === "running") mailbox.push({ kind: "started" });
-    if (this.#latestPreview !== undefined) mailbox.push(this.#latestPreview);
-    this.#listeners.add(mailbox);
-    return mailbox;
+  /** A new listener; see {@link EventLog.follow}. */
+  follow(options?: FollowOptions): AsyncIterable<Entry> {
+    return this.#log.follow(options);
+  }
+
+  /** A model is loaded, and this is what it will draw. */
+  resolve(request: JobRequest): void {
+    if (this.#apply({ kind: "resolved", request })) this.#resolved.resolve(request);
+  }
+
+  /** Tells a waiting job's listeners how many are ahead. */
+  queued(position: number, estimateMs: number | null): void {
+    if (this.#state.kind === "pending" || this.#state.kind === "queued")
+      this.#log.append({ kind: "queued", position, estimateMs });
   }
 
   start(nowMs: number): void {
-    if (this.#state.kind !== "queued") return;
-    this.#state = { kind: "running", step: 0 };
+    if (!this.#apply({ kind: "started" })) return;
     this.startedAtMs ??= nowMs;
-    this.#announce({ kind: "started" });
+    this.#log.append({ kind: "started", totalSteps: this.#totalSteps });
   }
 
   progress(step: number): void {
-    if (this.#state.kind !== "running") return;
-    this.#state = { kind: "running", step };
-    this.#announce({ kind: "progress", step, totalSteps: this.request.steps });
+    if (this.#apply({ kind: "stepped", step }))
+      this.#log.append({ kind: "progress", step, totalSteps: this.#totalSteps });
   }
 
   preview(event: PreviewEvent, nowMs: number): void {
     if (this.#state.kind !== "running") return;
     this.firstPreviewAtMs ??= nowMs;
-    this.#latestPreview = event;
-    this.#announce(event);
-  }
-
-  /** Tells a waiting job's listeners how many are ahead. */
-  queued(position: number, estimateMs: number | null): void {
-    if (this.#state.kind !== "queued") return;
-    this.#place = { kind: "queued", position, estimateMs };
-    this.#announce(this.#place);
+    this.#log.append(event);
   }
 
   /** Its worker died: the job waits again, with the same seed. */
   requeue(): void {
-    if (this.#state.kind === "running") this.#state = { kind: "queued" };
+    this.#apply({ kind: "returned" });
   }
 
   /** The one place where a job ends. Returns false, and does nothing, when it had ended before. */
   finish(ending: TerminalEvent): boolean {
-    if (this.ended !== undefined) return false;
-    this.#state = ending;
-    this.#announce(ending);
-    this.#listeners.clear();
+    if (!this.#apply(ending)) return false;
+    if (ending.kind !== "succeeded") this.#resolved.reject(endingError(ending));
+    this.#log.append(ending);
     return true;
   }
 
-  #announce(event: JobEvent): void {
-    for (const mailbox of this.#listeners) mailbox.push(event);
-    if (isTerminal(event)) for (const mailbox of this.#listeners) this.#dropped += mailbox.dropped;
+  get #totalSteps(): number {
+    return this.request?.steps ?? 0;
   }
 
-  #leave(mailbox: Mailbox): void {
-    if (!this.#listeners.delete(mailbox)) return;
-    this.#dropped += mailbox.dropped;
-    if (this.#listeners.size === 0 && !this.keep && this.ended === undefined) this.#onAbandoned(this);
+  #apply(change: Parameters<typeof transition>[1]): boolean {
+    const next = transition(this.#state, change);
+    if (next === this.#state) return false;
+    this.#state = next;
+    return true;
   }
 }

@@ -3,7 +3,10 @@ import type { TerminalEvent } from "./events.ts";
 import type { Job } from "./job.ts";
 
 export interface JobObserver {
+  /** Its request is known already when a model is loaded; else {@link resolved} follows. */
   accepted?(job: Job): void;
+  /** It had to wait for a model, and one is loaded now. */
+  resolved?(job: Job): void;
   started?(job: Job): void;
   step?(job: Job, seconds: number): void;
   preview?(job: Job, seconds: number): void;

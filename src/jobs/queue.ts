@@ -1,22 +1,11 @@
-/** Jobs that wait, in the order they will be served: returned ones first, then normal, then low; each by age. */
+/** Jobs that no worker has, in the order they will be served: returned ones first, then normal, then low; each by age. */
 import type { Job } from "./job.ts";
 
 export class JobQueue {
-  readonly #limit: number;
   #jobs: readonly Job[] = [];
-
-  /** @param limit Waiting jobs beyond which {@link isFull} says so. Returned jobs are never refused. */
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
 
   get size(): number {
     return this.#jobs.length;
-  }
-
-  /** @param reserved Places that are promised to jobs on their way here. */
-  isFull(reserved = 0): boolean {
-    return this.#jobs.length + reserved >= this.#limit;
   }
 
   add(job: Job): void {
@@ -37,7 +26,7 @@ export class JobQueue {
     return found;
   }
 
-  /** In serving order. */
+  /** In serving order. Jobs may be removed on the way. */
   [Symbol.iterator](): Iterator<Job> {
     return this.#jobs[Symbol.iterator]();
   }

@@ -1,8 +1,8 @@
 /** From what a client asked to what a worker does: the model's defaults filled in, its limits applied, names turned camelCase. */
-import { randomInt } from "node:crypto";
 import { LatentcastError, type FieldProblem } from "../errors.ts";
 import type { GenerateCommand, ModelInfo, PreviewPlan, Scheduler } from "../protocol/messages.ts";
-import { MAX_SEED, type OutputFormat, type ParsedInput } from "../schema/input.ts";
+import type { OutputFormat, ParsedInput } from "../schema/input.ts";
+import { drawSeed } from "./submission.ts";
 
 /** Everything that decides the picture, and how it is shown on the way. */
 export interface JobRequest {
@@ -46,7 +46,7 @@ export function resolveRequest(
     steps: input.num_inference_steps ?? model.default_steps,
     width,
     height,
-    seed: input.seed ?? randomInt(MAX_SEED + 1),
+    seed: drawSeed(input).seed,
     guidanceScale: input.guidance_scale ?? model.default_guidance_scale,
     numImages: input.num_images,
     scheduler: input.scheduler ?? null,
@@ -82,8 +82,13 @@ export function toCommand(request: JobRequest, jobId: string, epoch: number): Ge
   };
 }
 
+export function imagePixelsOf({ width, height }: JobRequest): number {
+  return width * height;
+}
+
+/** Of all images together. */
 export function pixelsOf(request: JobRequest): number {
-  return request.width * request.height * request.numImages;
+  return imagePixelsOf(request) * request.numImages;
 }
 
 function previewPlan(options: Exclude<ParsedInput["preview"], false>): PreviewPlan {

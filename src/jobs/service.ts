@@ -1,204 +1,227 @@
-/** The engine room in one object: workers, queue, dispatcher. What HTTP serves, and what in-process users call. */
+/** Jobs and the workers that draw them behind one door: what HTTP, the queue and programs in this process call. */
+import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
+import { Changes } from "../async/changes.ts";
+import { after } from "../async/timer.ts";
 import type { Config } from "../config.ts";
 import { LatentcastError } from "../errors.ts";
-import { describePicture } from "../images/description.ts";
-import { encodePicture, CONTENT_TYPES } from "../images/encode.ts";
-import { Dispatcher, type SubmitOptions } from "./dispatcher.ts";
-import type { Picture } from "./events.ts";
-import type { Job } from "./job.ts";
-import type { JobObserver } from "./observer.ts";
-import { imageSeed } from "./outcome.ts";
-import { resolveRequest, type JobRequest } from "./request.ts";
-import { Tally } from "./tally.ts";
-import { deriveStatus, type ServiceStatus } from "./status.ts";
-import type { ModelInfo, ReportOf } from "../protocol/messages.ts";
-import type { ParsedInput } from "../schema/input.ts";
+import type { ModelInfo } from "../protocol/messages.ts";
 import { WorkerPool, type PoolOptions } from "../worker/pool.ts";
-import type { SlotState } from "../worker/slot-state.ts";
+import { Admission } from "./admission.ts";
+import { Counters } from "./counters.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import type { CancelReason } from "./events.ts";
+import { Job } from "./job.ts";
+import type { JobObserver } from "./observer.ts";
+import { resolveRequest, type JobRequest } from "./request.ts";
+import { finishImages } from "./result.ts";
+import { takeSnapshot, type ServiceSnapshot } from "./snapshot.ts";
+import { deriveStatus, type Phase, type ServiceStatus } from "./status.ts";
+import { drawSeed, type Submission } from "./submission.ts";
 
-export interface OrchestratorOptions {
-  readonly config: Config;
+export interface JobServiceOptions {
+  readonly config: Pick<
+    Config,
+    "queueLimit" | "maxPixels" | "metadata" | "shortcuts" | "startTimeoutMs" | "stallTimeoutMs"
+  >;
+  readonly version: string;
   readonly log: Logger;
   /** Who else counts what happens to jobs. */
   readonly observers?: readonly JobObserver[];
   /** How many workers there are, and how each is started. */
-  readonly slots: number;
-  readonly launch: PoolOptions["launch"];
+  readonly workers: Pick<PoolOptions, "slots" | "launch" | "open" | "spawn">;
 }
 
-export interface SubmitExtras extends SubmitOptions {
-  readonly warnings?: readonly string[];
-  readonly traceparent?: string | null;
-  /** Adapts what was asked to the model, once one is loaded. */
-  readonly fit?: (input: ParsedInput, model: ModelInfo) => Fitted;
-  /** How long to wait for the model to load. */
-  readonly modelWaitMs?: number;
-  /** Stops waiting for the model to load. */
-  readonly signal?: AbortSignal;
+export interface AdmitOptions {
+  /** Refuses with `queue_full` when more than this many are waiting, though the service would take it. */
+  readonly maxWaiting?: number | undefined;
+  /** It was accepted before, by this server or an earlier one: the limit is not applied again. */
+  readonly isKnown?: boolean;
 }
 
-export interface Fitted {
-  readonly input: ParsedInput;
-  readonly warnings: readonly string[];
-}
-
-/**
- * A request that comes while the model loads waits this long for it before it is answered `worker_unavailable`. Loading SDXL from
- * a local disk takes 10 to 40 s; a download takes minutes, and no client waits that long for its first byte.
- */
-const MODEL_WAIT_MS = 60_000;
 const STOP_GRACE_MS = 5_000;
 
-export class Orchestrator {
-  readonly tally: Tally;
-  readonly #config: Config;
-  readonly #dispatcher: Dispatcher;
+export class JobService {
+  readonly #options: JobServiceOptions;
   readonly #pool: WorkerPool;
-  #model: ModelInfo | undefined;
-  #isDraining = false;
-  readonly #changed = new Set<() => void>();
+  readonly #counters: Counters;
+  readonly #dispatcher: Dispatcher;
+  readonly #changes = new Changes();
+  #phase: Phase = "open";
+  /** Places that are promised to jobs on their way here. */
+  #promised = 0;
 
-  private constructor(config: Config, dispatcher: Dispatcher, pool: WorkerPool, tally: Tally) {
-    this.tally = tally;
-    this.#config = config;
-    this.#dispatcher = dispatcher;
+  private constructor(options: JobServiceOptions, pool: WorkerPool, counters: Counters) {
+    const { config, log, observers = [] } = options;
+    this.#options = options;
     this.#pool = pool;
+    this.#counters = counters;
+    this.#dispatcher = new Dispatcher(pool, {
+      log,
+      counters,
+      observers: [counters, ...observers],
+      resolve: (job, model) => this.#resolve(job.submission, model),
+      finishImages: (request, report, rgb) =>
+        finishImages(request, report, rgb, config.metadata ? (this.model?.id ?? "") : null),
+      slotChanged: () => this.#slotChanged(),
+      isDraining: () => this.#phase !== "open",
+      timeoutError: (code) =>
+        code === "worker_unavailable" ? this.#unavailable() : new LatentcastError("request_timeout"),
+    });
   }
 
   /** Starts the workers. Resolves before any of them is ready. */
-  static async start({ config, log, observers = [], slots, launch }: OrchestratorOptions): Promise<Orchestrator> {
-    const tally = new Tally();
-    let orchestrator: Orchestrator | undefined;
-    let pool: WorkerPool | undefined;
-    const dispatcher = new Dispatcher(
-      {
-        send: (slot, command) => pool?.send(slot, command) ?? Promise.reject(new Error("the pool is not open yet")),
-        kill: (slot, reason) => pool?.kill(slot, reason),
-        finishPictures: (request, result, rgb) =>
-          finishPictures(request, result, rgb, config.metadata ? modelId() : null),
-      },
-      { queueLimit: config.queueLimit, log, observers: [tally, ...observers] },
-    );
-    const modelId = (): string => orchestrator?.model?.id ?? "";
-    pool = await WorkerPool.open(
-      {
-        slots,
-        launch,
-        log,
-        settings: {
-          startTimeoutMs: config.startTimeoutMs,
-          stallTimeoutMs: config.stallTimeoutMs,
-          stopGraceMs: STOP_GRACE_MS,
-        },
-      },
-      {
-        changed: (slot, state) => {
-          if (orchestrator !== undefined) orchestrator.#slotChanged(slot, state);
-        },
-        report: (slot, _epoch, frames) => dispatcher.report(slot, frames),
-        lost: (slot, epoch, reason) => dispatcher.lost(slot, epoch, reason),
-        jobsInFlight: (slot) => dispatcher.jobsInFlight(slot),
-      },
-    );
-    orchestrator = new Orchestrator(config, dispatcher, pool, tally);
-    return orchestrator;
-  }
-
-  get status(): ServiceStatus {
-    return deriveStatus({
-      slots: this.#pool.slots.map(({ state }) => state),
-      waiting: this.#dispatcher.waiting,
-      isDraining: this.#isDraining,
-    });
+  static async start(options: JobServiceOptions): Promise<JobService> {
+    const { config, log, workers } = options;
+    const counters = new Counters();
+    const { startTimeoutMs, stallTimeoutMs } = config;
+    const settings = { startTimeoutMs, stallTimeoutMs, stopGraceMs: STOP_GRACE_MS };
+    const pool = await WorkerPool.open({ ...workers, log, counters, settings });
+    const service = new JobService(options, pool, counters);
+    pool.start(service.#dispatcher);
+    return service;
   }
 
   /** What the newest worker that became ready has loaded; undefined until the first has. */
   get model(): ModelInfo | undefined {
-    return this.#model;
+    return this.#dispatcher.model;
   }
 
-  get pool(): WorkerPool {
-    return this.#pool;
+  /** Whether it takes jobs, finishes those it has, or has ended. */
+  get phase(): Phase {
+    return this.#phase;
   }
 
-  get dispatcher(): Dispatcher {
-    return this.#dispatcher;
+  /** Jobs that have not begun to be drawn, those included that are about to be submitted. */
+  get waiting(): number {
+    return this.#dispatcher.waiting.length + this.#promised;
   }
 
-  /**
-   * Accepts a request, after the model has loaded. Rejects with `invalid_request`, `queue_full`, `draining`, or
-   * `worker_unavailable` when no worker comes up, `request_timeout` when it could not start in time.
-   */
-  async submit(input: ParsedInput, extras: SubmitExtras = {}): Promise<Job> {
-    const startByMs = performance.now() + (extras.startTimeoutMs ?? Number.POSITIVE_INFINITY);
-    const model = await this.#modelBefore(startByMs, extras);
-    const request = this.resolve(input, model, extras);
-    if (this.status.kind === "failed") throw this.#unavailable();
-    return this.#dispatcher.submit(request, {
-      ...extras,
-      ...(extras.startTimeoutMs === undefined ? {} : { startTimeoutMs: Math.max(0, startByMs - performance.now()) }),
+  /** Promises a place among the waiting jobs. Throws `queue_full`, `worker_unavailable` or `draining`. */
+  admit(
+    submission: Submission,
+    { maxWaiting = Number.POSITIVE_INFINITY, isKnown = false }: AdmitOptions = {},
+  ): Admission {
+    if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
+    if (this.#status.kind === "failed") throw this.#unavailable();
+    const { waiting } = this;
+    const isFull = waiting >= this.#options.config.queueLimit && !(waiting === 0 && this.#wouldBegin(submission));
+    if (!isKnown && (isFull || waiting > maxWaiting))
+      throw new LatentcastError("queue_full", { retryAfterSeconds: this.#retryAfterSeconds() });
+    this.#promised += 1;
+    return new Admission(() => {
+      this.#promised -= 1;
     });
   }
 
-  /** What `input` becomes on this model. Throws `invalid_request` naming the fields that it cannot serve. */
-  resolve(input: ParsedInput, model: ModelInfo, extras: SubmitExtras = {}): JobRequest {
-    const fitted = extras.fit?.(input, model) ?? { input, warnings: [] };
-    const warnings = [...(extras.warnings ?? []), ...fitted.warnings];
-    const { traceparent = null } = extras;
-    return resolveRequest(fitted.input, model, { maxPixels: this.#config.maxPixels }, { warnings, traceparent });
+  /**
+   * Accepts a job; while no model is loaded it is pending, and `job.resolved` tells what becomes of it. Throws what {@link admit} throws,
+   * and `invalid_request` where the loaded model cannot make it.
+   * @param admission What {@link admit} promised; used up, or released when this throws.
+   */
+  submit(submission: Submission, admission = this.admit(submission)): Job {
+    using place = admission;
+    if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
+    const { id = randomUUID() } = submission;
+    const job = new Job({ ...submission, id, input: drawSeed(submission.input) }, performance.now(), (abandoned) => {
+      this.cancel(abandoned, "client_gone");
+    });
+    if (this.model !== undefined) job.resolve(this.#resolve(job.submission, this.model));
+    place.consume();
+    this.#dispatcher.add(job);
+    return job;
   }
 
-  async #modelBefore(startByMs: number, { modelWaitMs = MODEL_WAIT_MS, signal }: SubmitExtras): Promise<ModelInfo> {
-    const patienceMs = Math.min(modelWaitMs, Math.max(0, Math.ceil(startByMs - performance.now())));
-    try {
-      return await this.modelLoaded(patienceMs, signal);
-    } catch (error) {
-      // Timers may fire a fraction of a millisecond early.
-      if (performance.now() + 1 >= startByMs) throw new LatentcastError("request_timeout", { cause: error });
-      throw error;
-    }
+  /** Ends a job for its listeners at once and frees its worker at the next step boundary. False when it had ended already. */
+  cancel(job: Job, reason: CancelReason): boolean {
+    return this.#dispatcher.cancel(job, reason);
   }
 
-  /** Resolves when the first worker is ready; rejects with `worker_unavailable` when that cannot be awaited any longer. */
-  async modelLoaded(timeoutMs: number, signal?: AbortSignal): Promise<ModelInfo> {
-    const deadline = AbortSignal.timeout(timeoutMs);
-    const stop = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
-    while (this.#model === undefined) {
-      if (this.#isDraining) throw new LatentcastError("draining");
-      if (this.status.kind === "failed" || deadline.aborted) throw this.#unavailable();
+  /** Resolves when the first worker is ready; rejects with `worker_unavailable`, `draining`, or `cancelled` by the signal. */
+  async modelLoaded(signal?: AbortSignal): Promise<ModelInfo> {
+    while (this.model === undefined) {
+      if (this.#phase !== "open") throw new LatentcastError("draining");
+      if (this.#status.kind === "failed") throw this.#unavailable();
       if (signal?.aborted === true) throw new LatentcastError("cancelled");
-      await this.#nextChange(stop);
+      await this.#changes.next(signal);
     }
-    return this.#model;
+    return this.model;
   }
 
-  /** Refuses new jobs, waits for the accepted ones (at most `timeoutMs`), then stops the workers. */
+  /**
+   * Refuses new jobs, waits for those that a worker can still draw, at most `timeoutMs`, then stops the workers. A worker that dies now
+   * is not replaced; what none is left for ends with `shutdown`.
+   */
   async drain(timeoutMs: number): Promise<void> {
-    this.#isDraining = true;
-    this.#announce();
-    await this.#dispatcher.drain(timeoutMs);
+    this.#enter("draining");
+    this.#pool.retire();
+    this.#slotChanged();
+    const timer = after(timeoutMs, () => this.#dispatcher.abort());
+    await this.#dispatcher.drained();
+    timer.cancel();
     await this.#pool.stop();
+    this.#enter("closed");
   }
 
   /** Cancels everything and stops the workers; a second call kills those that linger. */
   async close(): Promise<void> {
-    this.#isDraining = true;
-    this.#announce();
+    this.#enter("closed");
     this.#dispatcher.abort();
     await this.#pool.stop();
   }
 
-  #slotChanged(slot: number, state: SlotState): void {
-    if (state.kind === "ready") this.#model = state.info.model;
-    this.#dispatcher.changed(slot, state);
-    const { status } = this;
+  snapshot(): ServiceSnapshot {
+    return takeSnapshot({
+      status: this.#status,
+      version: this.#options.version,
+      shortcuts: this.#options.config.shortcuts,
+      model: this.model,
+      waiting: this.waiting,
+      unfinished: this.#dispatcher.unfinished,
+      slots: this.#pool.slots,
+      jobsInFlight: (slot) => this.#dispatcher.jobsInFlight(slot),
+      counters: this.#counters,
+    });
+  }
+
+  get #status(): ServiceStatus {
+    const slots = this.#pool.slots.map(({ state }) => state);
+    return deriveStatus({ slots, waiting: this.waiting, phase: this.#phase });
+  }
+
+  #enter(phase: Phase): void {
+    this.#phase = phase;
+    this.#changes.announce();
+  }
+
+  #slotChanged(): void {
+    const status = this.#status;
     if (status.kind === "failed") this.#dispatcher.giveUp(status.reason);
-    this.#announce();
+    const isDeserted = !this.#pool.slots.some(({ state }) => state.kind === "ready");
+    if (this.#phase === "draining" && isDeserted) this.#dispatcher.abort();
+    this.#changes.announce();
+  }
+
+  /** What `submission` becomes on this model. Throws `invalid_request` naming the fields that it cannot serve. */
+  #resolve({ input, fit, traceparent = null, ...given }: Submission, model: ModelInfo): JobRequest {
+    const fitted = fit?.(input, model) ?? { input, warnings: [] };
+    const warnings = [...(given.warnings ?? []), ...fitted.warnings];
+    const { maxPixels } = this.#options.config;
+    return resolveRequest(fitted.input, model, { maxPixels }, { warnings, traceparent });
+  }
+
+  #wouldBegin(submission: Submission): boolean {
+    if (this.model === undefined) return false;
+    try {
+      return this.#dispatcher.wouldBegin(this.#resolve(submission, this.model));
+    } catch {
+      // Submitting it says what is wrong.
+      return true;
+    }
   }
 
   #unavailable(): LatentcastError {
-    const { status } = this;
+    const status = this.#status;
     const message =
       status.kind === "loading" ? `The model is still loading (${status.loading.stage}); try again later.` : undefined;
     return new LatentcastError("worker_unavailable", {
@@ -207,37 +230,9 @@ export class Orchestrator {
     });
   }
 
-  #nextChange(stop: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        this.#changed.delete(done);
-        stop.removeEventListener("abort", done);
-        resolve();
-      };
-      this.#changed.add(done);
-      stop.addEventListener("abort", done);
-      if (stop.aborted) done();
-    });
+  /** When a place in the queue should be free: when the next job begins, at least a second. */
+  #retryAfterSeconds(): number {
+    const startsInMs = this.#dispatcher.waiting[0]?.startsInMs ?? 1_000;
+    return Math.max(1, Math.ceil(startsInMs / 1_000));
   }
-
-  #announce(): void {
-    for (const notify of [...this.#changed]) notify();
-  }
-}
-
-async function finishPictures(
-  request: JobRequest,
-  result: ReportOf<"result">,
-  rgb: readonly Buffer[],
-  modelId: string | null,
-): Promise<Picture[]> {
-  return Promise.all(
-    result.images.map(async ({ width, height }, index) => {
-      const seed = imageSeed(request.seed, index);
-      const description = modelId === null ? null : describePicture(request, seed, modelId);
-      const raw = { rgb: rgb[index] ?? Buffer.alloc(0), width, height };
-      const bytes = await encodePicture(raw, request.outputFormat, description);
-      return { bytes, contentType: CONTENT_TYPES[request.outputFormat], width, height, seed };
-    }),
-  );
 }

@@ -1,5 +1,8 @@
-/** The service's state, derived from its slots and never stored. */
+/** The service's state, derived from its slots and its phase and never stored. */
 import type { LoadingStage, SlotState } from "../worker/slot-state.ts";
+
+/** How far the service is on its way out. */
+export type Phase = "open" | "draining" | "closed";
 
 export type ServiceStatus =
   | { readonly kind: "loading"; readonly loading: LoadingStage }
@@ -12,13 +15,13 @@ export type ServiceStatus =
 export interface ServiceFacts {
   readonly slots: readonly SlotState[];
   readonly waiting: number;
-  readonly isDraining: boolean;
+  readonly phase: Phase;
 }
 
 const UNKNOWN_STAGE: LoadingStage = { stage: "spawn", progress: null, detail: null };
 
-export function deriveStatus({ slots, waiting, isDraining }: ServiceFacts): ServiceStatus {
-  if (isDraining) return { kind: "draining" };
+export function deriveStatus({ slots, waiting, phase }: ServiceFacts): ServiceStatus {
+  if (phase !== "open") return { kind: "draining" };
   if (slots.some(({ kind }) => kind === "ready")) return waiting > 0 ? { kind: "busy" } : { kind: "ready" };
   const failed = slots.find((slot) => slot.kind === "failed");
   if (failed !== undefined && slots.every(({ kind }) => kind === "failed")) {

@@ -1,19 +1,26 @@
-/** What one ready worker holds and how fast it is: the basis of admission, dispatch and estimates. */
+/** What one ready worker holds and how fast it is: the basis of admission, dispatch, estimates and of what counts as a hang. */
 import type { WorkerInfo } from "../worker/slot-state.ts";
+import type { LongestPiece } from "../worker/watchdog.ts";
 import type { Job } from "./job.ts";
-import { pixelsOf } from "./request.ts";
+import { imagePixelsOf, pixelsOf, type JobRequest } from "./request.ts";
+
+/** What decides where a job may run: what it is, and whether it is suspected of killing workers. */
+export interface Placeable {
+  readonly request: JobRequest;
+  readonly deaths: number;
+}
 
 /** A job that a worker of a certain epoch holds. It outlives the job's own ending until the worker has confirmed. */
 export interface Run {
   readonly job: Job;
+  readonly request: JobRequest;
+  /** The worker has begun to draw it. */
+  isStarted: boolean;
   stepsDone: number;
   cancelling: boolean;
 }
 
-/** What decides where a job may run: its size, and whether it is suspected of killing workers. */
-export type Placeable = Pick<Job, "request" | "deaths">;
-
-/** Steps that the engine gives a newcomer ahead of older jobs. */
+/** Steps that the engine gives a newcomer with previews ahead of older jobs. */
 const EARLY_STEPS = 2;
 /** Weight of the newest step in the running average: about the last ten steps count. */
 const SMOOTHING = 0.2;
@@ -22,8 +29,12 @@ export class WorkerLoad {
   readonly slot: number;
   readonly epoch: number;
   readonly info: WorkerInfo;
+  /** By job id, in the order in which they were sent. */
   readonly runs = new Map<string, Run>();
   #secondsPerPixelStep: number;
+  #newestSecondsPerPixelStep = 0;
+  /** The largest image of which a step has been measured. */
+  #measuredPixels = 0;
 
   constructor(slot: number, epoch: number, info: WorkerInfo) {
     this.slot = slot;
@@ -32,48 +43,90 @@ export class WorkerLoad {
     this.#secondsPerPixelStep = info.stepSeconds / (info.model.native_width * info.model.native_height);
   }
 
-  /** A step of `job` took this long on the device. */
-  noteStep(job: Job, seconds: number): void {
-    const measured = seconds / pixelsOf(job.request);
+  /** A step of all images of a job took this long on the device. */
+  noteStep(request: JobRequest, seconds: number): void {
+    const measured = seconds / pixelsOf(request);
     this.#secondsPerPixelStep += SMOOTHING * (measured - this.#secondsPerPixelStep);
+    this.#newestSecondsPerPixelStep = measured;
+    this.#measuredPixels = Math.max(this.#measuredPixels, imagePixelsOf(request));
   }
 
-  stepSeconds(job: Placeable): number {
-    return this.#secondsPerPixelStep * pixelsOf(job.request);
+  stepSeconds(request: JobRequest): number {
+    return this.#secondsPerPixelStep * pixelsOf(request);
   }
 
-  remainingSeconds(run: Run): number {
-    return (run.job.request.steps - run.stepsDone) * this.stepSeconds(run.job);
+  remainingSeconds({ request, stepsDone }: Run): number {
+    return (request.steps - stepsDone) * this.stepSeconds(request);
+  }
+
+  /** Runs that the worker has not begun and whose jobs still wait, in the order in which they will begin. */
+  get unstarted(): Run[] {
+    const waiting = [...this.runs.values()].filter(({ job, isStarted }) => !isStarted && job.ended === undefined);
+    return waiting.toSorted((a, b) => Number(isEager(b.request)) - Number(isEager(a.request)));
   }
 
   /**
    * A job that was on a worker that died runs alone from then on: should this worker die too, it is known which job it was,
-   * and nobody else's picture is lost with it.
+   * and nobody else's image is lost with it.
    */
-  hasRoomFor(job: Placeable): boolean {
-    if (job.deaths > 0) return this.runs.size === 0;
+  hasRoomFor({ request, deaths }: Placeable): boolean {
+    if (this.runs.size === 0) return true;
+    if (deaths > 0) return false;
     if ([...this.runs.values()].some((run) => run.job.deaths > 0)) return false;
     const { max_jobs: maxJobs, max_pixels: maxPixels } = this.info.capabilities;
-    if (this.runs.size === 0) return true;
-    return this.runs.size < maxJobs && this.#pixels() + pixelsOf(job.request) <= maxPixels;
+    return this.runs.size < maxJobs && this.#pixels() + pixelsOf(request) <= maxPixels;
   }
 
-  /** When `job` would show its first preview here: the early steps of those who came just before it come first. */
-  firstPreviewSeconds(job: Placeable): number {
-    let seconds = this.stepSeconds(job);
-    for (const run of this.runs.values()) {
-      seconds += Math.max(0, EARLY_STEPS - run.stepsDone) * this.stepSeconds(run.job);
-    }
+  /** Whether a job would begin as soon as it is here: the engine takes newcomers with previews at once, others when a call has room. */
+  wouldBegin(placeable: Placeable): boolean {
+    if (!this.hasRoomFor(placeable) || this.unstarted.length > 0) return false;
+    return isEager(placeable.request) || this.hasIdleRows;
+  }
+
+  /** Whether the calls that the engine makes now have room for another image. */
+  get hasIdleRows(): boolean {
+    const images = [...this.runs.values()].reduce((sum, { request }) => sum + request.numImages, 0);
+    return this.runs.size === 0 || images < this.info.capabilities.max_batch;
+  }
+
+  /** When `request` would show its first preview here: the early steps of those who came just before it come first. */
+  firstPreviewSeconds(request: JobRequest): number {
+    let seconds = this.stepSeconds(request);
+    for (const run of this.runs.values()) seconds += this.earlySeconds(run);
     return seconds;
+  }
+
+  /** What is left of the steps that a newcomer gets ahead of older jobs. */
+  earlySeconds({ request, stepsDone }: Run): number {
+    return isEager(request) ? Math.max(0, EARLY_STEPS - stepsDone) * this.stepSeconds(request) : 0;
   }
 
   totalSeconds(): number {
     return [...this.runs.values()].reduce((sum, run) => sum + this.remainingSeconds(run), 0);
   }
 
-  #pixels(): number {
-    return [...this.runs.values()].reduce((sum, { job }) => sum + pixelsOf(job.request), 0);
+  /** The longest single piece of work that the worker may be busy with, for whoever watches it. Undefined when it holds nothing. */
+  longestPiece(): LongestPiece | undefined {
+    const requests = [...this.runs.values()].map(({ request }) => request);
+    if (requests.length === 0) return undefined;
+    const secondsPerPixel = Math.max(this.#secondsPerPixelStep, this.#newestSecondsPerPixelStep);
+    const largest = Math.max(...requests.map(imagePixelsOf));
+    const images = requests.reduce((sum, { numImages }) => sum + numImages, 0);
+    const rows = Math.min(images, this.info.capabilities.max_batch);
+    return {
+      seconds: secondsPerPixel === 0 ? null : secondsPerPixel * largest * rows,
+      isMeasured: largest <= this.#measuredPixels,
+    };
   }
+
+  #pixels(): number {
+    return [...this.runs.values()].reduce((sum, { request }) => sum + pixelsOf(request), 0);
+  }
+}
+
+/** Whether the engine begins it ahead of older jobs: who sees no previews gains nothing from an early start. */
+export function isEager({ preview }: JobRequest): boolean {
+  return preview !== null;
 }
 
 /** The worker on which `job` shows its first preview soonest; among equals the one with the least left to do. */
@@ -86,24 +139,7 @@ export function soonestWorker(workers: Iterable<WorkerLoad>, job: Placeable): Wo
   return best;
 }
 
-function isSooner(a: WorkerLoad, b: WorkerLoad, job: Placeable): boolean {
-  const difference = a.firstPreviewSeconds(job) - b.firstPreviewSeconds(job);
+function isSooner(a: WorkerLoad, b: WorkerLoad, { request }: Placeable): boolean {
+  const difference = isEager(request) ? a.firstPreviewSeconds(request) - b.firstPreviewSeconds(request) : 0;
   return difference === 0 ? a.totalSeconds() < b.totalSeconds() : difference < 0;
-}
-
-/**
- * When each of `waiting` will start, in milliseconds. Engines finish their oldest job first, so the job at position p starts when
- * p + 1 jobs have ended. Null where no worker is ready.
- */
-export function startEstimatesMs(workers: readonly WorkerLoad[], waiting: Iterable<Job>): (number | null)[] {
-  const [first] = workers;
-  if (first === undefined) return [...waiting].map(() => null);
-  const running = workers.flatMap((worker) => [...worker.runs.values()].map((run) => worker.remainingSeconds(run)));
-  const jobs = [...waiting];
-  const ahead = [...running, ...jobs.map((job) => job.request.steps * first.stepSeconds(job))];
-  let seconds = 0;
-  return jobs.map((_, position) => {
-    seconds += ahead[position] ?? 0;
-    return Math.round((seconds * 1_000) / workers.length);
-  });
 }

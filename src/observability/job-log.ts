@@ -13,12 +13,13 @@ export class JobLog implements JobObserver {
     this.#withPrompts = withPrompts;
   }
 
-  accepted({ id, request, priority }: Job): void {
-    const { prompt, steps, width, height, numImages } = request;
-    this.#log.info(
-      { jobId: id, steps, width, height, numImages, priority, ...(this.#withPrompts ? { prompt } : {}) },
-      "job accepted",
-    );
+  accepted(job: Job): void {
+    const { id, prompt, priority } = job;
+    this.#log.info({ jobId: id, priority, ...sizesOf(job), ...(this.#withPrompts ? { prompt } : {}) }, "job accepted");
+  }
+
+  resolved(job: Job): void {
+    this.#log.info({ jobId: job.id, ...sizesOf(job) }, "job fitted to the model, which is loaded now");
   }
 
   finished(job: Job, ending: TerminalEvent): void {
@@ -34,6 +35,13 @@ export class JobLog implements JobObserver {
       `job ${ending.kind}`,
     );
   }
+}
+
+/** Unknown until a model is loaded. */
+function sizesOf({ request }: Job): object {
+  if (request === undefined) return {};
+  const { steps, width, height, numImages } = request;
+  return { steps, width, height, numImages };
 }
 
 function endingFields(ending: TerminalEvent): object {

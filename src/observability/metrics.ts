@@ -3,7 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 import type { TerminalEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import type { JobObserver } from "../jobs/observer.ts";
-import type { Orchestrator } from "../jobs/service.ts";
+import type { JobService } from "../jobs/service.ts";
 import { watchWorkers } from "./worker-gauges.ts";
 
 /** From a tiny picture on a good card to a large one behind a queue. */
@@ -65,8 +65,8 @@ export class Metrics implements JobObserver {
   }
 
   /** Adds what is read at the time of the scrape. To be called once. */
-  watch(orchestrator: Orchestrator): void {
-    watchWorkers(this.registry, orchestrator);
+  watch(jobs: JobService): void {
+    watchWorkers(this.registry, jobs);
   }
 
   accepted(): void {

@@ -2,7 +2,7 @@
  * Spans of requests and jobs, sent by OpenTelemetry where `OTEL_EXPORTER_OTLP_ENDPOINT` says. Without it nothing of this is loaded.
  * A request's span becomes the `traceparent` that its job carries to the worker, so that the worker's spans hang below it.
  */
-import type { Context, Span, SpanKind, SpanStatusCode, Tracer } from "@opentelemetry/api";
+import type { Attributes, Context, Span, SpanKind, SpanStatusCode, Tracer } from "@opentelemetry/api";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { TerminalEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
@@ -98,15 +98,13 @@ class JobSpans implements JobObserver {
   }
 
   accepted(job: Job): void {
-    const { steps, width, height, numImages, traceparent } = job.request;
-    const attributes = {
-      "latentcast.job.id": job.id,
-      "latentcast.steps": steps,
-      "latentcast.width": width,
-      "latentcast.height": height,
-      "latentcast.images": numImages,
-    };
-    this.#spans.set(job, this.#tracer.startSpan("job", { attributes }, this.#below(traceparent)));
+    const parent = this.#below(job.submission.traceparent ?? null);
+    const attributes = { "latentcast.job.id": job.id, ...sizesOf(job) };
+    this.#spans.set(job, this.#tracer.startSpan("job", { attributes }, parent));
+  }
+
+  resolved(job: Job): void {
+    this.#spans.get(job)?.setAttributes(sizesOf(job));
   }
 
   started(job: Job): void {
@@ -120,4 +118,16 @@ class JobSpans implements JobObserver {
     if (ending.kind === "failed") span?.setStatus({ code: this.#errorStatus, message: ending.error.code });
     span?.end();
   }
+}
+
+/** Unknown until a model is loaded. */
+function sizesOf({ request }: Job): Attributes {
+  if (request === undefined) return {};
+  const { steps, width, height, numImages } = request;
+  return {
+    "latentcast.steps": steps,
+    "latentcast.width": width,
+    "latentcast.height": height,
+    "latentcast.images": numImages,
+  };
 }

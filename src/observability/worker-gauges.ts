@@ -1,39 +1,25 @@
 /** Gauges about queue and workers, read when Prometheus asks: nothing is stored that the orchestrator knows already. */
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { Orchestrator } from "../jobs/service.ts";
-import type { SlotState } from "../worker/slot-state.ts";
+import type { JobService } from "../jobs/service.ts";
+import type { ServiceSnapshot } from "../jobs/snapshot.ts";
 
-const STATES = [
-  "starting",
-  "ready",
-  "draining",
-  "backoff",
-  "failed",
-  "stopped",
-] as const satisfies readonly SlotState["kind"][];
+type Worker = ServiceSnapshot["workers"][number];
 
-export function watchWorkers(registry: Registry, orchestrator: Orchestrator): void {
+const STATES = ["starting", "ready", "draining", "backoff", "failed", "stopped"];
+
+export function watchWorkers(registry: Registry, jobs: JobService): void {
   const registers = [registry];
-  const { dispatcher, pool } = orchestrator;
 
-  gauge("queue_length", "Jobs that wait for a worker.", () => dispatcher.waiting);
-  gauge("jobs_in_flight", "Jobs that workers hold.", () =>
-    pool.slots.reduce((sum, { slot }) => sum + dispatcher.jobsInFlight(slot), 0),
+  gauge("queue_length", "Jobs that have not begun to be drawn.", ({ queue }) => queue.waiting);
+  gauge("jobs_in_flight", "Jobs that workers hold.", ({ workers }) =>
+    workers.reduce((sum, worker) => sum + worker.jobs, 0),
   );
-  gauge("ready", "1 when a job would start, as in GET /ready.", () =>
-    orchestrator.status.kind === "ready" || orchestrator.status.kind === "busy" ? 1 : 0,
+  gauge("ready", "1 when a job would start, as in GET /ready.", ({ status }) =>
+    status === "ready" || status === "busy" ? 1 : 0,
   );
-  total(
-    "worker_restarts_total",
-    "Worker processes started after the first of each slot.",
-    () => pool.counters.restarts,
-  );
-  total(
-    "protocol_stale_total",
-    "Messages of jobs or processes that are gone.",
-    () => pool.counters.stale + dispatcher.stale,
-  );
-  total("protocol_garbage_total", "Bytes from workers that were no message.", () => pool.counters.garbage);
+  total("worker_restarts_total", "Worker processes started after the first of each slot.", "restarts");
+  total("protocol_stale_total", "Messages of jobs or processes that are gone.", "stale");
+  total("protocol_garbage_total", "Bytes from workers that were no message.", "garbage");
 
   new Gauge({
     name: "latentcast_worker_state",
@@ -41,8 +27,8 @@ export function watchWorkers(registry: Registry, orchestrator: Orchestrator): vo
     labelNames: ["slot", "state"],
     registers,
     collect() {
-      for (const { slot, state } of pool.slots)
-        for (const kind of STATES) this.set({ slot, state: kind }, state.kind === kind ? 1 : 0);
+      for (const { slot, state } of jobs.snapshot().workers)
+        for (const kind of STATES) this.set({ slot, state: kind }, state === kind ? 1 : 0);
     },
   });
   new Gauge({
@@ -52,55 +38,45 @@ export function watchWorkers(registry: Registry, orchestrator: Orchestrator): vo
     registers,
     collect() {
       this.reset();
-      for (const { slot, state } of pool.slots) {
-        if (state.kind !== "ready") continue;
-        const { device, model } = state.info;
+      const { workers, model } = jobs.snapshot();
+      for (const { slot, device } of workers) {
+        if (device === undefined || model === null) continue;
         this.set({ slot, device: device.id, device_name: device.name, dtype: device.dtype, model: model.id }, 1);
       }
     },
   });
-  perWorker("worker_resident_bytes", "Host memory of the worker process.", (vitals) => vitals.rss_bytes);
-  perWorker("device_memory_used_bytes", "Device memory that the worker holds.", (vitals) => vitals.device_memory_bytes);
-  new Gauge({
-    name: "latentcast_device_memory_bytes",
-    help: "Device memory that there is.",
-    labelNames: ["slot"],
-    registers,
-    collect() {
-      this.reset();
-      for (const { slot, state } of pool.slots)
-        if (state.kind === "ready") this.set({ slot }, state.info.device.memory_bytes);
-    },
-  });
+  perWorker("worker_resident_bytes", "Host memory of the worker process.", ({ vitals }) => vitals?.resident_bytes);
+  perWorker(
+    "device_memory_used_bytes",
+    "Device memory that the worker holds.",
+    ({ vitals }) => vitals?.device_memory_bytes,
+  );
+  perWorker("device_memory_bytes", "Device memory that there is.", ({ device }) => device?.memory_bytes);
 
-  function gauge(name: string, help: string, read: () => number): void {
+  function gauge(name: string, help: string, read: (snapshot: ServiceSnapshot) => number): void {
     new Gauge({
       name: `latentcast_${name}`,
       help,
       registers,
       collect() {
-        this.set(read());
+        this.set(read(jobs.snapshot()));
       },
     });
   }
 
-  function total(name: string, help: string, read: () => number): void {
+  function total(name: string, help: string, counter: "restarts" | "stale" | "garbage"): void {
     new Counter({
       name: `latentcast_${name}`,
       help,
       registers,
       collect() {
         this.reset();
-        this.inc(read());
+        this.inc(jobs.snapshot().counters[counter]);
       },
     });
   }
 
-  function perWorker(
-    name: string,
-    help: string,
-    read: (vitals: NonNullable<(typeof pool.slots)[number]["vitals"]>) => number,
-  ): void {
+  function perWorker(name: string, help: string, read: (worker: Worker) => number | undefined): void {
     new Gauge({
       name: `latentcast_${name}`,
       help,
@@ -108,7 +84,10 @@ export function watchWorkers(registry: Registry, orchestrator: Orchestrator): vo
       registers,
       collect() {
         this.reset();
-        for (const { slot, vitals } of pool.slots) if (vitals !== undefined) this.set({ slot }, read(vitals));
+        for (const worker of jobs.snapshot().workers) {
+          const value = read(worker);
+          if (value !== undefined) this.set({ slot: worker.slot }, value);
+        }
       },
     });
   }

@@ -14,12 +14,9 @@ export class LiveRequest {
   readonly request: AcceptedRequest;
   readonly feed: EventFeed;
   readonly logs: LogLine[] = [];
-  /** Ends the wait for a model. */
-  readonly stop = new AbortController();
   /** Resolves when it has ended, or has been put off until the next start of the server. */
   readonly settled: Promise<void>;
   job: Job | undefined;
-  position = 0;
   isRunning = false;
   /** Set as soon as its outcome may be told; the store has it by then, unless the disk is full. */
   ended: Ended | undefined;
@@ -42,13 +39,12 @@ export class LiveRequest {
   }
 
   queued(position: number, estimateMs: number | null): void {
-    this.position = position;
     this.isRunning = false;
     this.feed.publish("queued", () => ({ position, estimate: estimateMs === null ? null : estimateMs / 1_000 }));
   }
 
   /** What happened to its job. Its ending is told by the queue, which has to keep it first. */
-  note(event: JobEvent, job: Job, preview: (event: JobEvent & { kind: "preview" }) => object): void {
+  note(event: JobEvent, preview: (event: JobEvent & { kind: "preview" }) => object): void {
     switch (event.kind) {
       case "queued":
         this.queued(event.position, event.estimateMs);
@@ -57,7 +53,7 @@ export class LiveRequest {
         if (this.isRunning) return;
         this.isRunning = true;
         this.log("started");
-        this.feed.publish("started", () => ({ total_steps: job.request.steps }));
+        this.feed.publish("started", () => ({ total_steps: event.totalSteps }));
         return;
       case "progress": {
         const { step, totalSteps } = event;

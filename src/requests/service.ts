@@ -2,16 +2,17 @@
  * Requests that go on without their client: accepted on disk before they are answered, run by the same dispatcher as all others, kept
  * with their result until they expire. What had not ended when a server died is run again, with its seed, by the next one.
  */
-import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
-import { isTerminal, type JobResult, type PreviewEvent } from "../jobs/events.ts";
+import { endingError, isTerminal, type JobResult, type PreviewEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import { invalidRequest } from "../jobs/request.ts";
-import type { Fitted, Orchestrator } from "../jobs/service.ts";
+import type { Admission } from "../jobs/admission.ts";
+import type { JobService } from "../jobs/service.ts";
+import { drawSeed, type Fitted, type Submission } from "../jobs/submission.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import { toAsciiJson } from "../schema/ascii-json.ts";
-import { MAX_SEED, type ParsedInput } from "../schema/input.ts";
+import type { ParsedInput } from "../schema/input.ts";
 import type { Image } from "../schema/output.ts";
 import type { LogLine } from "../schema/queue.ts";
 import { eventFrame, FINAL_EVENT_ID } from "./event-feed.ts";
@@ -29,7 +30,7 @@ export interface QueueDialect {
 }
 
 export interface QueueServiceOptions {
-  readonly orchestrator: Orchestrator;
+  readonly jobs: JobService;
   readonly store: QueueStore;
   readonly files: PictureFiles;
   readonly webhooks: WebhookSender;
@@ -39,8 +40,6 @@ export interface QueueServiceOptions {
   readonly log: Logger;
 }
 
-/** A model that downloads is waited for; the longest that Node's timers take is 24.8 days. */
-const MODEL_WAIT_MS = 2 ** 31 - 1;
 /** A request that ran each time the server died is more likely the cause than a witness. */
 const MAX_ATTEMPTS = 3;
 const STORE_RETRY_MS = 5_000;
@@ -48,7 +47,6 @@ const STORE_RETRY_MS = 5_000;
 export class QueueService {
   readonly #options: QueueServiceOptions;
   readonly #live = new Map<string, LiveRequest>();
-  #isClosing = false;
 
   constructor(options: QueueServiceOptions) {
     this.#options = options;
@@ -59,7 +57,7 @@ export class QueueService {
     for (const { request, attempts } of await this.#options.store.unfinished()) {
       const live = new LiveRequest(request, attempts + 1);
       this.#live.set(request.id, live);
-      if (attempts < MAX_ATTEMPTS) this.#begin(live);
+      if (attempts < MAX_ATTEMPTS) this.#begin(live, true);
       else
         void this.#fail(
           live,
@@ -76,11 +74,11 @@ export class QueueService {
       await this.#keepRefused(toRequest(order, null, []), invalidRequest(parsed.problems));
       return 0;
     }
-    const input = { ...parsed.input, seed: parsed.input.seed ?? randomInt(MAX_SEED + 1) };
+    const input = drawSeed(parsed.input);
     const request = toRequest(order, input, parsed.warnings);
-    this.#admit(request, input, order.maxQueueLength);
+    // Everything that can be refused is refused here, before anything is kept.
+    using admission = this.#options.jobs.admit(this.#submission(request, input), { maxWaiting: order.maxQueueLength });
     const live = new LiveRequest(request, 1);
-    live.position = this.#waiting;
     this.#live.set(request.id, live);
     try {
       await this.#options.store.accept(request);
@@ -88,8 +86,7 @@ export class QueueService {
       this.#live.delete(request.id);
       throw error;
     }
-    this.#begin(live);
-    return live.position;
+    return this.#begin(live, admission);
   }
 
   status(id: string): RequestStatus | undefined {
@@ -98,7 +95,7 @@ export class QueueService {
     const { app } = live.request;
     if (live.ended !== undefined) return { kind: "ended", app, ending: live.ended.ending };
     if (live.isRunning) return { kind: "running", app, logs: live.logs };
-    return { kind: "queued", app, position: live.position };
+    return { kind: "queued", app, position: live.job?.position ?? 0 };
   }
 
   /** Undefined when there is no such request, or when it has not ended. */
@@ -112,8 +109,7 @@ export class QueueService {
     if (live === undefined) return this.#options.store.find(id) === undefined ? "unknown" : "ended_before";
     if (live.ended !== undefined || live.job?.ended !== undefined) return "ended_before";
     const outcome = live.job?.state.kind === "running" ? "stopping" : "removed";
-    if (live.job === undefined) live.stop.abort();
-    else this.#options.orchestrator.dispatcher.cancel(live.job, "cancelled_by_client");
+    if (live.job !== undefined) this.#options.jobs.cancel(live.job, "cancelled_by_client");
     await live.settled;
     return outcome;
   }
@@ -137,42 +133,8 @@ export class QueueService {
 
   /** After the dispatcher has let go of every job: waits until each ending is on the disk. What has none is run by the next server. */
   async close(): Promise<void> {
-    this.#isClosing = true;
     this.#options.webhooks.stop();
-    for (const live of this.#live.values()) live.stop.abort();
     await Promise.all([...this.#live.values()].map(({ settled }) => settled));
-  }
-
-  get #waiting(): number {
-    let admitted = 0;
-    for (const { job, ended } of this.#live.values()) if (job === undefined && ended === undefined) admitted += 1;
-    return this.#options.orchestrator.dispatcher.waiting + admitted;
-  }
-
-  /** Everything that can be refused is refused here, before anything is kept. */
-  #admit(request: AcceptedRequest, input: ParsedInput, maxQueueLength: number | undefined): void {
-    const { orchestrator } = this.#options;
-    const { model, dispatcher } = orchestrator;
-    const waiting = this.#waiting;
-    if (maxQueueLength !== undefined && waiting > maxQueueLength)
-      throw new LatentcastError("queue_full", { retryAfterSeconds: 1 });
-    const job = model === undefined ? undefined : this.#tryResolve(request, input, model);
-    dispatcher.admit(job, waiting - dispatcher.waiting);
-    if (orchestrator.status.kind === "failed")
-      throw new LatentcastError("worker_unavailable", { retryAfterSeconds: 10 });
-  }
-
-  /** A picture that the model cannot make is accepted, and its result says so. */
-  #tryResolve(
-    request: AcceptedRequest,
-    input: ParsedInput,
-    model: ModelInfo,
-  ): ReturnType<Orchestrator["resolve"]> | undefined {
-    try {
-      return this.#options.orchestrator.resolve(input, model, { fit: this.#options.dialect(request.dialect).fit });
-    } catch {
-      return undefined;
-    }
   }
 
   async #keepRefused(request: AcceptedRequest, error: LatentcastError): Promise<void> {
@@ -180,52 +142,56 @@ export class QueueService {
     if (request.webhookUrl !== null) this.#options.webhooks.schedule(request.id, request.webhookUrl);
   }
 
-  #begin(live: LiveRequest): void {
-    live.log("queued");
-    live.queued(live.position, null);
-    this.#run(live).catch((error: unknown) => {
-      this.#options.log.error({ requestId: live.request.id, err: error }, "the queue lost a request");
-    });
-  }
-
-  async #run(live: LiveRequest): Promise<void> {
+  /**
+   * Hands the request to the workers. What the model cannot make has been accepted, and its result says so.
+   * @param admission True for a request that an earlier server accepted.
+   * @returns How many are ahead of it.
+   */
+  #begin(live: LiveRequest, admission: Admission | true): number {
     const { request } = live;
-    let job: Job;
+    const { jobs } = this.#options;
+    live.log("queued");
     try {
-      job = await this.#submitJob(request, live.stop.signal);
+      if (request.input === null)
+        throw new LatentcastError("internal_error", { cause: "a refused request without its ending" });
+      const submission = this.#submission(request, request.input);
+      live.job = jobs.submit(submission, admission === true ? jobs.admit(submission, { isKnown: true }) : admission);
     } catch (error) {
       const failure = toLatentcastError(error);
-      if (failure.code === "draining" || this.#isClosing) live.settle();
-      else await this.#fail(live, failure);
-      return;
+      if (failure.code === "draining") live.settle();
+      else void this.#fail(live, failure);
+      return 0;
     }
-    live.job = job;
+    this.#run(live, live.job).catch((error: unknown) => {
+      this.#options.log.error({ requestId: request.id, err: error }, "the queue lost a request");
+    });
+    return live.job.position;
+  }
+
+  async #run(live: LiveRequest, job: Job): Promise<void> {
+    const { request } = live;
     const dialect = this.#options.dialect(request.dialect);
-    for await (const event of job.listen()) {
+    for await (const { event } of job.follow()) {
       if (event.kind === "started" && !live.isRunning) this.#noteAttempt(request.id);
-      live.note(event, job, (preview) => dialect.preview(preview, job));
+      live.note(event, (preview) => dialect.preview(preview, job));
       if (!isTerminal(event)) continue;
       if (event.kind === "succeeded") await this.#succeed(live, job, event.result);
-      else if (event.kind === "failed") await this.#fail(live, event.error);
-      else if (event.reason === "shutdown") live.settle();
-      else await this.#fail(live, new LatentcastError("cancelled"));
+      else if (event.kind === "cancelled" && event.reason === "shutdown") live.settle();
+      else await this.#fail(live, endingError(event));
     }
   }
 
-  #submitJob({ id, dialect, input, ...request }: AcceptedRequest, signal: AbortSignal): Promise<Job> {
-    if (input === null) throw new LatentcastError("internal_error", { cause: "a refused request without its ending" });
-    return this.#options.orchestrator.submit(input, {
+  #submission({ id, dialect, ...request }: AcceptedRequest, input: ParsedInput): Submission {
+    return {
+      input,
       id,
       keep: true,
-      isAdmitted: true,
       priority: request.priority,
       warnings: request.warnings,
       traceparent: request.traceparent,
       fit: this.#options.dialect(dialect).fit,
-      modelWaitMs: MODEL_WAIT_MS,
-      signal,
-      ...(request.startByMs === null ? {} : { startTimeoutMs: Math.max(0, request.startByMs - Date.now()) }),
-    });
+      startTimeoutMs: request.startByMs === null ? undefined : Math.max(0, request.startByMs - Date.now()),
+    };
   }
 
   #noteAttempt(id: string): void {
@@ -238,7 +204,7 @@ export class QueueService {
     const { dialect, baseUrl, input } = live.request;
     let body: Buffer;
     try {
-      const images = await this.#options.files.publish(result.pictures, {
+      const images = await this.#options.files.publish(result.images, {
         isInline: input?.sync_mode !== false,
         baseUrl,
       });
@@ -278,7 +244,7 @@ export class QueueService {
         this.#options.log.error({ requestId: id, err: error }, "the ending of a request could not be kept");
       }
       this.#tell(live, ended);
-      if (this.#isClosing) return;
+      if (this.#options.jobs.phase === "closed") return;
       await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS).unref());
     }
     this.#tell(live, ended);

@@ -1,5 +1,5 @@
 /** What a client hands in, as the queue keeps it and as it is told about. */
-import type { Priority } from "../jobs/job.ts";
+import type { Priority } from "../jobs/submission.ts";
 import type { ParsedInput } from "../schema/input.ts";
 import type { Parsed } from "../schema/parse.ts";
 import type { LogLine } from "../schema/queue.ts";

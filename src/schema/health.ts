@@ -3,6 +3,27 @@ import { z } from "zod";
 
 const loading = z.looseObject({ stage: z.string(), progress: z.number().nullable(), detail: z.string().nullable() });
 
+const worker = z.looseObject({
+  slot: z.int(),
+  state: z.string(),
+  pid: z.int().nullable(),
+  jobs: z.int().describe("Jobs that the worker holds, those that it has not begun included."),
+  epoch: z.int().describe("Counts the processes of this slot."),
+  restarts: z.int(),
+  last_error: z.string().nullable(),
+  loading: loading.optional().describe("While it loads."),
+  device: z
+    .looseObject({ id: z.string(), name: z.string(), memory_bytes: z.int(), dtype: z.string() })
+    .optional()
+    .describe("Once it is ready, as the rest below."),
+  versions: z.record(z.string(), z.string()).optional(),
+  max_batch: z.int().optional().describe("Images that may share a call."),
+  vitals: z
+    .looseObject({ iterations: z.int(), resident_bytes: z.int(), device_memory_bytes: z.int() })
+    .optional()
+    .describe("What the worker last said about itself."),
+});
+
 export const health = z.looseObject({
   status: z.enum(["loading", "ready", "busy", "draining", "failed"]),
   version: z.string(),
@@ -24,9 +45,25 @@ export const health = z.looseObject({
     })
     .nullable()
     .describe("What is loaded; null until the first worker is ready."),
-  queue: z.looseObject({ waiting: z.int(), unfinished: z.int() }),
-  workers: z.array(z.looseObject({ slot: z.int(), state: z.string(), pid: z.int().nullable(), jobs: z.int() })),
-  counters: z.record(z.string(), z.number()),
+  queue: z.looseObject({
+    waiting: z.int().describe("Requests that have not begun to be drawn."),
+    unfinished: z.int(),
+  }),
+  workers: z.array(worker),
+  counters: z.looseObject({
+    accepted: z.int(),
+    succeeded: z.int(),
+    failed: z.int(),
+    cancelled: z.int(),
+    previews: z.int(),
+    previews_dropped: z.int().describe("Previews that slow clients did not get to see."),
+    cancelled_device_seconds: z.number().describe("Device time spent on jobs that were then cancelled."),
+    restarts: z.int(),
+    stale: z.int().describe("Messages of jobs or processes that are gone."),
+    garbage: z.int().describe("Bytes from workers that were no message."),
+  }),
 });
 
 export const ready = z.object({ status: z.enum(["ready", "busy"]) });
+
+export type Health = z.infer<typeof health>;

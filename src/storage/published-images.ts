@@ -1,6 +1,6 @@
 /** Finished pictures as clients get them: inside the answer, or as a file of this server whose name nobody can guess. */
 import { randomBytes } from "node:crypto";
-import type { Picture } from "../jobs/events.ts";
+import type { EncodedImage } from "../jobs/events.ts";
 import type { Image } from "../schema/output.ts";
 import type { QueueStore } from "./request-store.ts";
 
@@ -20,7 +20,7 @@ export class PictureFiles {
   }
 
   /** Rejects with `storage_full` when there is no room for the files. */
-  async publish(pictures: readonly Picture[], { isInline, baseUrl }: PublishOptions): Promise<Image[]> {
+  async publish(pictures: readonly EncodedImage[], { isInline, baseUrl }: PublishOptions): Promise<Image[]> {
     if (isInline) return pictures.map(inlineImage);
     return Promise.all(
       pictures.map(async ({ bytes, contentType, width, height }) => {
@@ -33,7 +33,7 @@ export class PictureFiles {
 }
 
 /** The picture as a data URI. */
-export function inlineImage({ bytes, contentType, width, height }: Picture): Image {
+export function inlineImage({ bytes, contentType, width, height }: EncodedImage): Image {
   return { url: `data:${contentType};base64,${bytes.toString("base64")}`, content_type: contentType, width, height };
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Readable } from "node:stream";
 import type { ErrorCode } from "../errors.ts";
-import type { Priority } from "../jobs/job.ts";
+import type { Priority } from "../jobs/submission.ts";
 import type { ParsedInput } from "../schema/input.ts";
 import type { LogLine } from "../schema/queue.ts";
 

@@ -2,9 +2,10 @@
 import type { Logger } from "pino";
 import type { ReportFrames } from "../protocol/frames.ts";
 import { PROTOCOL_VERSION, type Command, type ReportOf } from "../protocol/messages.ts";
+import { after, pause, type Timer } from "../async/timer.ts";
 import { spawnChild, type Child, type ChildExit, type Launch } from "../processes/child.ts";
 import { INITIAL_STATE, transition, type SlotEvent, type SlotState } from "./slot-state.ts";
-import { Watchdog } from "./watchdog.ts";
+import { stallLimitMs, Watchdog, type LongestPiece } from "./watchdog.ts";
 
 /** A worker cannot be started and trying again at once would not help; the message says what to do. */
 export class LaunchError extends Error {
@@ -14,21 +15,28 @@ export class LaunchError extends Error {
 export interface SupervisorSettings {
   readonly startTimeoutMs: number;
   readonly stallTimeoutMs: number;
-  /** From SIGTERM to SIGKILL. */
+  /** From the request to leave to SIGKILL. */
   readonly stopGraceMs: number;
 }
+
+export type SpawnWorker = typeof spawnChild;
 
 export interface SupervisorPorts {
   /** Prepares what the slot's next process is started with. Rejects with {@link LaunchError}. */
   launch(slot: number, epoch: number): Promise<Launch>;
   send(identity: string, command: Command): Promise<void>;
-  /** Jobs that the worker holds according to us; with none, a pong is sign of life enough. */
-  jobsInFlight(slot: number): number;
+  readonly spawn: SpawnWorker | undefined;
+}
+
+/** Who hears what happens to workers. */
+export interface WorkerListener {
   changed(slot: number, state: SlotState): void;
-  /** A report about a job of the current epoch. */
+  /** A report about a job, from the slot's current process. */
   report(slot: number, frames: ReportFrames): void;
   /** The process of this epoch is gone, with every job it held. */
   lost(slot: number, epoch: number, reason: string): void;
+  /** What the worker holds according to the listener; undefined when it holds nothing, and a pong is sign of life enough. */
+  longestPiece(slot: number): LongestPiece | undefined;
 }
 
 /** What no retry mends: somebody has to change a setting or a folder first. */
@@ -41,9 +49,11 @@ export class Supervisor {
   readonly #log: Logger;
   #state: SlotState = INITIAL_STATE;
   #process: Child | undefined;
+  #listener: WorkerListener | undefined;
   #watchdog: Watchdog;
   #watchTimer: NodeJS.Timeout | undefined;
-  #retryTimer: NodeJS.Timeout | undefined;
+  #retryTimer: Timer | undefined;
+  #isRetired = false;
   #nonce = 0;
   #turns = -1;
   #pid = 0;
@@ -56,7 +66,7 @@ export class Supervisor {
     this.#ports = ports;
     this.#settings = settings;
     this.#log = log.child({ slot });
-    this.#watchdog = new Watchdog(settings.startTimeoutMs, performance.now());
+    this.#watchdog = new Watchdog(performance.now());
   }
 
   get state(): SlotState {
@@ -76,13 +86,21 @@ export class Supervisor {
     return this.#lastPong;
   }
 
-  start(): void {
+  start(listener: WorkerListener): void {
+    this.#listener = listener;
     void this.#run();
+  }
+
+  /** The process that runs is the last one of this slot. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#retryTimer?.cancel();
+    if (this.#process === undefined) this.#apply({ kind: "stopped" });
   }
 
   /** No new process from now on; the current one is asked to leave, then ended by the ladder. A second call kills it. */
   async stop(): Promise<void> {
-    clearTimeout(this.#retryTimer);
+    this.#retryTimer?.cancel();
     const running = this.#process;
     if (running === undefined) {
       this.#apply({ kind: "stopped" });
@@ -123,7 +141,7 @@ export class Supervisor {
         this.#becomeReady(report);
         return;
       case "pong":
-        if (report.turns !== this.#turns || this.#ports.jobsInFlight(this.slot) === 0) this.#watchdog.sign(now);
+        if (report.turns !== this.#turns || this.#longestPiece === undefined) this.#watchdog.sign(now);
         this.#turns = report.turns;
         this.#lastPong = report;
         return;
@@ -134,14 +152,14 @@ export class Supervisor {
         this.#verdict = { reason: report.message, permanent: PERMANENT_FATALS.has(report.code) };
         this.#log.error({ code: report.code }, report.message);
         return;
-      case "progress":
-        this.#watchdog.step(report.step_seconds, now);
-        this.#ports.report(this.slot, frames);
-        return;
       default:
         this.#watchdog.sign(now);
-        this.#ports.report(this.slot, frames);
+        this.#listener?.report(this.slot, frames);
     }
+  }
+
+  get #longestPiece(): LongestPiece | undefined {
+    return this.#listener?.longestPiece(this.slot);
   }
 
   async #run(): Promise<void> {
@@ -158,8 +176,9 @@ export class Supervisor {
     // The wait for the launch may have outlasted this supervisor.
     if (this.#state.kind !== "starting") return;
     const log = this.#log.child({ epoch });
-    this.#watchdog = new Watchdog(this.#settings.startTimeoutMs, performance.now());
-    this.#process = spawnChild(launch, (line, stream) => log.info({ stream }, line));
+    this.#watchdog = new Watchdog(performance.now());
+    const spawn = this.#ports.spawn ?? spawnChild;
+    this.#process = spawn(launch, (line, stream) => log.info({ stream }, line));
     log.info({ pid: this.#process.pid }, "worker started");
     this.#watch();
     const exit = await this.#process.exited;
@@ -168,28 +187,25 @@ export class Supervisor {
     const verdict = this.#verdict ?? { reason: describeExit(exit), permanent: exit.spawnError !== null };
     if (!this.#isDraining()) log.warn({ exit }, `worker ended: ${verdict.reason}`);
     this.#died(verdict.reason, verdict.permanent);
-    this.#ports.lost(this.slot, epoch, verdict.reason);
+    this.#listener?.lost(this.slot, epoch, verdict.reason);
   }
 
   async #askToLeave(running: Child): Promise<void> {
     this.#apply({ kind: "drain" });
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise((resolve) => {
-      timer = setTimeout(resolve, this.#settings.stopGraceMs / 2);
-    });
+    const hasLeft = new AbortController();
     try {
       await this.#ports.send(this.identity, { type: "shutdown" });
-      await Promise.race([running.exited, patience]);
+      await Promise.race([running.exited, pause(this.#settings.stopGraceMs / 2, hasLeft.signal)]);
     } catch {
       // Not reachable any more: the ladder follows at once.
     } finally {
-      clearTimeout(timer);
+      hasLeft.abort();
     }
   }
 
   #becomeReady({ model, device, capabilities, versions, step_seconds }: ReportOf<"ready">): void {
     const info = { pid: this.#pid, model, device, capabilities, versions, stepSeconds: step_seconds };
-    this.#watchdog = new Watchdog(this.#settings.stallTimeoutMs, performance.now());
+    this.#watchdog = new Watchdog(performance.now());
     this.#turns = -1;
     this.#apply({ kind: "ready", info });
   }
@@ -197,8 +213,9 @@ export class Supervisor {
   #watch(): void {
     const intervalMs = Math.min(Math.max(this.#settings.stallTimeoutMs / 10, 100), 2_000);
     this.#watchTimer = setInterval(() => {
-      if (this.#watchdog.isStalled(performance.now(), intervalMs)) {
-        const seconds = Math.round(this.#watchdog.limitMs / 1_000);
+      const limitMs = this.#limitMs;
+      if (this.#watchdog.isStalled(performance.now(), intervalMs, limitMs)) {
+        const seconds = Math.round(limitMs / 1_000);
         this.#end(
           this.#state.kind === "starting"
             ? `the worker showed no progress for ${seconds} s while loading (${this.#state.loading.stage}); raise LATENTCAST_START_TIMEOUT_SECONDS if it is only slow`
@@ -214,6 +231,16 @@ export class Supervisor {
     this.#watchTimer.unref();
   }
 
+  /** How long the worker may be silent with what it does now. */
+  get #limitMs(): number {
+    const { startTimeoutMs, stallTimeoutMs } = this.#settings;
+    const piece = this.#longestPiece;
+    if (this.#state.kind !== "ready") return startTimeoutMs;
+    return piece === undefined
+      ? stallTimeoutMs
+      : stallLimitMs({ minimumMs: stallTimeoutMs, unknownMs: startTimeoutMs }, piece);
+  }
+
   #end(reason: string, permanent = true): void {
     this.#verdict ??= { reason, permanent };
     this.#process?.kill();
@@ -221,16 +248,14 @@ export class Supervisor {
 
   #died(reason: string, permanent: boolean): void {
     this.#apply({ kind: "died", nowMs: performance.now(), reason, permanent });
+    if (this.#isRetired) this.#apply({ kind: "stopped" });
     const state = this.#state;
     if (state.kind !== "backoff" && state.kind !== "failed") return;
-    this.#retryTimer = setTimeout(
-      () => {
-        this.#apply({ kind: "retry" });
-        if (this.#state.kind === "starting") void this.#run();
-      },
-      Math.max(0, state.untilMs - performance.now()),
-    );
-    this.#retryTimer.unref();
+    const retry = (): void => {
+      this.#apply({ kind: "retry" });
+      if (this.#state.kind === "starting") void this.#run();
+    };
+    this.#retryTimer = after(state.untilMs - performance.now(), retry, { unref: true });
   }
 
   #isDraining(): boolean {
@@ -241,7 +266,7 @@ export class Supervisor {
     const next = transition(this.#state, event);
     if (next === this.#state) return;
     this.#state = next;
-    this.#ports.changed(this.slot, next);
+    this.#listener?.changed(this.slot, next);
   }
 }
 

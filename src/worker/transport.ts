@@ -7,10 +7,12 @@ import { decodeReport, encodeCommand, type ReportFrames } from "../protocol/fram
 import type { Command } from "../protocol/messages.ts";
 import { SerialQueue } from "./serial-queue.ts";
 
-/** What the pool needs of a wire. Tests put an in-memory pair here; nothing above it is ever faked. */
+/** What the pool needs of a wire. Unit tests put an in-memory pair here. */
 export interface Transport {
   /** What workers connect to. */
   readonly endpoint: string;
+  /** Begins to hand on what workers send; until then it waits in the socket. To be called once. */
+  start(handlers: TransportHandlers): void;
   /** Rejects when the worker is unknown or the socket is closed. */
   send(identity: string, command: Command): Promise<void>;
   close(): Promise<void>;
@@ -26,7 +28,7 @@ export interface TransportHandlers {
 const SEND_TIMEOUT_MS = 500;
 
 /** Binds a fresh socket. Its directory is made 0700 by mkdtemp and removed by `close`. */
-export async function openTransport(handlers: TransportHandlers): Promise<Transport> {
+export async function openTransport(): Promise<Transport> {
   const directory = await mkdtemp(join(tmpdir(), "latentcast-"));
   const endpoint = `ipc://${join(directory, "workers")}`;
   // Without sendTimeout a send to an unknown identity never settles; with linger the process could not exit.
@@ -39,9 +41,12 @@ export async function openTransport(handlers: TransportHandlers): Promise<Transp
     throw error;
   }
   const sends = new SerialQueue();
-  const received = receive(socket, handlers);
+  let received: Promise<void> | undefined;
   return {
     endpoint,
+    start: (handlers) => {
+      received = receive(socket, handlers);
+    },
     send: (identity, command) => sends.run(() => socket.send([identity, encodeCommand(command)])),
     close: async () => {
       sends.close(new Error("transport closed"));

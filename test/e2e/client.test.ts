@@ -72,14 +72,14 @@ describe("a stream", () => {
     }
     expect((await stream.result()).seed).toBe(6);
     expect(steps).toEqual([...new Set(steps)].toSorted((a, b) => a - b));
-    expect(server.orchestrator.tally.totals.failed).toBe(0);
+    expect(server.jobs.snapshot().counters.failed).toBe(0);
   });
 
   it("stops the server's work when its loop is left", async () => {
-    const before = server.orchestrator.tally.totals.cancelled;
+    const before = server.jobs.snapshot().counters.cancelled;
     for await (const event of client.stream({ prompt: "until never" })) if (event.kind === "progress") break;
-    await eventually(() => expect(server.orchestrator.tally.totals.cancelled).toBe(before + 1));
-    await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(0));
+    await eventually(() => expect(server.jobs.snapshot().counters.cancelled).toBe(before + 1));
+    await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(0));
   });
 
   it("rejects an input that is wrong with the names of the fields", async () => {

@@ -148,7 +148,7 @@ describe("failures", () => {
   it("raises a 503 without trying again", async () => {
     const logs: string[] = [];
     await using ending = await startTestServer({ worker: "fixture_worker", logs });
-    await ending.orchestrator.close();
+    await ending.jobs.close();
     const { refused } = await observe(["refused"], { LATENTCAST_URL: ending.url });
     expect(refused).toEqual({ status: 503, type: "draining" });
     expect(logs.filter((line) => line.includes("request failed"))).toHaveLength(1);

@@ -39,7 +39,7 @@ describe("a connection that breaks", () => {
     await playground.finished();
     expect(await statuses()).toContain("Connection lost. Trying again; the server goes on with the picture.");
     expect((await playground.download()).bytes).toEqual((await undisturbed.download()).bytes);
-    expect(server.orchestrator.tally.totals).toMatchObject({ accepted: 2, succeeded: 2 });
+    expect(server.jobs.snapshot().counters).toMatchObject({ accepted: 2, succeeded: 2 });
   });
 });
 
@@ -50,10 +50,10 @@ describe("a server", () => {
     await playground.page.getByText("loading the model 50 %", { exact: true }).waitFor();
     await playground.generate("a lake");
     await playground.statusIs("Waiting for the model: loading the model 50 %");
-    process.kill(server.orchestrator.pool.slots[0]!.pid!, "SIGUSR1");
+    process.kill(server.jobs.snapshot().workers[0]!.pid!, "SIGUSR1");
     await playground.finished();
     await playground.page.locator("#service", { hasText: "fixture" }).waitFor();
-    expect(server.orchestrator.tally.totals).toMatchObject({ accepted: 1, succeeded: 1 });
+    expect(server.jobs.snapshot().counters).toMatchObject({ accepted: 1, succeeded: 1 });
   });
 
   it("that is busy with others says whose turn it is", async () => {
@@ -67,7 +67,7 @@ describe("a server", () => {
     await second.statusIs(/^Next in line/);
     await first.page.getByRole("button", { name: "Stop" }).click();
     await second.statusIs(/^Finished/);
-    expect(server.orchestrator.tally.totals).toMatchObject({ accepted: 2, succeeded: 1, cancelled: 1 });
+    expect(server.jobs.snapshot().counters).toMatchObject({ accepted: 2, succeeded: 1, cancelled: 1 });
   });
 
   it("that cannot finish the picture says why and what to do, and keeps what formed", async () => {

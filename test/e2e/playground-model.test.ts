@@ -17,7 +17,7 @@ it("opens while the model loads, makes a picture, stops another, and brings the 
   const playground = await open({ server, query: "?num_inference_steps=8&preview.every=1" });
   const { page } = playground;
   await page.locator("#service[data-status=ready]").waitFor({ timeout: 100_000 });
-  const { native_width: width, native_height: height } = server.orchestrator.model!;
+  const { native_width: width, native_height: height } = server.jobs.snapshot().model!;
   await playground.generate("a red lighthouse at dusk");
   await playground.finished();
   expect(await playground.sizes()).toEqual([[width, height]]);
@@ -37,7 +37,7 @@ it("opens while the model loads, makes a picture, stops another, and brings the 
   await playground.statusIs(/^Step /);
   await page.getByRole("button", { name: "Stop" }).click();
   await playground.statusIs(/^Stopped/);
-  await eventually(() => expect(server.orchestrator.tally.totals.cancelled).toBe(1));
+  await eventually(() => expect(server.jobs.snapshot().counters.cancelled).toBe(1));
 
   const visitor = await open({ server, query: link });
   await visitor.generate();

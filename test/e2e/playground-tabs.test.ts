@@ -42,7 +42,7 @@ describe.each([
   it("share the browser's connections: three with four runs each leave room for a fourth", async () => {
     const query = "?runs=4&seed=1&num_inference_steps=50&width=128&height=128";
     const options = script === undefined ? {} : { script };
-    const { accepted } = server.orchestrator.tally.totals;
+    const { accepted } = server.jobs.snapshot().counters;
     const first = await open({ query, ...options });
     const tabs = [
       first,
@@ -50,7 +50,7 @@ describe.each([
       await open({ query, beside: first, ...options }),
     ];
     for (const tab of tabs) await tab.generate("a lake");
-    await eventually(() => expect(server.orchestrator.tally.totals.accepted).toBe(accepted + 12));
+    await eventually(() => expect(server.jobs.snapshot().counters.accepted).toBe(accepted + 12));
     for (const tab of tabs) await showsAll(tab, 4);
 
     const fourth = await open({ beside: first, query: "?num_inference_steps=2&width=128&height=128", ...options });
@@ -58,13 +58,12 @@ describe.each([
     await fourth.finished();
     for (const tab of tabs) await tab.page.getByRole("button", { name: "Stop" }).click();
     for (const tab of tabs) await tab.finished();
-    await eventually(() => expect(server.orchestrator.dispatcher.unfinished).toBe(0));
+    await eventually(() => expect(server.jobs.snapshot().queue.unfinished).toBe(0));
   });
 });
 
 describe("a page that is closed on a slow line", () => {
-  const hasAccepted = (before: number) => (): void =>
-    expect(server.orchestrator.tally.totals.accepted).toBe(before + 1);
+  const hasAccepted = (before: number) => (): void => expect(server.jobs.snapshot().counters.accepted).toBe(before + 1);
 
   it.each([
     ["at once after Generate", () => Promise.resolve()],
@@ -74,7 +73,7 @@ describe("a page that is closed on a slow line", () => {
     ],
     ["once it has heard", (playground: Playground) => playground.statusIs(/^(Step|Starting|Next)/)],
   ])("leaves no work behind: %s", async (_name, moment) => {
-    const before = server.orchestrator.tally.totals;
+    const before = server.jobs.snapshot().counters;
     const line = await startSlowLine(server.url, 800);
     try {
       const playground = await open({ server: { ...server, url: line.url }, query: "?num_inference_steps=50" });
@@ -82,12 +81,12 @@ describe("a page that is closed on a slow line", () => {
       await playground.generate("a lake");
       await moment(playground, before.accepted);
       await playground.page.close({ runBeforeUnload: true });
-      await eventually(() => expect(server.orchestrator.dispatcher.unfinished).toBe(0));
+      await eventually(() => expect(server.jobs.snapshot().queue.unfinished).toBe(0));
     } finally {
       await line.close();
     }
     // A submit may have been on its way until the line was closed.
-    await eventually(() => expect(server.orchestrator.dispatcher.unfinished).toBe(0));
-    expect(server.orchestrator.tally.totals.succeeded).toBe(before.succeeded);
+    await eventually(() => expect(server.jobs.snapshot().queue.unfinished).toBe(0));
+    expect(server.jobs.snapshot().counters.succeeded).toBe(before.succeeded);
   });
 });

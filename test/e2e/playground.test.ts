@@ -59,23 +59,23 @@ describe("a run", () => {
   });
 
   it("ends at the server when it is stopped", async () => {
-    const before = server().orchestrator.tally.totals.cancelled;
+    const before = server().jobs.snapshot().counters.cancelled;
     const playground = await open({ query: "?num_inference_steps=50" });
     await playground.generate("a lake");
     await playground.pictures.first().waitFor();
     await playground.page.getByRole("button", { name: "Stop" }).click();
-    await eventually(() => expect(server().orchestrator.tally.totals.cancelled).toBe(before + 1));
+    await eventually(() => expect(server().jobs.snapshot().counters.cancelled).toBe(before + 1));
     expect(await playground.status.textContent()).toMatch(/^Stopped after step \d+$/);
     await playground.page.getByRole("button", { name: "Generate", exact: true }).waitFor();
   });
 
   it("ends at the server when the page is closed", async () => {
-    const before = server().orchestrator.tally.totals.cancelled;
+    const before = server().jobs.snapshot().counters.cancelled;
     const playground = await open({ query: "?num_inference_steps=50" });
     await playground.generate("a lake");
     await playground.pictures.first().waitFor();
     await playground.page.close({ runBeforeUnload: true });
-    await eventually(() => expect(server().orchestrator.tally.totals.cancelled).toBe(before + 1));
+    await eventually(() => expect(server().jobs.snapshot().counters.cancelled).toBe(before + 1));
   });
 });
 
@@ -97,11 +97,11 @@ describe("a link", () => {
     await playground.finished();
     await playground.page.locator("#strip li").waitFor();
     const { bytes } = await playground.download();
-    const { accepted } = server().orchestrator.tally.totals;
+    const { accepted } = server().jobs.snapshot().counters;
     await playground.page.reload();
     await playground.finished();
     expect((await playground.download()).bytes).toEqual(bytes);
-    expect(server().orchestrator.tally.totals.accepted).toBe(accepted);
+    expect(server().jobs.snapshot().counters.accepted).toBe(accepted);
   });
 });
 

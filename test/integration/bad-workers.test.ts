@@ -15,7 +15,7 @@ describe("a worker that", () => {
       env: { LATENTCAST_START_TIMEOUT_SECONDS: "1" },
     });
     expect((await fetch(`${server.url}/ready`)).status).toBe(503);
-    await eventually(() => expect(server.orchestrator.pool.counters.restarts).toBeGreaterThan(0));
+    await eventually(() => expect(server.jobs.snapshot().counters.restarts).toBeGreaterThan(0));
     const health = await (await fetch(`${server.url}/health`)).json();
     expect(health.workers[0].last_error).toMatch(
       /no progress for 1 s while loading .* LATENTCAST_START_TIMEOUT_SECONDS/,
@@ -24,7 +24,7 @@ describe("a worker that", () => {
 
   it("speaks another protocol ends in one error that names both versions", async () => {
     await using server = await startTestServer({ worker: "wrong_version" });
-    await eventually(() => expect(server.orchestrator.status.kind).toBe("failed"));
+    await eventually(() => expect(server.jobs.snapshot().status).toBe("failed"));
     const health = await (await fetch(`${server.url}/health`)).json();
     expect(health).toMatchObject({ status: "failed", reason: expect.stringMatching(/protocol 999 and this server 1/) });
     const response = await post(server.url, { prompt: "x" });
@@ -37,7 +37,7 @@ describe("a worker that", () => {
     await using server = await startTestServer({ worker: "garbage_frames" });
     const { events } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 1 });
     expect(events.at(-1)).toMatchObject({ seed: 1, image: {} });
-    expect(server.orchestrator.pool.counters.garbage).toBeGreaterThan(10);
+    expect(server.jobs.snapshot().counters.garbage).toBeGreaterThan(10);
   });
 
   it("crashes on every start is given up after a while, and waiting requests hear of it", async () => {
@@ -61,7 +61,7 @@ describe("a worker that", () => {
     });
     expect(broken).toBeUndefined();
     expect(events.at(-1)).toMatchObject({ seed: 99, image: {} });
-    expect(server.orchestrator.pool.counters.restarts).toBe(1);
+    expect(server.jobs.snapshot().counters.restarts).toBe(1);
   });
 
   it("dies of one request again and again fails that request only", async () => {
@@ -77,7 +77,7 @@ describe("a worker that", () => {
   it("ignores SIGTERM and EOF is killed", async () => {
     const server = await startTestServer({ worker: "ignores_sigterm" });
     await server.ready();
-    const { pid } = server.orchestrator.pool.slots[0]!;
+    const { pid } = server.jobs.snapshot().workers[0]!;
     await server.close();
     expect(isAlive(pid!)).toBe(false);
   }, 20_000);
@@ -97,8 +97,8 @@ describe("a worker that", () => {
     const { events } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 3, preview: { every: 1 } });
     expect(events.at(-1)).toMatchObject({ seed: 3, image: {} });
     expect(events.slice(0, -1).every((event) => "preview" in event)).toBe(true);
-    expect(server.orchestrator.tally.totals.previews).toBe(1200);
-    expect(server.orchestrator.tally.totals.previews_dropped).toBe(1200 - (events.length - 1));
+    expect(server.jobs.snapshot().counters.previews).toBe(1200);
+    expect(server.jobs.snapshot().counters.previews_dropped).toBe(1200 - (events.length - 1));
   });
 
   it("ends jobs twice, and jobs that do not exist, ends each once", async () => {
@@ -110,8 +110,8 @@ describe("a worker that", () => {
       expect(broken).toBeUndefined();
       expect(events.filter((event) => !("preview" in event))).toEqual([expect.objectContaining({ seed: index + 1 })]);
     }
-    await eventually(() => expect(server.orchestrator.dispatcher.stale).toBe(12));
-    expect(server.orchestrator.tally.totals).toMatchObject({ succeeded: 3, failed: 0 });
+    await eventually(() => expect(server.jobs.snapshot().counters.stale).toBe(12));
+    expect(server.jobs.snapshot().counters).toMatchObject({ succeeded: 3, failed: 0 });
   });
 
   it.each(["stops_answering", "stuck_step"])(
@@ -148,7 +148,7 @@ describe("closing", () => {
     const before = (await readdir(tmpdir())).filter((name) => name.startsWith("latentcast-") && !name.includes("test"));
     const server = await startTestServer({ worker: "fixture_worker" });
     await server.ready();
-    const { pid } = server.orchestrator.pool.slots[0]!;
+    const { pid } = server.jobs.snapshot().workers[0]!;
     await server.close();
     expect(isAlive(pid!)).toBe(false);
     const after = (await readdir(tmpdir())).filter((name) => name.startsWith("latentcast-") && !name.includes("test"));
@@ -159,7 +159,7 @@ describe("closing", () => {
     const server = await startTestServer({ worker: "fixture_worker" });
     await server.ready();
     const running = postStream(`${server.url}/stream`, { prompt: "x", seed: 4, num_inference_steps: 20 });
-    await eventually(() => expect(server.orchestrator.dispatcher.unfinished).toBe(1));
+    await eventually(() => expect(server.jobs.snapshot().queue.unfinished).toBe(1));
     const drained = server.drain();
     expect((await fetch(`${server.url}/ready`)).status).toBe(503);
     const refused = await post(server.url, { prompt: "y" });

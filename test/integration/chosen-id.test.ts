@@ -38,10 +38,10 @@ describe("a request with an id of the client's", () => {
   it("never runs when its cancellation came first", async () => {
     const id = randomUUID();
     expect((await cancel(id)).status).toBe(404);
-    const { accepted } = server.orchestrator.tally.totals;
+    const { accepted } = server.jobs.snapshot().counters;
     const late = await post(`${server.url}/queue`, { prompt: "x" }, { headers: withId(id) });
     expect([late.status, (await late.json()).error_type]).toEqual([499, "cancelled"]);
-    expect(server.orchestrator.tally.totals.accepted).toBe(accepted);
+    expect(server.jobs.snapshot().counters.accepted).toBe(accepted);
   });
 
   it("has a random one instead of what is not a UUID", async () => {

@@ -31,9 +31,9 @@ it("32 streams, half of which leave at random moments: no hang, no leaked job, t
     if (typeof outcome === "string") throw new Error("a stream that stayed is no string");
     expect(outcome.events.at(-1)).toMatchObject({ seed, prompt: `job ${seed}`, image: {} });
   }
-  await eventually(() => expect(server.orchestrator.dispatcher.unfinished).toBe(0));
-  await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(0));
-  const { accepted, succeeded, cancelled, failed } = server.orchestrator.tally.totals;
+  await eventually(() => expect(server.jobs.snapshot().queue.unfinished).toBe(0));
+  await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(0));
+  const { accepted, succeeded, cancelled, failed } = server.jobs.snapshot().counters;
   expect(failed).toBe(0);
   expect(succeeded + cancelled).toBe(accepted);
   expect(succeeded).toBeGreaterThanOrEqual(CROWD / 2);
@@ -44,7 +44,7 @@ it("a queue that is full answers 429 with the time to wait, and takes jobs again
   await server.ready();
   const input = { prompt: "x", num_inference_steps: 20 };
   const running = [1, 2, 3].map(() => postStream(`${server.url}/stream`, input));
-  await eventually(() => expect(server.orchestrator.dispatcher.waiting).toBe(2));
+  await eventually(() => expect(server.jobs.snapshot().queue.waiting).toBe(2));
   const refused = await post(server.url, input);
   expect(refused.status).toBe(429);
   expect((await refused.json()).error_type).toBe("queue_full");
@@ -56,16 +56,15 @@ it("a queue that is full answers 429 with the time to wait, and takes jobs again
 it("a job that waits hears its place in the queue and when it will start", async () => {
   await using server = await startTestServer({ worker: "one_at_a_time" });
   await server.ready();
-  const { orchestrator } = server;
   const input = { prompt: "x", num_inference_steps: 10 };
   const first = postStream(`${server.url}/stream`, input);
-  await eventually(() => expect(orchestrator.dispatcher.jobsInFlight(0)).toBe(1));
+  await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(1));
   const second = postStream(`${server.url}/stream`, input);
-  await eventually(() => expect(orchestrator.dispatcher.waiting).toBe(1));
+  await eventually(() => expect(server.jobs.snapshot().queue.waiting).toBe(1));
   const { generateInput } = await import("../../src/schema/input.ts");
-  const job = await orchestrator.submit(generateInput.parse(input));
+  const job = server.jobs.submit({ input: generateInput.parse(input) });
   const heard: unknown[] = [];
-  for await (const event of job.listen()) {
+  for await (const { event } of job.follow()) {
     if (event.kind === "queued") heard.push(event);
     if (event.kind === "started") break;
   }

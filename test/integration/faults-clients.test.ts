@@ -45,18 +45,18 @@ describe(`${CROWD} clients that connect`, () => {
   });
 
   it("and read nothing of their streams have their jobs done, hold no worker, and are forgotten when they go", async () => {
-    const before = { ...server.orchestrator.tally.totals };
+    const before = { ...server.jobs.snapshot().counters };
     const sockets = await Promise.all(Array.from({ length: CROWD }, open));
     for (const socket of sockets) {
       socket.pause();
       request(socket, { prompt: "x", num_inference_steps: 4, preview: { every: 1 } });
     }
-    const { totals } = server.orchestrator.tally;
-    await eventually(() => expect(totals.accepted - before.accepted).toBe(CROWD), 60_000);
+    const since = (name: "accepted" | "succeeded"): number => server.jobs.snapshot().counters[name] - before[name];
+    await eventually(() => expect(since("accepted")).toBe(CROWD), 60_000);
     const reader = await postStream(`${server.url}/stream`, { prompt: "x", seed: 7 });
     expect(reader.events.at(-1)).toMatchObject({ seed: 7, image: {} });
-    await eventually(() => expect(totals.succeeded - before.succeeded).toBe(CROWD + 1), 60_000);
-    expect(server.orchestrator.dispatcher.unfinished).toBe(0);
+    await eventually(() => expect(since("succeeded")).toBe(CROWD + 1), 60_000);
+    expect(server.jobs.snapshot().queue.unfinished).toBe(0);
     for (const socket of sockets) socket.destroy();
     await eventually(async () => {
       expect(await (await fetch(`${server.url}/metrics`)).text()).toContain("latentcast_sse_clients 0");
@@ -100,9 +100,9 @@ describe("a clock that jumps", () => {
     ["a day ahead", 86_400_000],
     ["a day back", -86_400_000],
   ])("%s in the middle of a picture changes nothing about it, nor about the worker", async (_name, jumpMs) => {
-    const { restarts } = server.orchestrator.pool.counters;
+    const { restarts } = server.jobs.snapshot().counters;
     const stream = postStream(`${server.url}/stream`, { prompt: "x", num_inference_steps: 50, preview: { every: 1 } });
-    await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(1));
+    await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(1));
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + jumpMs });
     const { events, broken } = await stream;
     expect(broken).toBeUndefined();
@@ -112,6 +112,6 @@ describe("a clock that jumps", () => {
     expect(timings.inference).toBeLessThan(3_600);
     expect((await fetch(`${server.url}/ready`)).status).toBe(200);
     expect((await post(server.url, { prompt: "after" })).status).toBe(200);
-    expect(server.orchestrator.pool.counters.restarts).toBe(restarts);
+    expect(server.jobs.snapshot().counters.restarts).toBe(restarts);
   });
 });

@@ -17,8 +17,8 @@ beforeAll(async () => {
 afterAll(() => rm(cache, { recursive: true, force: true }));
 
 function pidOf(server: TestServer): number {
-  const pid = server.orchestrator.pool.slots[0]?.pid;
-  if (pid === undefined) throw new Error("no worker process");
+  const pid = server.jobs.snapshot().workers[0]?.pid;
+  if (pid === undefined || pid === null) throw new Error("no worker process");
   return pid;
 }
 
@@ -41,12 +41,12 @@ describe("the real worker", () => {
 
   it("killed while it loads is started again, and nobody is told that it is ready before it is", async () => {
     await eventually(() => {
-      const { state } = server.orchestrator.pool.slots[0]!;
-      expect(state.kind === "starting" && state.loading.stage !== "spawn").toBe(true);
+      const { state, loading } = server.jobs.snapshot().workers[0]!;
+      expect([state, loading?.stage]).toEqual(["starting", expect.not.stringMatching("spawn")]);
     }, LOAD_TIMEOUT_MS);
     expect(await readiness(server)).toBe(503);
     process.kill(pidOf(server), "SIGKILL");
-    await eventually(() => expect(server.orchestrator.pool.counters.restarts).toBe(1));
+    await eventually(() => expect(server.jobs.snapshot().counters.restarts).toBe(1));
     await eventually(async () => expect(await readiness(server)).toBe(200), LOAD_TIMEOUT_MS);
     expect((await post(server.url, { prompt: "x", num_inference_steps: 2, ...SMALL })).status).toBe(200);
   });
@@ -72,7 +72,7 @@ describe("the real worker", () => {
     const input = { prompt: "x", seed: 11, num_inference_steps: 40, output_format: "png", ...SMALL };
     const undisturbed = (await (await post(server.url, input)).json()).image.url;
     const stream = postStream(`${server.url}/stream`, { ...input, preview: { every: 1 } });
-    await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(1));
+    await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(1));
     const killed = pidOf(server);
     process.kill(killed, "SIGKILL");
     await eventually(async () => expect(await readiness(server)).toBe(503));
@@ -80,7 +80,7 @@ describe("the real worker", () => {
     expect(broken).toBeUndefined();
     expect(events.at(-1)).toMatchObject({ seed: 11, image: { url: undisturbed } });
     expect(pidOf(server)).not.toBe(killed);
-    expect(server.orchestrator.dispatcher.unfinished).toBe(0);
+    expect(server.jobs.snapshot().queue.unfinished).toBe(0);
   });
 });
 
@@ -93,7 +93,7 @@ describe("a worker that is stopped for ever", () => {
     await server.ready();
     const stopped = pidOf(server);
     const stream = postStream(`${server.url}/stream`, { prompt: "x", num_inference_steps: 50 });
-    await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(1));
+    await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(1));
     process.kill(stopped, "SIGSTOP");
     const { events, broken } = await stream;
     expect(broken).toBeUndefined();
@@ -115,7 +115,7 @@ describe("a worker that dies with its result on the way", () => {
     expect(broken).toBeUndefined();
     expect(events.filter((event) => "prompt" in event)).toHaveLength(1);
     expect(events.at(-1)).toMatchObject({ seed: 5, image: {} });
-    await eventually(() => expect(server.orchestrator.pool.counters.restarts).toBe(1));
+    await eventually(() => expect(server.jobs.snapshot().counters.restarts).toBe(1));
     expect((await post(server.url, { prompt: "x", num_inference_steps: 1 })).status).toBe(200);
   });
 });
@@ -125,7 +125,7 @@ describe("a model folder that", () => {
     await using server = await startTestServer({
       env: { LATENTCAST_MODEL: model, LATENTCAST_CACHE_DIR: cache, ...ONE_THREAD },
     });
-    await eventually(() => expect(server.orchestrator.status.kind).toBe("failed"), LOAD_TIMEOUT_MS);
+    await eventually(() => expect(server.jobs.snapshot().status).toBe("failed"), LOAD_TIMEOUT_MS);
     const refused = await post(server.url, { prompt: "x" });
     expect([refused.status, await readiness(server)]).toEqual([503, 503]);
     const text = await refused.text();

@@ -21,9 +21,7 @@ describe("GET /metrics", () => {
   beforeAll(async () => {
     server = await startTestServer({ worker: "crash_mid_job", env: { LATENTCAST_DEVICES: "cpu,cpu" } });
     await server.ready();
-    await eventually(() =>
-      expect(server.orchestrator.pool.slots.every(({ state }) => state.kind === "ready")).toBe(true),
-    );
+    await eventually(() => expect(server.jobs.snapshot().workers.every(({ state }) => state === "ready")).toBe(true));
   });
   afterAll(() => server.close());
 

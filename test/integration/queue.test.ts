@@ -20,7 +20,7 @@ async function busy(): Promise<{ end(): Promise<void> }> {
   return {
     end: async () => {
       await fetch(reply.cancel_url, { method: "PUT" });
-      await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(0));
+      await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(0));
     },
   };
 }
@@ -181,7 +181,7 @@ describe("cancelling", () => {
     const cancelled = await fetch(reply.cancel_url, { method: "PUT" });
     expect([cancelled.status, await cancelled.json()]).toEqual([202, { status: "CANCELLATION_REQUESTED" }]);
     expect((await fetch(reply.response_url)).status).toBe(499);
-    await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(0));
+    await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(0));
   });
 
   it("comes too late for one that has ended, and for one that nobody knows", async () => {

@@ -10,7 +10,7 @@ beforeAll(async () => {
   server = await startTestServer({ env: { LATENTCAST_DEVICES: "cpu,cpu", LATENTCAST_MAX_BATCH: "1" } });
   await server.ready();
   await eventually(
-    () => expect(server.orchestrator.pool.slots.every(({ state }) => state.kind === "ready")).toBe(true),
+    () => expect(server.jobs.snapshot().workers.every(({ state }) => state === "ready")).toBe(true),
     60_000,
   );
 }, 120_000);
@@ -21,7 +21,7 @@ const picture = { prompt: "a boat", seed: 5, width: 64, height: 64, num_inferenc
 describe("two workers on the CPU", () => {
   it("compute on cores of their own", ({ skip }) => {
     if (process.platform !== "linux") skip("needs Linux");
-    const cores = server.orchestrator.pool.slots.map(({ pid }) => coresOf(pid));
+    const cores = server.jobs.snapshot().workers.map(({ pid }) => coresOf(pid));
     const all = coresOf(process.pid);
     // With a single core there is nothing to divide.
     const wanted = all.length < 2 ? [all, all] : [all.slice(0, all.length >> 1), all.slice(all.length >> 1)];
@@ -48,11 +48,11 @@ describe("two workers on the CPU", () => {
 });
 
 /** Steps that each worker says it has made. */
-function turnsOf({ orchestrator }: TestServer): number[] {
-  return orchestrator.pool.slots.map(({ vitals }) => vitals?.turns ?? 0);
+function turnsOf({ jobs }: TestServer): number[] {
+  return jobs.snapshot().workers.map(({ vitals }) => vitals?.iterations ?? 0);
 }
 
-function coresOf(pid: number | undefined): number[] {
+function coresOf(pid: number | null): number[] {
   const list = /Cpus_allowed_list:\s+(\S+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "";
   return list.split(",").flatMap((range) => {
     const [first = Number.NaN, last = first] = range.split("-").map(Number);

@@ -107,7 +107,7 @@ describe("POST /stream", () => {
 
   it("stops the worker within a step when the client leaves", async () => {
     const leave = new AbortController();
-    const before = server.orchestrator.tally.totals.cancelled;
+    const before = server.jobs.snapshot().counters.cancelled;
     const response = await post(
       `${server.url}/stream`,
       { prompt: "x", num_inference_steps: 50 },
@@ -116,8 +116,8 @@ describe("POST /stream", () => {
     const reader = response.body!.getReader();
     await reader.read();
     leave.abort();
-    await eventually(() => expect(server.orchestrator.tally.totals.cancelled).toBe(before + 1));
-    await eventually(() => expect(server.orchestrator.dispatcher.jobsInFlight(0)).toBe(0));
-    expect(server.orchestrator.tally.totals.cancelled_device_seconds).toBeLessThan(0.5);
+    await eventually(() => expect(server.jobs.snapshot().counters.cancelled).toBe(before + 1));
+    await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(0));
+    expect(server.jobs.snapshot().counters.cancelled_device_seconds).toBeLessThan(0.5);
   });
 });

@@ -1,7 +1,8 @@
 /** Plain values for unit tests; each is whole and valid, and takes what a test cares about. */
 import { generateInput, type GenerateInput } from "../../src/schema/input.ts";
 import { resolveRequest, type JobRequest } from "../../src/jobs/request.ts";
-import { Job, type JobOptions } from "../../src/jobs/job.ts";
+import { Job } from "../../src/jobs/job.ts";
+import { drawSeed, type Priority } from "../../src/jobs/submission.ts";
 import type { Capabilities, ModelInfo } from "../../src/protocol/messages.ts";
 import type { WorkerInfo } from "../../src/worker/slot-state.ts";
 
@@ -44,6 +45,26 @@ export function jobRequest(input: Partial<GenerateInput> = {}): JobRequest {
   return resolveRequest(generateInput.parse({ prompt: "x", seed: 1, ...input }), modelInfo(), { maxPixels: 2 ** 24 });
 }
 
-export function job(options: Partial<JobOptions> = {}, onAbandoned: (job: Job) => void = () => undefined): Job {
-  return new Job({ id: "j", request: jobRequest(), priority: "normal", keep: false, ...options }, 0, onAbandoned);
+export interface TestJobOptions {
+  readonly id?: string;
+  readonly request?: JobRequest;
+  readonly priority?: Priority;
+  readonly keep?: boolean;
+}
+
+/** A job that is queued: a model is loaded, and no worker has it. */
+export function job(options: TestJobOptions = {}, onAbandoned: (job: Job) => void = () => undefined): Job {
+  const { request = jobRequest(), ...given } = options;
+  const subject = pendingJob(given, onAbandoned);
+  subject.resolve(request);
+  return subject;
+}
+
+/** A job that was accepted before a model was loaded. */
+export function pendingJob(
+  options: Omit<TestJobOptions, "request"> = {},
+  onAbandoned: (job: Job) => void = () => undefined,
+): Job {
+  const input = drawSeed(generateInput.parse({ prompt: "x", seed: 1 }));
+  return new Job({ id: "j", input, ...options }, 0, onAbandoned);
 }

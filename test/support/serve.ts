@@ -1,10 +1,10 @@
 /** A server in a process of its own, to be killed: `tsx serve.ts <fixture worker>`, settings from the environment. Prints its address. */
 import pino from "pino";
 import { loadConfig } from "../../src/config.ts";
-import { startServer } from "../../src/runtime.ts";
+import { runServer } from "../../src/runtime.ts";
 import { fixtureWorker, testPython } from "./server.ts";
 
-const server = await startServer({
+const server = await runServer({
   config: loadConfig({ env: process.env }),
   log: pino({ level: "warn" }, pino.destination(2)),
   python: () => Promise.resolve(testPython()),

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pino from "pino";
 import { loadConfig } from "../../src/config.ts";
-import { startServer, type LatentcastServer } from "../../src/runtime.ts";
+import { runServer, type RunningServer } from "../../src/runtime.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -30,7 +30,7 @@ export interface TestServerOptions {
   readonly logs?: string[];
 }
 
-export interface TestServer extends LatentcastServer, AsyncDisposable {
+export interface TestServer extends RunningServer, AsyncDisposable {
   /** Resolves when `GET /ready` is 200. */
   ready(): Promise<void>;
 }
@@ -53,7 +53,7 @@ export async function startTestServer({ worker, env = {}, logs }: TestServerOpti
     logs === undefined
       ? pino({ level: "silent" })
       : pino({ level: "debug" }, { write: (line) => void logs.push(line) });
-  const server = await startServer({
+  const server = await runServer({
     config,
     env: { ...process.env, ...env },
     log,
@@ -67,7 +67,7 @@ export async function startTestServer({ worker, env = {}, logs }: TestServerOpti
     ...server,
     close,
     ready: async () => {
-      await server.orchestrator.modelLoaded(60_000);
+      await server.jobs.modelLoaded(AbortSignal.timeout(60_000));
     },
     [Symbol.asyncDispose]: close,
   };

@@ -1,6 +1,6 @@
 /** The shape of `fal-ai/fast-sdxl`: programs written for that model find its fields, sizes and defaults here. */
 import { inlineImage } from "../../storage/published-images.ts";
-import type { Fitted } from "../../jobs/service.ts";
+import type { Fitted } from "../../jobs/submission.ts";
 import type { ModelInfo } from "../../protocol/messages.ts";
 import { fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type FastSdxlResult } from "./schema.ts";
 import { MAX_SEED, type ParsedInput } from "../../schema/input.ts";
@@ -30,9 +30,9 @@ export const fastSdxlDialect: Dialect = {
     };
   },
   fit: fitSize,
-  preview: ({ step, totalSteps, pictures }, job) => ({
-    images: pictures.map(inlineImage),
-    seed: job.request.seed,
+  preview: ({ step, totalSteps, images }, job) => ({
+    images: images.map(inlineImage),
+    seed: job.seed,
     preview: { step, total_steps: totalSteps, progress: (step + 1) / totalSteps },
   }),
   result: ({ seed, prompt, timings, warnings }, _job, images): FastSdxlResult => ({

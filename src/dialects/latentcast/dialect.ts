@@ -10,9 +10,9 @@ export const latentcastDialect: Dialect = {
   parse: (body) => parseObject(generateInput, body),
   // What the model cannot make is refused, so that nobody gets another size than the one asked for.
   fit: (input) => ({ input, warnings: [] }),
-  preview: ({ step, totalSteps, pictures }, job): PreviewEvent => ({
-    ...imageOrImages(pictures.map(inlineImage)),
-    seed: job.request.seed,
+  preview: ({ step, totalSteps, images }, job): PreviewEvent => ({
+    ...imageOrImages(images.map(inlineImage)),
+    seed: job.seed,
     preview: { step, total_steps: totalSteps, progress: (step + 1) / totalSteps },
   }),
   result: ({ seed, prompt, timings, warnings }, _job, images): GenerateResult => ({

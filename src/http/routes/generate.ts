@@ -1,11 +1,11 @@
 /** A picture, at once (`POST /`) or as it forms (`POST /stream`). The same under `/{owner}/{alias}`, as fal's clients name models. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
-import { isTerminal, type JobResult, type TerminalEvent } from "../../jobs/events.ts";
+import type { Entry } from "../../jobs/event-log.ts";
+import { endingError, isTerminal, type JobResult } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
-import type { Mailbox } from "../../jobs/mailbox.ts";
 import { invalidRequest } from "../../jobs/request.ts";
-import type { Orchestrator } from "../../jobs/service.ts";
+import type { JobService } from "../../jobs/service.ts";
 import type { PictureFiles } from "../../storage/published-images.ts";
 import type { Dialect } from "../../dialects/dialect.ts";
 import { modelName } from "../../dialects/model-name.ts";
@@ -16,13 +16,19 @@ import { publicUrl } from "../public-url.ts";
 import { dataFrame, sendEvents, StreamFailure } from "../sse.ts";
 
 export interface GenerateRoutesOptions {
-  readonly orchestrator: Orchestrator;
+  readonly jobs: JobService;
   readonly files: PictureFiles;
   readonly publicUrl: string | null;
 }
 
 /** Its caller's limit counts these until their answer is complete. */
 const COUNTED = { config: { waitsForPicture: true } };
+
+/**
+ * A request that comes while the model loads waits this long for it before it is answered `worker_unavailable`. Loading SDXL from
+ * a local disk takes 10 to 40 s; a download takes minutes, and no client waits that long for its first byte.
+ */
+const MODEL_TIMEOUT_MS = 60_000;
 
 interface ByModel {
   Params: { owner?: string; alias?: string; "*"?: string };
@@ -32,7 +38,7 @@ interface ByModel {
 interface Accepted {
   readonly dialect: Dialect;
   readonly job: Job;
-  readonly mailbox: Mailbox;
+  readonly events: AsyncIterable<Entry>;
   /** The finished answer. Rejects with `storage_full` when its pictures cannot be kept as files. */
   readonly render: (result: JobResult) => Promise<object>;
 }
@@ -52,8 +58,8 @@ export function generateRoutes(app: FastifyInstance, options: GenerateRoutesOpti
 }
 
 /** Runs the request to its end and answers the result. */
-async function answer({ mailbox, render }: Accepted, reply: FastifyReply): Promise<FastifyReply> {
-  for await (const event of mailbox) {
+async function answer({ events, render }: Accepted, reply: FastifyReply): Promise<FastifyReply> {
+  for await (const { event } of events) {
     if (!isTerminal(event)) continue;
     if (event.kind === "succeeded") return reply.send(await render(event.result));
     throw endingError(event);
@@ -63,7 +69,7 @@ async function answer({ mailbox, render }: Accepted, reply: FastifyReply): Promi
 
 /** Everything that can be refused is refused here, before a header has been sent. */
 async function begin(
-  { orchestrator, files, publicUrl: configuredUrl }: GenerateRoutesOptions,
+  { jobs, files, publicUrl: configuredUrl }: GenerateRoutesOptions,
   request: FastifyRequest<ByModel>,
   reply: FastifyReply,
 ): Promise<Accepted> {
@@ -71,25 +77,25 @@ async function begin(
   const parsed = dialect.parse(request.body);
   if (!parsed.ok) throw invalidRequest(parsed.problems);
   const { input, warnings } = parsed;
-  const timeoutMs = startTimeoutMs(request);
   const gone = new AbortController();
   // `request.signal` fires as soon as a POST body has been read; only the response knows when its client leaves.
   reply.raw.once("close", () => gone.abort());
-  const job = await orchestrator.submit(input, {
+  const job = jobs.submit({
+    input,
     id: request.id,
     warnings,
     traceparent: traceparent(request),
     fit: dialect.fit,
-    signal: gone.signal,
-    ...(timeoutMs === undefined ? {} : { startTimeoutMs: timeoutMs }),
+    startTimeoutMs: startTimeoutMs(request),
+    modelTimeoutMs: MODEL_TIMEOUT_MS,
   });
-  const mailbox = job.listen();
-  if (gone.signal.aborted) mailbox.close();
-  else gone.signal.addEventListener("abort", () => mailbox.close());
+  const events = job.follow({ signal: gone.signal });
+  // What the model cannot make is refused with a status of its own, so the headers have to wait for the model.
+  await job.resolved;
   const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
   const render = async (result: JobResult): Promise<object> =>
-    dialect.result(result, job, await files.publish(result.pictures, published));
-  return { dialect, job, mailbox, render };
+    dialect.result(result, job, await files.publish(result.images, published));
+  return { dialect, job, events, render };
 }
 
 /** Empty for the server's own address. */
@@ -101,8 +107,8 @@ function requestedModel({ params: { owner }, url }: FastifyRequest<ByModel>): st
   return model;
 }
 
-async function* frames({ dialect, job, mailbox, render }: Accepted): AsyncGenerator<string, void, undefined> {
-  for await (const event of mailbox) {
+async function* frames({ dialect, job, events, render }: Accepted): AsyncGenerator<string, void, undefined> {
+  for await (const { event } of events) {
     if (event.kind === "preview") yield dataFrame(dialect.preview(event, job));
     if (!isTerminal(event)) continue;
     let error: LatentcastError;
@@ -116,10 +122,4 @@ async function* frames({ dialect, job, mailbox, render }: Accepted): AsyncGenera
     yield dataFrame({ error: error.message, ...errorBody(error) });
     throw new StreamFailure(error.message, { cause: error });
   }
-}
-
-/** The error that a job which did not succeed ends with. */
-export function endingError(event: Exclude<TerminalEvent, { kind: "succeeded" }>): LatentcastError {
-  if (event.kind === "failed") return event.error;
-  return new LatentcastError(event.reason === "shutdown" ? "draining" : "cancelled");
 }

@@ -7,7 +7,7 @@ describe("the queue", () => {
   it("serves returned jobs, then normal, then low ones, each by age", () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom("normal", "low", "returned"), { maxLength: 30 }), (kinds) => {
-        const queue = new JobQueue(100);
+        const queue = new JobQueue();
         const all = kinds.map((kind, index) => ({
           kind,
           job: job({ id: String(index), priority: kind === "low" ? "low" : "normal" }),
@@ -22,17 +22,8 @@ describe("the queue", () => {
     );
   });
 
-  it("is full at its limit and takes returned jobs beyond it", () => {
-    const queue = new JobQueue(1);
-    expect(queue.isFull()).toBe(false);
-    queue.add(job());
-    expect(queue.isFull()).toBe(true);
-    queue.giveBack([job()]);
-    expect(queue.size).toBe(2);
-  });
-
   it("removes a job once, and survives removal while it is being walked", () => {
-    const queue = new JobQueue(10);
+    const queue = new JobQueue();
     const jobs = [job(), job(), job()];
     for (const each of jobs) queue.add(each);
     for (const each of queue) queue.remove(each);

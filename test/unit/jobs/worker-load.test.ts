@@ -1,37 +1,56 @@
 import { describe, expect, it } from "vitest";
-import { soonestWorker, startEstimatesMs, WorkerLoad } from "../../../src/jobs/worker-load.ts";
-import { job, jobRequest, workerInfo } from "../../support/builders.ts";
+import { waitingJobs } from "../../../src/jobs/estimates.ts";
+import type { Job } from "../../../src/jobs/job.ts";
+import { soonestWorker, WorkerLoad, type Placeable } from "../../../src/jobs/worker-load.ts";
+import { job, jobRequest, pendingJob, workerInfo } from "../../support/builders.ts";
 
 function worker(slot = 0, capabilities = {}): WorkerLoad {
   return new WorkerLoad(slot, 1, workerInfo(capabilities));
 }
 
-function give(load: WorkerLoad, id: string, stepsDone = 0, subject = job({ id })): void {
-  load.runs.set(id, { job: subject, stepsDone, cancelling: false });
+function give(load: WorkerLoad, id: string, stepsDone = 0, request = jobRequest(), deaths = 0): Job {
+  const subject = job({ id, request });
+  subject.deaths = deaths;
+  load.runs.set(id, { job: subject, request, isStarted: stepsDone > 0, stepsDone, cancelling: false });
+  return subject;
 }
 
-describe("admission", () => {
+function placeable(input: Parameters<typeof jobRequest>[0] = {}, deaths = 0): Placeable {
+  return { request: jobRequest(input), deaths };
+}
+
+describe("a worker's room", () => {
   it("is bounded by jobs and by pixels, and one job always fits", () => {
     const load = worker(0, { max_jobs: 2, max_pixels: 3 * 64 * 64 });
-    const large = job({ request: jobRequest({ width: 512, height: 512 }) });
+    const large = placeable({ width: 512, height: 512 });
     expect(load.hasRoomFor(large)).toBe(true);
     give(load, "a");
-    expect(load.hasRoomFor(job())).toBe(true);
+    expect(load.hasRoomFor(placeable())).toBe(true);
     expect(load.hasRoomFor(large)).toBe(false);
     give(load, "b");
-    expect(load.hasRoomFor(job())).toBe(false);
+    expect(load.hasRoomFor(placeable())).toBe(false);
   });
 
-  it("keeps a job that has seen a worker die alone", () => {
-    const suspect = job({ id: "suspect" });
-    suspect.deaths = 1;
+  it("is for a job that has seen a worker die only when nothing else is there", () => {
+    const suspect = placeable({}, 1);
     const load = worker();
     give(load, "a");
     expect(load.hasRoomFor(suspect)).toBe(false);
     const empty = worker();
     expect(empty.hasRoomFor(suspect)).toBe(true);
-    give(empty, "suspect", 0, suspect);
-    expect(empty.hasRoomFor(job())).toBe(false);
+    give(empty, "suspect", 0, suspect.request, 1);
+    expect(empty.hasRoomFor(placeable())).toBe(false);
+  });
+
+  it("lets a job with previews begin beside others, and one without only where a call has room", () => {
+    const load = worker(0, { max_batch: 2 });
+    give(load, "a", 5);
+    expect(load.wouldBegin(placeable({ preview: false }))).toBe(true);
+    give(load, "b", 5);
+    expect(load.wouldBegin(placeable({ preview: false }))).toBe(false);
+    expect(load.wouldBegin(placeable())).toBe(true);
+    give(load, "c");
+    expect(load.wouldBegin(placeable())).toBe(false);
   });
 });
 
@@ -40,41 +59,81 @@ describe("dispatch", () => {
     const [crowded, settled] = [worker(0), worker(1)];
     give(crowded, "a", 0);
     for (const id of ["b", "c", "d"]) give(settled, id, 5);
-    expect(soonestWorker([crowded, settled], job())).toBe(settled);
+    expect(soonestWorker([crowded, settled], placeable())).toBe(settled);
+  });
+
+  it("goes where least is left to do for a job without previews", () => {
+    const [crowded, settled] = [worker(0), worker(1)];
+    give(crowded, "a", 0);
+    for (const id of ["b", "c", "d"]) give(settled, id, 5);
+    expect(soonestWorker([crowded, settled], placeable({ preview: false }))).toBe(crowded);
   });
 
   it("goes where least is left to do among equals, and nowhere when all are full", () => {
     const [busy, idle] = [worker(0), worker(1)];
     give(busy, "a", 5);
-    expect(soonestWorker([busy, idle], job())).toBe(idle);
-    expect(
-      soonestWorker(
-        [worker(0, { max_jobs: 0 })].map((load) => (give(load, "x"), load)),
-        job(),
-      ),
-    ).toBeUndefined();
+    expect(soonestWorker([busy, idle], placeable())).toBe(idle);
+    const full = worker(0, { max_jobs: 0 });
+    give(full, "x");
+    expect(soonestWorker([full], placeable())).toBeUndefined();
   });
 
   it("learns how fast a worker is", () => {
     const load = worker();
-    const subject = job();
-    expect(load.stepSeconds(subject)).toBeCloseTo(0.1);
-    for (let n = 0; n < 50; n += 1) load.noteStep(subject, 0.3);
-    expect(load.stepSeconds(subject)).toBeCloseTo(0.3, 3);
-    expect(load.stepSeconds(job({ request: jobRequest({ width: 128, height: 128 }) }))).toBeCloseTo(1.2, 2);
+    expect(load.stepSeconds(jobRequest())).toBeCloseTo(0.1);
+    for (let n = 0; n < 50; n += 1) load.noteStep(jobRequest(), 0.3);
+    expect(load.stepSeconds(jobRequest())).toBeCloseTo(0.3, 3);
+    expect(load.stepSeconds(jobRequest({ width: 128, height: 128 }))).toBeCloseTo(1.2, 2);
   });
 });
 
-describe("start estimates", () => {
-  it("count the jobs that must end first, on all workers together", () => {
-    const load = worker();
-    give(load, "a", 10);
-    const waiting = [job(), job()];
-    expect(startEstimatesMs([load], waiting)).toEqual([1_000, 3_000]);
-    expect(startEstimatesMs([load, worker(1)], waiting)).toEqual([500, 1_500]);
+describe("the longest piece of work", () => {
+  it("is a step of the largest image for as many images as share a call, and measured only once seen", () => {
+    const load = worker(0, { max_batch: 4 });
+    expect(load.longestPiece()).toBeUndefined();
+    const large = jobRequest({ width: 128, height: 128, num_images: 2 });
+    give(load, "a", 0, large);
+    expect(load.longestPiece()).toEqual({ seconds: expect.closeTo(0.8, 5), isMeasured: false });
+    load.noteStep(large, 1.6);
+    expect(load.longestPiece()).toEqual({ seconds: expect.closeTo(1.6, 5), isMeasured: true });
   });
 
-  it("are unknown while no worker is ready", () => {
-    expect(startEstimatesMs([], [job()])).toEqual([null]);
+  it("is unknown on a worker that has measured nothing", () => {
+    const load = new WorkerLoad(0, 1, { ...workerInfo(), stepSeconds: 0 });
+    give(load, "a");
+    expect(load.longestPiece()).toEqual({ seconds: null, isMeasured: false });
+  });
+});
+
+describe("what waits", () => {
+  it("is what no worker has begun: newcomers with previews, others by age, then what has not been sent", () => {
+    const load = worker();
+    give(load, "running", 10);
+    const quiet = give(load, "quiet", 0, jobRequest({ preview: false }));
+    const newcomer = give(load, "newcomer");
+    const unsent = job({ id: "unsent" });
+    const waiting = waitingJobs([load], [unsent]);
+    expect(waiting.map((entry) => entry.job)).toEqual([newcomer, quiet, unsent]);
+    expect(waiting.map(({ startsInMs }) => startsInMs)).toEqual([0, 1_000, 1_000]);
+  });
+
+  it("leaves out a job that was cancelled before its worker could confirm it", () => {
+    const load = worker();
+    give(load, "a").finish({ kind: "cancelled", reason: "client_gone" });
+    expect(waitingJobs([load], [])).toEqual([]);
+  });
+
+  it("that has not been sent starts when as many jobs have ended, on all workers together", () => {
+    const load = worker();
+    give(load, "a", 10);
+    const unsent = [job(), job()];
+    const startsInMs = (workers: WorkerLoad[]): unknown[] =>
+      waitingJobs(workers, unsent).map((waiting) => waiting.startsInMs);
+    expect(startsInMs([load])).toEqual([1_000, 3_000]);
+    expect(startsInMs([load, worker(1)])).toEqual([500, 1_500]);
+  });
+
+  it("has no estimate while no worker is ready", () => {
+    expect(waitingJobs([], [pendingJob()])).toMatchObject([{ startsInMs: null }]);
   });
 });

@@ -1,38 +1,46 @@
 import { describe, expect, it } from "vitest";
-import { Watchdog } from "../../../src/worker/watchdog.ts";
+import { stallLimitMs, Watchdog } from "../../../src/worker/watchdog.ts";
+
+const LIMIT_MS = 1_000;
 
 function silentFor(watchdog: Watchdog, fromMs: number, ms: number): boolean {
   let stalled = false;
-  for (let now = fromMs; now <= fromMs + ms; now += 100) stalled = watchdog.isStalled(now, 100);
+  for (let now = fromMs; now <= fromMs + ms; now += 100) stalled = watchdog.isStalled(now, 100, LIMIT_MS);
   return stalled;
 }
 
 describe("the watchdog", () => {
-  it("barks after the minimum silence and not before", () => {
-    expect(silentFor(new Watchdog(1_000, 0), 0, 1_000)).toBe(false);
-    expect(silentFor(new Watchdog(1_000, 0), 0, 1_100)).toBe(true);
-  });
-
-  it("gives a slow model ten median steps", () => {
-    const watchdog = new Watchdog(1_000, 0);
-    for (const seconds of [0.5, 0.5, 0.5, 9]) watchdog.step(seconds, 0);
-    expect(watchdog.limitMs).toBe(5_000);
-    expect(silentFor(watchdog, 0, 4_900)).toBe(false);
-    expect(silentFor(watchdog, 5_000, 200)).toBe(true);
+  it("barks after the limit and not before", () => {
+    expect(silentFor(new Watchdog(0), 0, 1_000)).toBe(false);
+    expect(silentFor(new Watchdog(0), 0, 1_100)).toBe(true);
   });
 
   it("is quiet while there are signs of life", () => {
-    const watchdog = new Watchdog(1_000, 0);
+    const watchdog = new Watchdog(0);
     for (let now = 0; now < 10_000; now += 100) {
       if (now % 500 === 0) watchdog.sign(now);
-      expect(watchdog.isStalled(now, 100)).toBe(false);
+      expect(watchdog.isStalled(now, 100, LIMIT_MS)).toBe(false);
     }
   });
 
   it("does not blame the worker for a time in which this process stood still", () => {
-    const watchdog = new Watchdog(1_000, 0);
-    expect(watchdog.isStalled(100, 100)).toBe(false);
-    expect(watchdog.isStalled(3_600_000, 100)).toBe(false);
+    const watchdog = new Watchdog(0);
+    expect(watchdog.isStalled(100, 100, LIMIT_MS)).toBe(false);
+    expect(watchdog.isStalled(3_600_000, 100, LIMIT_MS)).toBe(false);
     expect(silentFor(watchdog, 3_600_100, 1_100)).toBe(true);
+  });
+});
+
+describe("the limit of silence", () => {
+  const limits = { minimumMs: 30_000, unknownMs: 1_800_000 };
+
+  it("is ten times what the work took before, thirty times what it is reckoned to take, and at least the setting", () => {
+    expect(stallLimitMs(limits, { seconds: 70, isMeasured: true })).toBe(700_000);
+    expect(stallLimitMs(limits, { seconds: 70, isMeasured: false })).toBe(2_100_000);
+    expect(stallLimitMs(limits, { seconds: 0.05, isMeasured: true })).toBe(30_000);
+  });
+
+  it("is generous while nothing has been measured", () => {
+    expect(stallLimitMs(limits, { seconds: null, isMeasured: false })).toBe(1_800_000);
   });
 });

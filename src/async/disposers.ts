@@ -1,0 +1,28 @@
+/** What has been opened so far, to be closed in reverse order: by whoever owns it, or when opening the next thing fails. */
+
+export class Disposers {
+  readonly #steps: (() => unknown)[] = [];
+  #closing: Promise<void> | undefined;
+
+  /** Runs when everything that was added later has been closed. */
+  add(step: () => unknown): void {
+    this.#steps.push(step);
+  }
+
+  /** Runs every step once, also those after one that failed; then rejects with the first error. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#run());
+  }
+
+  async #run(): Promise<void> {
+    const errors: unknown[] = [];
+    for (const step of this.#steps.toReversed()) {
+      try {
+        await step();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
+  }
+}

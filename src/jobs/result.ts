@@ -1,0 +1,68 @@
+/** What a worker reports, as a job's listeners hear it. */
+import { LatentcastError } from "../errors.ts";
+import { describePicture } from "../images/description.ts";
+import { CONTENT_TYPES, encodePicture } from "../images/encode.ts";
+import type { ReportOf } from "../protocol/messages.ts";
+import { MAX_SEED } from "../schema/input.ts";
+import type { EncodedImage, JobResult, PreviewEvent } from "./events.ts";
+import type { Job } from "./job.ts";
+import type { JobRequest } from "./request.ts";
+
+/** `payload`: one encoded image per image of the request. */
+export function previewEvent(seed: number, report: ReportOf<"preview">, payload: readonly Buffer[]): PreviewEvent {
+  const images = report.images.map(({ width, height }, index) => ({
+    bytes: payload[index] ?? Buffer.alloc(0),
+    contentType: report.content_type,
+    width,
+    height,
+    seed: imageSeed(seed, index),
+  }));
+  return { kind: "preview", step: report.step, totalSteps: report.total_steps, images };
+}
+
+/**
+ * One RGB8 buffer per image to finished images.
+ * @param modelId Written into them together with what made them; null writes nothing.
+ */
+export async function finishImages(
+  request: JobRequest,
+  report: ReportOf<"result">,
+  rgb: readonly Buffer[],
+  modelId: string | null,
+): Promise<EncodedImage[]> {
+  return Promise.all(
+    report.images.map(async ({ width, height }, index) => {
+      const seed = imageSeed(request.seed, index);
+      const description = modelId === null ? null : describePicture(request, seed, modelId);
+      const raw = { rgb: rgb[index] ?? Buffer.alloc(0), width, height };
+      const bytes = await encodePicture(raw, request.outputFormat, description);
+      return { bytes, contentType: CONTENT_TYPES[request.outputFormat], width, height, seed };
+    }),
+  );
+}
+
+export function jobResult(job: Job, request: JobRequest, images: readonly EncodedImage[], nowMs: number): JobResult {
+  const { seed, prompt, warnings } = request;
+  const { acceptedAtMs, startedAtMs = nowMs, firstPreviewAtMs } = job;
+  return {
+    images,
+    seed,
+    prompt,
+    timings: {
+      queueMs: startedAtMs - acceptedAtMs,
+      inferenceMs: nowMs - startedAtMs,
+      firstPreviewMs: firstPreviewAtMs === undefined ? null : firstPreviewAtMs - acceptedAtMs,
+    },
+    warnings,
+  };
+}
+
+/** The worker's words reach the client only where they are about the client's own input. */
+export function workerFailure({ code, message }: ReportOf<"failed">): LatentcastError {
+  return new LatentcastError(code, code === "invalid_request" ? { message } : { cause: message });
+}
+
+/** Image i of a request can be made again alone with this seed. */
+export function imageSeed(seed: number, index: number): number {
+  return (seed + index) % (MAX_SEED + 1);
+}

@@ -1,0 +1,36 @@
+/** What is handed in to be drawn: the checked input and everything that decides how it is treated. */
+import { randomInt } from "node:crypto";
+import type { ModelInfo } from "../protocol/messages.ts";
+import { MAX_SEED, type ParsedInput } from "../schema/input.ts";
+
+export type Priority = "normal" | "low";
+
+/** An input that gives the same image wherever and however often it is drawn. */
+export type SeededInput = ParsedInput & { readonly seed: number };
+
+export interface Fitted {
+  readonly input: ParsedInput;
+  readonly warnings: readonly string[];
+}
+
+export interface Submission {
+  readonly input: ParsedInput;
+  /** Made when absent. */
+  readonly id?: string | undefined;
+  readonly priority?: Priority | undefined;
+  /** Goes on when nobody listens, and is left for the next server when this one ends. */
+  readonly keep?: boolean | undefined;
+  /** Fails with `request_timeout` unless it has started this soon. */
+  readonly startTimeoutMs?: number | undefined;
+  /** Fails with `worker_unavailable` unless a model is loaded this soon; without it, it waits as long as it takes. */
+  readonly modelTimeoutMs?: number | undefined;
+  readonly warnings?: readonly string[] | undefined;
+  readonly traceparent?: string | null | undefined;
+  /** Adapts what was asked to the model, once one is loaded. */
+  readonly fit?: ((input: ParsedInput, model: ModelInfo) => Fitted) | undefined;
+}
+
+/** The one place where a seed is drawn: at acceptance, so that whatever happens later the image stays the same. */
+export function drawSeed(input: ParsedInput): SeededInput {
+  return { ...input, seed: input.seed ?? randomInt(MAX_SEED + 1) };
+}
