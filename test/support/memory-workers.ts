@@ -1,0 +1,176 @@
+/** Workers without processes: a transport whose other side is scripted by the test, and the process port that goes with it. */
+import { decodeReport } from "../../src/protocol/frames.ts";
+import type { Command, Report } from "../../src/protocol/messages.ts";
+import type { Child, ChildExit } from "../../src/processes/child.ts";
+import type { PoolOptions } from "../../src/worker/pool.ts";
+import type { SpawnWorker } from "../../src/worker/supervisor.ts";
+import type { Transport, TransportHandlers } from "../../src/worker/transport.ts";
+import { workerInfo } from "./builders.ts";
+
+/** The workers that have been started, oldest first. */
+export class MemoryWorkers {
+  readonly started: MemoryWorker[] = [];
+  #handlers: TransportHandlers | undefined;
+
+  /** What a pool is opened with. */
+  options(slots = 1): Pick<PoolOptions, "slots" | "launch" | "open" | "spawn"> {
+    return {
+      slots,
+      launch: async (slot, incarnation) => ({ file: "memory", args: [`w${slot}.${incarnation}`], env: {} }),
+      open: () => Promise.resolve(this.#transport),
+      spawn: this.spawn,
+    };
+  }
+
+  /** The newest process of a slot. */
+  of(slot: number): MemoryWorker {
+    const worker = this.started.findLast(({ identity }) => identity.startsWith(`w${slot}.`));
+    if (worker === undefined) throw new Error(`no worker was started in slot ${slot}`);
+    return worker;
+  }
+
+  /** Bytes that are no message, from whoever names himself so. */
+  garbage(identity: string): void {
+    this.#handlers?.garbage(identity, new Error("garbage"));
+  }
+
+  readonly spawn: SpawnWorker = ({ args: [identity = ""] }) => {
+    const worker = new MemoryWorker(identity, (report, payload) =>
+      this.#handlers?.report(identity, decodeReport([Buffer.from(JSON.stringify(report)), ...payload])),
+    );
+    this.started.push(worker);
+    return worker.child;
+  };
+
+  readonly #transport: Transport = {
+    endpoint: "memory",
+    start: (handlers) => {
+      this.#handlers = handlers;
+    },
+    send: async (identity, command) => {
+      const worker = this.started.find((candidate) => candidate.identity === identity && candidate.isReachable);
+      if (worker === undefined) throw new Error(`${identity} is not there`);
+      worker.receive(command);
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+type Send = (report: Report, payload: readonly Buffer[]) => void;
+
+export class MemoryWorker {
+  readonly identity: string;
+  readonly received: Command[] = [];
+  isReachable = true;
+  /** Whether it answers pings, and does what it is told at the end. */
+  isPolite = true;
+  turns = 0;
+  readonly child: Child;
+  readonly #send: Send;
+  #exit: (exit: ChildExit) => void = () => undefined;
+
+  constructor(identity: string, send: Send) {
+    this.identity = identity;
+    this.#send = send;
+    const exited = new Promise<ChildExit>((resolve) => {
+      this.#exit = resolve;
+    });
+    this.child = {
+      pid: 4_711,
+      exited,
+      stop: () => {
+        this.die();
+        return exited;
+      },
+      kill: () => this.die("SIGKILL"),
+    };
+  }
+
+  get incarnation(): number {
+    return Number(this.identity.split(".")[1]);
+  }
+
+  /** Ids of the jobs that it was given, in order. */
+  get jobs(): string[] {
+    return this.received.flatMap((command) => (command.type === "generate" ? [command.job_id] : []));
+  }
+
+  get cancelled(): string[] {
+    return this.received.flatMap((command) => (command.type === "cancel" ? [command.job_id] : []));
+  }
+
+  say(report: Report, ...payload: Buffer[]): void {
+    this.#send(report, payload);
+  }
+
+  hello(protocol?: number): void;
+  hello(protocol: number): void {
+    this.say({ type: "hello", protocol, pid: 4_711, worker_version: "memory" });
+  }
+
+  /** Loads at once. */
+  ready(overrides: Parameters<typeof workerInfo>[0] = {}): void {
+    const { model, device, capabilities, versions, stepSeconds } = workerInfo(overrides);
+    this.say({ type: "ready", model, device, capabilities, versions, step_seconds: stepSeconds });
+  }
+
+  start(id: string): void {
+    this.say({ type: "started", ...this.#ref(id) });
+  }
+
+  step(id: string, step: number, seconds = 0.1): void {
+    this.turns += 1;
+    this.say({ type: "progress", ...this.#ref(id), step, total_steps: 20, step_seconds: seconds });
+  }
+
+  preview(id: string, step: number): void {
+    this.say(
+      {
+        type: "preview",
+        ...this.#ref(id),
+        step,
+        total_steps: 20,
+        content_type: "image/jpeg",
+        images: [{ width: 8, height: 8 }],
+        preview_seconds: 0.01,
+      },
+      Buffer.from("jpeg"),
+    );
+  }
+
+  finish(id: string): void {
+    const timings = { wait_seconds: 0, denoise_seconds: 0, decode_seconds: 0, total_seconds: 0 };
+    const images = [{ width: 8, height: 8, seed: 1 }];
+    this.say({ type: "result", ...this.#ref(id), images, timings }, Buffer.alloc(8 * 8 * 3));
+  }
+
+  confirmCancel(id: string): void {
+    this.say({ type: "cancelled", ...this.#ref(id), step: 1, device_seconds: 0.5 });
+  }
+
+  die(signal: string | null = null): void {
+    this.isReachable = false;
+    const code = signal === null ? 0 : null;
+    this.#exit({ code, signal, stderrTail: [], ranForMs: 1, spawnError: null });
+  }
+
+  receive(command: Command): void {
+    this.received.push(command);
+    if (!this.isPolite) return;
+    if (command.type === "shutdown") this.die();
+    if (command.type === "ping")
+      this.say({
+        type: "pong",
+        nonce: command.nonce,
+        jobs: 0,
+        turns: this.turns,
+        last_step_seconds: null,
+        rss_bytes: 1,
+        device_memory_bytes: 2,
+      });
+  }
+
+  #ref(id: string): { job_id: string; epoch: number } {
+    return { job_id: id, epoch: this.incarnation };
+  }
+}

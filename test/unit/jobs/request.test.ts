@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import { resolveRequest } from "../../../src/jobs/request.ts";
+import { drawSeed } from "../../../src/jobs/submission.ts";
+import { generateInput, MAX_SEED, type GenerateInput } from "../../../src/schema/input.ts";
+import { modelInfo } from "../../support/builders.ts";
+
+const model = modelInfo({ native_width: 256, native_height: 128, min_side: 64, max_side: 512 });
+
+function resolve(input: Partial<GenerateInput> = {}, maxPixels = 2 ** 20) {
+  return resolveRequest(drawSeed(generateInput.parse({ prompt: "x", ...input })), model, { maxPixels });
+}
+
+function problems(input: Partial<GenerateInput>, maxPixels?: number): unknown {
+  try {
+    return resolve(input, maxPixels);
+  } catch (error) {
+    return error;
+  }
+}
+
+describe("a resolved request", () => {
+  it("has the size of the model where none was asked for, and what was asked for where it was", () => {
+    expect(resolve()).toMatchObject({ width: 256, height: 128 });
+    expect(resolve({ width: 64, height: 512 })).toMatchObject({ width: 64, height: 512 });
+  });
+
+  it("keeps every seed that was given, 0 included, and draws one where none was", () => {
+    for (const seed of [0, 7, MAX_SEED]) expect(resolve({ seed }).seed).toBe(seed);
+    const seeds = Array.from({ length: 20 }, () => resolve({ seed: null }).seed);
+    expect(new Set(seeds).size).toBeGreaterThan(10);
+    for (const seed of seeds) expect(seed).toBeLessThanOrEqual(MAX_SEED);
+  });
+
+  it("is refused with every field that the model or the server cannot serve", () => {
+    expect(problems({ width: 1_024, height: 2_048 })).toMatchObject({
+      code: "invalid_request",
+      fields: [
+        { loc: ["body", "width"], type: "too_big" },
+        { loc: ["body", "height"], type: "too_big" },
+        { loc: ["body", "num_images"], type: "too_big" },
+      ],
+    });
+    expect(problems({ num_images: 4 }, 256 * 128 * 3)).toMatchObject({ fields: [{ loc: ["body", "num_images"] }] });
+    expect(problems({ num_images: 4 }, 256 * 128 * 4)).not.toHaveProperty("code");
+  });
+});

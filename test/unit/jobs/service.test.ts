@@ -1,0 +1,228 @@
+import { describe, expect, it } from "vitest";
+import { health } from "../../../src/schema/health.ts";
+import { jobService } from "../../support/memory-service.ts";
+
+describe("a job that is accepted before a model is loaded", () => {
+  it("is pending, then becomes what the model makes of it, with the seed that it had from the start", async () => {
+    const { worker, submit } = await jobService();
+    const job = submit("a", { input: { seed: null } });
+    expect([job.state.kind, job.request]).toEqual(["pending", undefined]);
+    worker.ready();
+    expect(await job.resolved).toMatchObject({ width: 64, seed: job.seed });
+    expect(worker.jobs).toEqual(["a"]);
+  });
+
+  it("fails with the fields that the model cannot make, and nobody else does", async () => {
+    const { worker, submit } = await jobService();
+    const [wrong, right] = [submit("wrong", { input: { width: 2048 } }), submit("right")];
+    worker.ready();
+    await expect(wrong.resolved).rejects.toMatchObject({
+      code: "invalid_request",
+      fields: [{ loc: ["body", "width"] }],
+    });
+    expect([wrong.ended?.kind, right.state.kind]).toEqual(["failed", "queued"]);
+  });
+
+  it("is told that no model came in time, where it says how long it waits", async () => {
+    const { submit } = await jobService();
+    const job = submit("a", { modelTimeoutMs: 5 });
+    await expect(job.resolved).rejects.toMatchObject({ code: "worker_unavailable", retryAfterSeconds: 10 });
+  });
+
+  it("fails when no worker can be started at all", async () => {
+    const { worker, submit, jobs, eventually } = await jobService();
+    const job = submit("a");
+    worker.say({ type: "fatal", code: "model_not_found", message: "no such folder" });
+    worker.die();
+    await eventually(() => expect(job.ended).toMatchObject({ kind: "failed", error: { code: "worker_unavailable" } }));
+    expect(() => submit("b")).toThrow(expect.objectContaining({ code: "worker_unavailable" }));
+    expect(jobs.snapshot()).toMatchObject({ status: "failed", reason: "no such folder" });
+    await expect(jobs.modelLoaded()).rejects.toMatchObject({ code: "worker_unavailable" });
+  });
+});
+
+describe("a job that the loaded model cannot make", () => {
+  it("is refused, and takes no place", async () => {
+    const { worker, submit, jobs } = await jobService();
+    worker.ready();
+    expect(() => submit("a", { input: { width: 2048 } })).toThrow(expect.objectContaining({ code: "invalid_request" }));
+    expect([jobs.waiting, jobs.snapshot().counters.accepted]).toEqual([0, 0]);
+  });
+});
+
+describe("an admission", () => {
+  it("counts as waiting until it is used or released", async () => {
+    const { jobs, submission } = await jobService();
+    const [used, released] = [jobs.admit(submission("a")), jobs.admit(submission("b"))];
+    expect(jobs.waiting).toBe(2);
+    jobs.submit(submission("a"), used);
+    expect(jobs.waiting).toBe(2);
+    released.release();
+    released.release();
+    expect(jobs.waiting).toBe(1);
+  });
+
+  it("lets in once", async () => {
+    const { jobs, submission } = await jobService();
+    const admission = jobs.admit(submission("a"));
+    jobs.submit(submission("a"), admission);
+    expect(() => jobs.submit(submission("b"), admission)).toThrow(TypeError);
+    expect(jobs.snapshot().counters.accepted).toBe(1);
+  });
+
+  it("is released when its job is refused", async () => {
+    const { worker, jobs, submission } = await jobService();
+    worker.ready();
+    const wrong = submission("a", { input: { width: 2048 } });
+    const admission = jobs.admit(wrong);
+    expect(() => jobs.submit(wrong, admission)).toThrow("pixels");
+    expect(jobs.waiting).toBe(0);
+  });
+
+  it("is refused at the limit, counted in jobs that have not begun, but not to what was accepted before", async () => {
+    const { worker, submit, jobs, submission } = await jobService({ config: { queueLimit: 2 } });
+    worker.ready();
+    for (const id of ["a", "b"]) submit(id);
+    const refused = expect.objectContaining({ code: "queue_full", retryAfterSeconds: expect.any(Number) });
+    expect(() => submit("c")).toThrow(refused);
+    jobs.admit(submission("known"), { isKnown: true }).release();
+    worker.start("a");
+    submit("c");
+    expect(() => submit("d")).toThrow(refused);
+  });
+
+  it("is refused to a client that would wait behind more than it wants", async () => {
+    const { worker, submit, jobs, submission } = await jobService();
+    worker.ready();
+    submit("a");
+    expect(() => jobs.admit(submission("b"), { maxWaiting: 0 })).toThrow(
+      expect.objectContaining({ code: "queue_full" }),
+    );
+    worker.start("a");
+    jobs.admit(submission("b"), { maxWaiting: 0 }).release();
+  });
+
+  it("with a limit of 0 is given only to what begins at once", async () => {
+    const { worker, submit } = await jobService({ config: { queueLimit: 0 } });
+    expect(() => submit("early")).toThrow(expect.objectContaining({ code: "queue_full" }));
+    worker.ready();
+    submit("a");
+    expect(() => submit("b")).toThrow(expect.objectContaining({ code: "queue_full" }));
+    worker.start("a");
+    submit("b");
+  });
+});
+
+describe("a deadline for the start", () => {
+  it("ends a job that has not started, with or without a model", async () => {
+    const { worker, submit, ending } = await jobService();
+    const pending = submit("pending", { startTimeoutMs: 5 });
+    expect(await ending(pending)).toMatchObject({ kind: "failed", error: { code: "request_timeout" } });
+    worker.ready();
+    const sent = submit("sent", { startTimeoutMs: 5 });
+    expect(await ending(sent)).toMatchObject({ kind: "failed", error: { code: "request_timeout" } });
+    expect(worker.cancelled).toEqual(["sent"]);
+  });
+
+  it("leaves a job alone that has started", async () => {
+    const { worker, submit, ending } = await jobService();
+    worker.ready();
+    const [started, late] = [submit("started", { startTimeoutMs: 5 }), submit("late", { startTimeoutMs: 5 })];
+    worker.start("started");
+    await ending(late);
+    expect(started.state.kind).toBe("running");
+  });
+});
+
+describe("draining", () => {
+  it("finishes what workers have, refuses what comes, then ends the workers", async () => {
+    const { worker, submit, jobs, ending } = await jobService();
+    worker.ready({ max_jobs: 1 });
+    const all = [submit("a"), submit("b")];
+    const drained = jobs.drain(60_000);
+    expect(() => submit("c")).toThrow(expect.objectContaining({ code: "draining" }));
+    expect(jobs.snapshot().status).toBe("draining");
+    for (const id of ["a", "b"]) {
+      worker.start(id);
+      worker.finish(id);
+    }
+    for (const job of all) expect((await ending(job)).kind).toBe("succeeded");
+    await drained;
+    expect([worker.received.at(-1)?.type, jobs.phase]).toEqual(["shutdown", "closed"]);
+  });
+
+  it("gives up what is left when its time is over", async () => {
+    const { worker, submit, jobs } = await jobService();
+    worker.ready();
+    const job = submit("a", { keep: true });
+    worker.start("a");
+    await jobs.drain(5);
+    expect(job.ended).toEqual({ kind: "cancelled", reason: "shutdown" });
+  });
+
+  it("does not wait for a model that is still loading", async () => {
+    const { submit, jobs } = await jobService();
+    const job = submit("a");
+    await jobs.drain(60_000);
+    expect(job.ended).toEqual({ kind: "cancelled", reason: "shutdown" });
+  });
+
+  it("survives the death of the last worker: what it held is left as it is, and no other worker is started", async () => {
+    const { workers, worker, submit, jobs } = await jobService();
+    worker.ready();
+    const all = [submit("a", { keep: true }), submit("b")];
+    worker.start("a");
+    const drained = jobs.drain(60_000);
+    worker.die("SIGTERM");
+    await drained;
+    for (const job of all) expect([job.ended, job.deaths]).toEqual([{ kind: "cancelled", reason: "shutdown" }, 0]);
+    expect(workers.started).toHaveLength(1);
+  });
+
+  it("gives the jobs of a worker that died to one that lives", async () => {
+    const { workers, submit, jobs, eventually } = await jobService({ slots: 2 });
+    workers.of(0).ready();
+    submit("a", { keep: true });
+    workers.of(1).ready();
+    const drained = jobs.drain(60_000);
+    workers.of(0).die("SIGTERM");
+    await eventually(() => expect(workers.of(1).jobs).toEqual(["a"]));
+    workers.of(1).start("a");
+    workers.of(1).finish("a");
+    await drained;
+    expect(jobs.snapshot().counters).toMatchObject({ succeeded: 1, cancelled: 0 });
+  });
+});
+
+describe("closing", () => {
+  it("ends every job at once, wherever it is", async () => {
+    const { worker, submit, jobs } = await jobService();
+    worker.ready({ max_jobs: 2 });
+    const all = ["running", "sent", "queued"].map((id) => submit(id));
+    worker.start("running");
+    await jobs.close();
+    for (const job of all) expect(job.ended).toEqual({ kind: "cancelled", reason: "shutdown" });
+    await expect(jobs.modelLoaded()).resolves.toMatchObject({ id: "test" });
+  });
+});
+
+describe("a snapshot", () => {
+  it("is what GET /health documents", async () => {
+    const { worker, submit, jobs } = await jobService({ slots: 2 });
+    health.parse(jobs.snapshot());
+    worker.ready();
+    submit("a");
+    submit("b");
+    worker.start("a");
+    expect(health.parse(jobs.snapshot())).toMatchObject({
+      status: "busy",
+      model: { id: "test", note: "random weights: every picture is noise" },
+      queue: { waiting: 1, unfinished: 2 },
+      workers: [
+        { slot: 0, state: "ready", jobs: 2, restarts: 0, device: { id: "cpu" } },
+        { slot: 1, state: "starting", jobs: 0, loading: { stage: "spawn" } },
+      ],
+      counters: { accepted: 2, succeeded: 0 },
+    });
+  });
+});
