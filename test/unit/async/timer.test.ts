@@ -12,7 +12,7 @@ afterEach(() => {
 
 describe("a timer", () => {
   it.each([0, 1_000, 24 * DAY_MS, 25 * DAY_MS, 365 * DAY_MS])("of %d ms fires once, then and not before", (ms) => {
-    const fired = vi.fn();
+    const fired = vi.fn<() => void>();
     after(ms, fired);
     if (ms > 0) vi.advanceTimersByTime(ms - 1);
     expect(fired).toHaveBeenCalledTimes(0);
@@ -23,7 +23,7 @@ describe("a timer", () => {
   });
 
   it("that is cancelled never fires, also when it is longer than Node's own", () => {
-    const fired = vi.fn();
+    const fired = vi.fn<() => void>();
     const timer = after(100 * DAY_MS, fired);
     vi.advanceTimersByTime(50 * DAY_MS);
     timer.cancel();
