@@ -3,20 +3,51 @@
  * `loadConfig` is a pure function of its arguments.
  */
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join, resolve } from "node:path";
 import { z } from "zod";
 
-const toggle = z.enum(["0", "1", "true", "false", ""]).transform((value) => value === "1" || value === "true");
-const list = z.string().transform((value) =>
-  value
+const text = z.string().trim();
+const toggle = text
+  .pipe(z.enum(["0", "1", "true", "false", ""]))
+  .transform((value) => value === "1" || value === "true");
+const list = z.string().transform((value, context) => {
+  const items = value
     .split(",")
     .map((item) => item.trim())
-    .filter((item) => item !== ""),
-);
-const whole = (min: number, max: number): z.ZodCoercedNumber => z.coerce.number().int().min(min).max(max);
-const size = z.coerce.number().positive();
+    .filter((item) => item !== "");
+  if (items.length === 0 && value !== "") context.addIssue({ code: "custom", message: "is an empty list" });
+  return items;
+});
+// `Number` takes a blank text for 0.
+const decimal = text.regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, "is not a number").transform(Number);
+const whole = (min: number, max: number): z.ZodType<number> => decimal.pipe(z.int().min(min).max(max));
 const limit = (max: number): z.ZodType<number | null> =>
   z.union([z.literal("off").transform(() => null), whole(1, max)]);
+/** Seconds, as milliseconds. A century is as good as for ever, and sums of it are still exact. */
+const seconds = decimal
+  .pipe(
+    z
+      .number()
+      .positive()
+      .max(100 * 365 * 86_400),
+  )
+  .transform((value) => value * 1_000);
+/** As browsers send it: a page's address up to the port, the port left out where it is the scheme's own. */
+const origin = z
+  .string()
+  .refine(
+    (value) =>
+      value === "*" ||
+      value === "null" ||
+      (URL.canParse(value) && /^[a-z][\w+.-]*:\/\/[^/?#@]+$/.test(value) && isOrigin(value)),
+    "use origins such as https://page.example: no path, no slash at the end, no default port",
+  );
+
+function isOrigin(value: string): boolean {
+  const { origin: canonical } = new URL(value);
+  // Extensions of browsers have schemes whose origin URL does not know.
+  return canonical === "null" || canonical === value;
+}
 
 /** What a worker can leave out at the price of another picture; `model/shortcuts.py` says how. */
 const SHORTCUTS = ["cfg-cutoff", "step-cache", "few-step"] as const;
@@ -43,7 +74,7 @@ export const SETTINGS = {
     env: ["LATENTCAST_HOST"],
     flag: "host",
     default: "127.0.0.1",
-    value: z.string().min(1),
+    value: text.min(1, "is empty"),
     help: "Address to listen on. Beyond loopback an API key is required, or LATENTCAST_ALLOW_ANONYMOUS=1.",
   }),
   port: setting<number>({
@@ -57,14 +88,14 @@ export const SETTINGS = {
     env: ["LATENTCAST_MODEL"],
     flag: "model",
     default: "auto",
-    value: z.string().min(1),
+    value: z.string().min(1, "is empty"),
     help: "`auto` (SDXL base with a CUDA device, else `demo`), `demo`, `noise` (random weights), a hub id or a diffusers folder.",
   }),
   tinyVae: setting<string>({
     env: ["LATENTCAST_TINY_VAE"],
     flag: "tiny-vae",
     default: "madebyollin/taesdxl",
-    value: z.string().min(1),
+    value: z.string().min(1, "is empty"),
     help: "Preview decoder: hub id or folder. A model that brings its own keeps it.",
   }),
   devices: setting<string[]>({
@@ -137,7 +168,7 @@ export const SETTINGS = {
   maxEventLoopDelayMs: setting<number>({
     env: ["LATENTCAST_MAX_EVENT_LOOP_DELAY_SECONDS"],
     default: "3",
-    value: size.transform((value) => value * 1_000),
+    value: seconds,
     help: "New requests are answered 503 while the server's own event loop lags by more than this.",
   }),
   dataDir: setting<string>({
@@ -151,7 +182,7 @@ export const SETTINGS = {
   resultTtlMs: setting<number>({
     env: ["LATENTCAST_RESULT_TTL_SECONDS"],
     default: "3600",
-    value: size.transform((value) => value * 1_000),
+    value: seconds,
     help: "How long results of the queue, files and uploads are kept.",
   }),
   storeLimitBytes: setting<number>({
@@ -171,14 +202,14 @@ export const SETTINGS = {
     env: ["LATENTCAST_PUBLIC_URL"],
     default: "",
     defaultText: "from the request",
-    value: z.union([z.literal("").transform(() => null), z.url({ protocol: /^https?$/ })]),
+    value: z.union([z.literal("").transform(() => null), text.pipe(z.url({ protocol: /^https?$/ }))]),
     help: "How clients reach this server, for the URLs it hands out.",
   }),
   corsOrigins: setting<string[]>({
     env: ["LATENTCAST_CORS_ORIGINS"],
     default: "",
     defaultText: "none",
-    value: list,
+    value: list.pipe(z.array(origin)),
     help: "Origins whose pages may call this server; `*` is any.",
   }),
   allowedHosts: setting<string[]>({
@@ -204,7 +235,7 @@ export const SETTINGS = {
     env: ["LATENTCAST_LOG_LEVEL"],
     flag: "log-level",
     default: "info",
-    value: z.enum(["trace", "debug", "info", "warn", "error", "silent"]),
+    value: text.pipe(z.enum(["trace", "debug", "info", "warn", "error", "silent"])),
     help: "trace, debug, info, warn, error or silent.",
   }),
   logPrompts: setting<boolean>({
@@ -216,19 +247,19 @@ export const SETTINGS = {
   drainTimeoutMs: setting<number>({
     env: ["LATENTCAST_DRAIN_TIMEOUT_SECONDS"],
     default: "120",
-    value: size.transform((value) => value * 1_000),
+    value: seconds,
     help: "How long the first signal waits for running requests.",
   }),
   startTimeoutMs: setting<number>({
     env: ["LATENTCAST_START_TIMEOUT_SECONDS"],
     default: "1800",
-    value: size.transform((value) => value * 1_000),
+    value: seconds,
     help: "How long a worker may take to load without a sign of progress.",
   }),
   stallTimeoutMs: setting<number>({
     env: ["LATENTCAST_STALL_TIMEOUT_SECONDS"],
     default: "30",
-    value: size.transform((value) => value * 1_000),
+    value: seconds,
     help: "A worker that makes no step for this long, or 10 median steps if longer, is replaced.",
   }),
 } as const;
@@ -250,6 +281,8 @@ export interface ConfigSources {
   readonly env: Environment;
   /** Values of command-line flags by flag name; they win over the environment. */
   readonly flags?: Readonly<Record<string, string | undefined>>;
+  /** Called with one line for each variable that is passed over. */
+  readonly warn?: (text: string) => void;
 }
 
 /** Reads every setting from flags, then environment, then defaults. Throws {@link ConfigError} naming the first that is wrong. */
@@ -258,25 +291,56 @@ export function loadConfig(sources: ConfigSources): Config {
   for (const [name, definition] of Object.entries(SETTINGS)) values[name] = readSetting(definition, sources);
   // The table decides both the keys and, through each entry's schema, the value types.
   const config = values as Config;
-  const home = homedir();
   const { env } = sources;
   return checkDoors({
     ...config,
-    dataDir: config.dataDir || join(env["XDG_DATA_HOME"] || join(home, ".local", "share"), "latentcast"),
-    cacheDir: config.cacheDir || join(env["XDG_CACHE_HOME"] || join(home, ".cache"), "latentcast"),
+    dataDir: resolve(config.dataDir || userFolder(env, "XDG_DATA_HOME", [".local", "share"], "LATENTCAST_DATA_DIR")),
+    cacheDir: resolve(config.cacheDir || userFolder(env, "XDG_CACHE_HOME", [".cache"], "LATENTCAST_CACHE_DIR")),
   });
 }
 
-function readSetting(definition: Setting<unknown>, { env, flags = {} }: ConfigSources): unknown {
+/** Our folder below one of the user's: the one that the variable names (an absolute path, by the XDG rules), else the one in the home. */
+function userFolder(env: Environment, variable: string, inHome: readonly string[], name: string): string {
+  const named = env[variable];
+  if (named !== undefined && isAbsolute(named)) return join(named, "latentcast");
+  const home = homeFolder(env);
+  if (home === null) throw new ConfigError(`${name}: this user has no home folder, so name a folder here`);
+  return join(home, ...inHome, "latentcast");
+}
+
+/** Null for a user without an entry in the password file, as in containers that run as any number. */
+export function homeFolder({ HOME }: Environment): string | null {
+  if (HOME !== undefined && isAbsolute(HOME)) return HOME;
+  try {
+    return homedir();
+  } catch {
+    return null;
+  }
+}
+
+function readSetting(definition: Setting<unknown>, { env, flags = {}, warn }: ConfigSources): unknown {
   const fromFlag = definition.flag === undefined ? undefined : flags[definition.flag];
-  const variable = definition.env.find((name) => env[name] !== undefined && env[name] !== "");
+  const variable = definition.env.find((name) => {
+    const value = env[name];
+    if (value === undefined || value === "") return false;
+    if (!isServiceLink(name, value)) return true;
+    if (fromFlag === undefined)
+      warn?.(`${name}=${value} is passed over: Kubernetes sets it for a Service of that name`);
+    return false;
+  });
   const raw = fromFlag ?? (variable === undefined ? definition.default : env[variable]) ?? definition.default;
+  const source = fromFlag === undefined ? (variable ?? definition.env[0]) : `--${definition.flag}`;
+  if (raw !== "" && raw.trim() === "") throw new ConfigError(`${source}: is blank. ${definition.help}`);
   const parsed = definition.value.safeParse(raw);
   if (parsed.success) return parsed.data;
-  const source = fromFlag === undefined ? (variable ?? definition.env[0]) : `--${definition.flag}`;
   throw new ConfigError(
     `${source}: ${parsed.error.issues[0]?.message ?? "not valid"} (got ${JSON.stringify(raw)}). ${definition.help}`,
   );
+}
+
+/** Kubernetes gives pods `NAME_PORT=tcp://ADDRESS:PORT` for each Service in their namespace, and ours may be called latentcast. */
+function isServiceLink(name: string, value: string): boolean {
+  return name.endsWith("_PORT") && /^(tcp|udp|sctp):\/\//.test(value);
 }
 
 export function isLoopback(host: string): boolean {

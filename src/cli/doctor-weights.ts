@@ -1,8 +1,7 @@
 /** Whether the model's weights are on this machine, and how much there is to fetch when they are not. */
 import { access, readdir } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
-import type { Config } from "../config.ts";
+import { homeFolder, type Config } from "../config.ts";
 import { packageRoot } from "../package-info.ts";
 import { resolveModel } from "../worker/model-choice.ts";
 import { fail, gigabytes, ok, warn, type Check } from "./doctor-checks.ts";
@@ -44,7 +43,7 @@ export async function checkWeights(config: Config, env: Env, usesCuda: boolean):
 
 /** Where downloads from the Hugging Face hub are kept, by the hub library's own rules. */
 export function hubCache(env: Env): string {
-  const home = env["HF_HOME"] ?? join(env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "huggingface");
+  const home = env["HF_HOME"] ?? join(env["XDG_CACHE_HOME"] ?? join(homeFolder(env) ?? "/", ".cache"), "huggingface");
   return env["HF_HUB_CACHE"] ?? env["HUGGINGFACE_HUB_CACHE"] ?? join(home, "hub");
 }
 

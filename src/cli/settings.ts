@@ -22,8 +22,8 @@ export function variableNotes(): string[] {
     .map(({ env, help, ...setting }) => `${env[0] ?? ""}  ${help} [default ${setting.defaultText ?? setting.default}]`);
 }
 
-export function configOf({ args, env }: CommandContext): Config {
-  return loadConfig({ env, flags: args.values });
+export function configOf({ args, env, terminal }: CommandContext): Config {
+  return loadConfig({ env, flags: args.values, warn: (text) => terminal.note(`latentcast: ${text}`) });
 }
 
 interface SettingTexts {

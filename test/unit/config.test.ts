@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ConfigError, isLoopback, loadConfig } from "../../src/config.ts";
 
@@ -18,6 +19,20 @@ describe("settings", () => {
     [{ LATENTCAST_METADATA: "maybe" }, /LATENTCAST_METADATA/],
     [{ LATENTCAST_LOG_LEVEL: "loud" }, /LATENTCAST_LOG_LEVEL/],
     [{ LATENTCAST_PUBLIC_URL: "ftp://x" }, /LATENTCAST_PUBLIC_URL/],
+    [{ LATENTCAST_PORT: " " }, /LATENTCAST_PORT: is blank/],
+    [{ LATENTCAST_QUEUE_LIMIT: "\t" }, /LATENTCAST_QUEUE_LIMIT: is blank/],
+    [{ LATENTCAST_API_KEYS: " " }, /LATENTCAST_API_KEYS: is blank/],
+    [{ LATENTCAST_API_KEYS: " , " }, /LATENTCAST_API_KEYS: is an empty list/],
+    [{ LATENTCAST_DEVICES: "," }, /LATENTCAST_DEVICES: is an empty list/],
+    [{ LATENTCAST_MODEL: " " }, /LATENTCAST_MODEL: is blank/],
+    [{ LATENTCAST_PORT: "0x50" }, /LATENTCAST_PORT: is not a number/],
+    [{ LATENTCAST_QUEUE_LIMIT: "tcp://10.0.0.1:80" }, /LATENTCAST_QUEUE_LIMIT: is not a number/],
+    [{ LATENTCAST_DRAIN_TIMEOUT_SECONDS: "1e300" }, /LATENTCAST_DRAIN_TIMEOUT_SECONDS/],
+    [{ LATENTCAST_DRAIN_TIMEOUT_SECONDS: "0" }, /LATENTCAST_DRAIN_TIMEOUT_SECONDS/],
+    [{ LATENTCAST_CORS_ORIGINS: "https://page.example/" }, /LATENTCAST_CORS_ORIGINS: use origins/],
+    [{ LATENTCAST_CORS_ORIGINS: "https://a.example,https://page.example/app" }, /LATENTCAST_CORS_ORIGINS: use origins/],
+    [{ LATENTCAST_CORS_ORIGINS: "https://page.example:443" }, /LATENTCAST_CORS_ORIGINS: use origins/],
+    [{ LATENTCAST_CORS_ORIGINS: "page.example" }, /LATENTCAST_CORS_ORIGINS: use origins/],
   ])("%j is refused in one line that names it", (env, message) => {
     expect(() => loadConfig({ env })).toThrow(ConfigError);
     expect(() => loadConfig({ env })).toThrow(message);
@@ -26,6 +41,39 @@ describe("settings", () => {
     } catch (error) {
       expect(String(error)).not.toContain("\n");
     }
+  });
+
+  it.each(["", " "])("given as the empty flag %j are refused by name", (value) => {
+    expect(() => loadConfig({ env: {}, flags: { port: value } })).toThrow(/^--port: /);
+  });
+
+  it("may have blanks around them", () => {
+    const env = { LATENTCAST_PORT: " 9000\r", LATENTCAST_HOST: "127.0.0.1 ", LATENTCAST_METADATA: "0 " };
+    expect(loadConfig({ env })).toMatchObject({ port: 9000, host: "127.0.0.1", metadata: false });
+  });
+
+  it.each(["*", "null", "https://page.example", "http://localhost:5173", "chrome-extension://abcdef"])(
+    "take %s for an origin",
+    (origin) => {
+      expect(loadConfig({ env: { LATENTCAST_CORS_ORIGINS: origin } }).corsOrigins).toEqual([origin]);
+    },
+  );
+
+  it("pass over the variable that Kubernetes sets for a Service of our name, and say so once", () => {
+    const warnings: string[] = [];
+    const env = { LATENTCAST_PORT: "tcp://10.43.7.21:80", PORT: "9000" };
+    expect(loadConfig({ env, warn: (text) => warnings.push(text) }).port).toBe(9000);
+    expect(warnings).toEqual([expect.stringContaining("LATENTCAST_PORT")]);
+  });
+
+  it("allow a drain of a year", () => {
+    const year = 31_536_000;
+    expect(loadConfig({ env: { LATENTCAST_DRAIN_TIMEOUT_SECONDS: String(year) } }).drainTimeoutMs).toBe(year * 1_000);
+  });
+
+  it("name folders absolutely, and ignore relative folders of the user", () => {
+    const env = { HOME: "/home/alice", XDG_CACHE_HOME: "cache", LATENTCAST_DATA_DIR: "data" };
+    expect(loadConfig({ env })).toMatchObject({ cacheDir: "/home/alice/.cache/latentcast", dataDir: resolve("data") });
   });
 
   it("do not open the server to other machines without a key", () => {
