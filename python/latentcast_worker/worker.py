@@ -67,15 +67,15 @@ LoadModel: TypeAlias = Callable[[Reporter], LoadedModel]
 
 
 def run_worker(options: WorkerOptions, load_model: LoadModel) -> int:
-    """Runs until a shutdown, a signal or a fatal error, and returns the exit code. To be called on the main thread.
+    """Runs until a shutdown or a fatal error, and returns the exit code. To be called on the main thread.
 
-    Ends the process at once when stdin reaches its end: the parent is gone, and nobody is left to answer to.
+    Signals do not end it: a terminal and a service manager send theirs to every process of the unit, and the
+    orchestrator decides what they mean. Ends the process at once when stdin reaches its end: the parent is gone, and nobody is left to answer to.
     """
     worker = _Worker(options, load_model)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the orchestrator decides what it means.
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: worker.shut_down())
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A handler that does nothing, not SIG_IGN, which compile helpers would inherit.
+        signal.signal(name, lambda _signal, _frame: None)
     threading.excepthook = _end_process
     _watch_parent()
     return worker.run()

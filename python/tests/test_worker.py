@@ -138,21 +138,17 @@ def test_garbage_is_told_and_survived(slow_worker: WorkerProcess) -> None:
     assert kinds(slow_worker.until("result"))[0] == "started"
 
 
-@pytest.mark.parametrize("how", ["shutdown", "sigterm"])
-def test_it_ends_cleanly_in_the_middle_of_a_job(slow_worker: WorkerProcess, how: str) -> None:
+def test_it_ends_cleanly_in_the_middle_of_a_job(slow_worker: WorkerProcess) -> None:
     slow_worker.send(a_job(num_inference_steps=50))
     slow_worker.until("started")
-    if how == "shutdown":
-        slow_worker.send(Shutdown())
-    else:
-        slow_worker.process.send_signal(signal.SIGTERM)
+    slow_worker.send(Shutdown())
     assert slow_worker.exit_code() == 0
 
 
 def test_it_ends_cleanly_while_it_loads(tmp_path: Path) -> None:
     with stub_worker(tmp_path, loader="endless") as worker:
         worker.until("loading")
-        worker.process.send_signal(signal.SIGTERM)
+        worker.send(Shutdown())
         assert worker.exit_code() == 0
 
 
@@ -164,7 +160,9 @@ def test_it_ends_when_its_parent_is_gone(slow_worker: WorkerProcess) -> None:
     slow_worker.exit_code()
 
 
-def test_it_leaves_interrupts_to_its_parent(slow_worker: WorkerProcess) -> None:
-    slow_worker.process.send_signal(signal.SIGINT)
-    slow_worker.send(Ping(2))
-    assert slow_worker.receive()[0]["nonce"] == 2
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_it_leaves_signals_to_its_parent_and_works_on(slow_worker: WorkerProcess, name: str) -> None:
+    slow_worker.send(a_job(num_inference_steps=3))
+    slow_worker.until("started")
+    slow_worker.process.send_signal(signal.Signals[name])
+    slow_worker.until("result")

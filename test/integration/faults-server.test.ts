@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { eventually, isAlive } from "../support/eventually.ts";
 import { writeProgram } from "../support/python-project.ts";
 import { processesAt } from "../support/processes.ts";
@@ -25,18 +25,18 @@ interface Server extends AsyncDisposable {
   url(): Promise<string>;
 }
 
-/** The command as an operator runs it. `wrapper` is a program that it runs under, given the data folder as its first argument. */
+/** The command as an operator runs it, with the real worker or a fixture. `wrapper` is a program that it runs under, given the data folder as its first argument. */
 async function serve(
-  worker: string,
+  worker: string | undefined,
   env: Record<string, string> = {},
   wrapper: readonly string[] = [],
 ): Promise<Server> {
   const directory = await mkdtemp(join(tmpdir(), "latentcast-fault-"));
   for (const name of ["tmp", "data"]) await mkdir(join(directory, name));
-  const [program] = fixtureWorker(worker);
+  const [program] = worker === undefined ? [] : fixtureWorker(worker);
   const python = await writeProgram(
     join(directory, "python"),
-    `if [ "$1" = -m ]; then shift 2; exec ${testPython()} ${program} "$@"; fi`,
+    ...(program === undefined ? [] : [`if [ "$1" = -m ]; then shift 2; exec ${testPython()} ${program} "$@"; fi`]),
     `exec ${testPython()} "$@"`,
   );
   const command = [process.execPath, "--import", "tsx", MAIN, "serve", "--port", "0"];
@@ -140,6 +140,65 @@ describe("a server that is told to end", () => {
       await leavesNothing(server);
     },
   );
+});
+
+describe("a server whose every process is signalled at once, as service managers do", () => {
+  const picture = { prompt: "x", seed: 7, num_inference_steps: 20, preview: false };
+  let dataDir: string;
+  beforeEach(async () => {
+    dataDir = await mkdtemp(join(tmpdir(), "latentcast-data-"));
+  });
+  afterEach(() => rm(dataDir, { recursive: true, force: true }));
+
+  it("ends with all that it accepted finished", async () => {
+    const env = { LATENTCAST_DATA_DIR: dataDir, LATENTCAST_MODEL: "noise", LATENTCAST_WORKER_THREADS: "1" };
+    await using server = await serve(undefined, env);
+    const url = await server.url();
+    await isReady(url);
+    const direct = post(url, picture);
+    const replies = await Promise.all([1, 2, 3].map((seed) => submit(url, { ...picture, seed })));
+    await eventually(async () => expect((await workerOf(url)).jobs).toBeGreaterThan(0));
+    const { pid } = await workerOf(url);
+    for (const process_ of [server.child.pid ?? 0, pid]) process.kill(process_, "SIGTERM");
+    expect((await direct).status).toBe(200);
+    expect(await server.exit).toBe(0);
+    await using next = await serve("never_ready", env);
+    for (const { request_id: id } of replies)
+      expect(await (await fetch(`${await next.url()}/requests/${id}/status`)).json()).toMatchObject({
+        status: "COMPLETED",
+        metrics: { inference_time: expect.any(Number) },
+      });
+  });
+
+  it("leaves to the next server what a worker that died of it held, however often that happens", async () => {
+    const env = { LATENTCAST_DATA_DIR: dataDir, LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" };
+    const ids: string[] = [];
+    for (let round = 0; round < 2; round += 1) {
+      await using server = await serve("fixture_worker", env);
+      const url = await server.url();
+      await isReady(url);
+      if (round === 0)
+        ids.push(
+          ...(await Promise.all([1, 2, 3].map((seed) => submit(url, { ...picture, seed })))).map(
+            ({ request_id: id }) => id,
+          ),
+        );
+      const direct = post(url, picture);
+      await eventually(async () => expect((await workerOf(url)).jobs).toBe(4));
+      const { pid } = await workerOf(url);
+      for (const process_ of [server.child.pid ?? 0, pid]) process.kill(process_, "SIGTERM");
+      expect([(await direct).status, await server.exit]).toEqual([503, 0]);
+    }
+    await using last = await serve("fixture_worker", { ...env, LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.001" });
+    const url = await last.url();
+    for (const [index, id] of ids.entries()) {
+      await eventually(
+        async () => expect((await fetch(`${url}/requests/${id}/status`)).status).toBe(200),
+        START_TIMEOUT_MS,
+      );
+      expect(await (await fetch(`${url}/requests/${id}`)).json()).toMatchObject({ seed: index + 1 });
+    }
+  });
 });
 
 describe("a server that is killed", () => {
