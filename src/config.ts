@@ -260,7 +260,7 @@ export const SETTINGS = {
     env: ["LATENTCAST_STALL_TIMEOUT_SECONDS"],
     default: "30",
     value: seconds,
-    help: "A worker that makes no step for this long, or 10 median steps if longer, is replaced.",
+    help: "A worker that holds work and finishes no piece of it for this long, or thirty steps of its size if that is longer, is replaced.",
   }),
 } as const;
 

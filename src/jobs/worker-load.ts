@@ -33,8 +33,6 @@ export class WorkerLoad {
   readonly runs = new Map<string, Run>();
   #secondsPerPixelStep: number;
   #newestSecondsPerPixelStep = 0;
-  /** The largest image of which a step has been measured. */
-  #measuredPixels = 0;
 
   constructor(slot: number, epoch: number, info: WorkerInfo) {
     this.slot = slot;
@@ -48,7 +46,6 @@ export class WorkerLoad {
     const measured = seconds / pixelsOf(request);
     this.#secondsPerPixelStep += SMOOTHING * (measured - this.#secondsPerPixelStep);
     this.#newestSecondsPerPixelStep = measured;
-    this.#measuredPixels = Math.max(this.#measuredPixels, imagePixelsOf(request));
   }
 
   stepSeconds(request: JobRequest): number {
@@ -113,10 +110,7 @@ export class WorkerLoad {
     const largest = Math.max(...requests.map(imagePixelsOf));
     const images = requests.reduce((sum, { numImages }) => sum + numImages, 0);
     const rows = Math.min(images, this.info.capabilities.max_batch);
-    return {
-      seconds: secondsPerPixel === 0 ? null : secondsPerPixel * largest * rows,
-      isMeasured: largest <= this.#measuredPixels,
-    };
+    return { seconds: secondsPerPixel === 0 ? null : secondsPerPixel * largest * rows };
   }
 
   #pixels(): number {

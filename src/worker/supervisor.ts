@@ -39,6 +39,8 @@ export interface WorkerListener {
   longestPiece(slot: number): LongestPiece | undefined;
 }
 
+/** A worker without work may be kept from answering by others that use its cores, but not for longer than this. */
+const IDLE_SILENCE_MS = 10_000;
 /** What no retry mends: somebody has to change a setting or a folder first. */
 const PERMANENT_FATALS = new Set(["model_not_found", "model_invalid", "device_unavailable"]);
 
@@ -237,7 +239,7 @@ export class Supervisor {
     const piece = this.#longestPiece;
     if (this.#state.kind !== "ready") return startTimeoutMs;
     return piece === undefined
-      ? stallTimeoutMs
+      ? Math.max(stallTimeoutMs, IDLE_SILENCE_MS)
       : stallLimitMs({ minimumMs: stallTimeoutMs, unknownMs: startTimeoutMs }, piece);
   }
 

@@ -1,16 +1,15 @@
 /** Decides when a worker hangs. Knows times only; who pings and who kills is the supervisor's business. */
 
-/** Work that takes this many times what the same work took before is no slow work any more. */
-const TIMES_MEASURED = 10;
-/** The same for a size that this worker has not drawn yet: its time is only reckoned from other sizes. */
-const TIMES_RECKONED = 30;
+/**
+ * A piece of work that takes this many times as long as a step of its size is no slow work any more. A step may take fifteen times as long
+ * beside a busy process (pytorch#57715), the first of a size is reckoned from other sizes, and a decode takes a few steps' time.
+ */
+const TIMES_STEP = 30;
 
 /** The longest single piece of work that a worker may be busy with. */
 export interface LongestPiece {
-  /** Null when nothing has been measured. */
+  /** What it is expected to take; null when nothing has been measured. */
   readonly seconds: number | null;
-  /** Whether work of this size has been measured, or only smaller work. */
-  readonly isMeasured: boolean;
 }
 
 export interface StallLimits {
@@ -21,9 +20,9 @@ export interface StallLimits {
 }
 
 /** How long a worker that holds this work may show no progress. */
-export function stallLimitMs({ minimumMs, unknownMs }: StallLimits, { seconds, isMeasured }: LongestPiece): number {
+export function stallLimitMs({ minimumMs, unknownMs }: StallLimits, { seconds }: LongestPiece): number {
   if (seconds === null) return Math.max(minimumMs, unknownMs);
-  return Math.max(minimumMs, seconds * 1_000 * (isMeasured ? TIMES_MEASURED : TIMES_RECKONED));
+  return Math.max(minimumMs, seconds * 1_000 * TIMES_STEP);
 }
 
 export class Watchdog {
