@@ -1,15 +1,18 @@
 /**
- * One picture's events to many subscribers, two ways: `/ours` through the server's own event feed and SSE writer, `/raw` by writing
+ * One image's events to many subscribers, two ways: `/ours` through a job's event log and the server's own SSE writer, `/raw` by writing
  * one shared buffer to every response. Both publish as soon as everybody who reads has got the event before.
  */
 import { createServer, type ServerResponse } from "node:http";
 import fastify from "fastify";
 import { sendEvents } from "../src/http/sse.ts";
-import { EventFeed } from "../src/requests/event-feed.ts";
+import { encodeEvents } from "../src/http/encode-events.ts";
+import { EventLog, type Entry } from "../src/jobs/event-log.ts";
+import { EventIds, finalEvent, RequestEvents, type RequestEvent } from "../src/requests/request-events.ts";
+import { inlineImage } from "../src/storage/published-images.ts";
 
 /** Subscribers that do not read say so; nobody waits for them. */
 const STALLED = "stalled";
-/** Of a preview's JPEG: about a 512-px picture. */
+/** Of a preview's JPEG: about a 512-px image. */
 const JPEG_BYTES = 18_750;
 const RUN_MS = Number(process.env["LATENTCAST_BENCH_FAN_OUT_MS"] ?? "3000");
 const SUBSCRIBERS = Number(process.env["LATENTCAST_BENCH_SUBSCRIBERS"] ?? "100");
@@ -21,11 +24,17 @@ setInterval(() => {
 }, 50).unref();
 
 interface Ours {
-  readonly feed: EventFeed;
+  readonly log: EventLog;
+  readonly events: RequestEvents;
   joined: number;
   taken: number;
 }
-let ours: Ours = { feed: new EventFeed("bench"), joined: 0, taken: 0 };
+
+function newOurs(): Ours {
+  const events = new RequestEvents(new EventIds(), ({ images, step }) => ({ images: images.map(inlineImage), step }));
+  return { log: new EventLog(), events, joined: 0, taken: 0 };
+}
+let ours = newOurs();
 
 app.get("/ours", (request, reply) => {
   const state = ours;
@@ -34,7 +43,8 @@ app.get("/ours", (request, reply) => {
   const isStalled = request.headers["x-reader"] === STALLED;
   state.joined += 1;
   async function* counted(): AsyncGenerator<Buffer, void, undefined> {
-    for await (const frame of state.feed.listen(undefined, gone.signal)) {
+    const entries = state.log.follow({ signal: gone.signal });
+    for await (const frame of encodeEvents(named(state.events, entries))) {
       yield frame;
       // Asked for the next: this one has been handed to the socket.
       if (!isStalled && frame.length > JPEG_BYTES) state.taken += 1;
@@ -44,19 +54,28 @@ app.get("/ours", (request, reply) => {
   return sendEvents(reply, counted());
 });
 
+async function* named(
+  events: RequestEvents,
+  entries: AsyncIterable<Entry>,
+): AsyncGenerator<RequestEvent, void, undefined> {
+  for await (const entry of entries) {
+    const event = events.of(entry);
+    if (event !== undefined) yield event;
+  }
+  yield finalEvent({ status: 200, headers: {}, body: Buffer.from('{"done":true}') });
+}
+
 async function publishOurs(state: Ours): Promise<void> {
   const endsAt = performance.now() + RUN_MS;
   for (let step = 0; performance.now() < endsAt; step += 1) {
-    const jpeg = Buffer.alloc(JPEG_BYTES, step);
-    state.feed.publish("progress", () => ({ step, total_steps: 50 }));
-    state.feed.publish("preview", () => ({
-      image: { url: `data:image/jpeg;base64,${jpeg.toString("base64")}` },
-      step,
-    }));
+    const bytes = Buffer.alloc(JPEG_BYTES, step);
+    const images = [{ bytes, contentType: "image/jpeg", width: 512, height: 512, seed: 0 }];
+    state.log.append({ kind: "progress", step, totalSteps: 50 });
+    state.log.append({ kind: "preview", step, totalSteps: 50, images });
     while (state.taken < (step + 1) * (SUBSCRIBERS - 1)) await turn();
   }
-  state.feed.end("result", JSON.stringify({ done: true }));
-  ours = { feed: new EventFeed("bench"), joined: 0, taken: 0 };
+  state.log.append({ kind: "cancelled", reason: "shutdown" });
+  ours = newOurs();
 }
 
 let raw: { response: ServerResponse; isStalled: boolean }[] = [];

@@ -191,6 +191,13 @@ export const SETTINGS = {
     value: whole(2 ** 20, 2 ** 50),
     help: "Most that is kept in the data directory; what expires first goes first.",
   }),
+  allowPrivateWebhooks: setting<boolean>({
+    env: ["LATENTCAST_ALLOW_PRIVATE_WEBHOOKS"],
+    default: "0",
+    defaultText: "only without keys on loopback",
+    value: toggle,
+    help: "Let webhooks go to private and loopback addresses.",
+  }),
   cacheDir: setting<string>({
     env: ["LATENTCAST_CACHE_DIR"],
     default: "",

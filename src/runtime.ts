@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
 import { Disposers } from "./async/disposers.ts";
-import { withProcessDefaults, type Config, type Environment } from "./config.ts";
+import { isLoopback, withProcessDefaults, type Config, type Environment } from "./config.ts";
 import { buildApp } from "./http/app.ts";
 import { dialectNamed } from "./dialects/registry.ts";
 import { storedError } from "./http/error-body.ts";
@@ -17,7 +17,9 @@ import { packageRoot, packageVersion } from "./package-info.ts";
 import type { Launch } from "./processes/child.ts";
 import { openStorage } from "./storage/open.ts";
 import { startRetention } from "./storage/retention.ts";
-import { QueueService } from "./requests/service.ts";
+import { PublishedImages } from "./storage/published-images.ts";
+import { RequestService } from "./requests/service.ts";
+import { SigningKey } from "./requests/webhook-key.ts";
 import { WebhookSender } from "./requests/webhooks.ts";
 import { childEnvironment } from "./worker/child-environment.ts";
 import { managedPython } from "./python/environment.ts";
@@ -80,31 +82,56 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const log = options.log ?? pino({ level: config.logLevel });
   const tracing = await startTracing({ env, version: packageVersion() });
   open.add(() => tracing?.close());
-  const storage = await openStorage(config);
-  open.add(() => storage.store.close());
+  const { dataDir, storeLimitBytes: limitBytes, resultTtlMs: keepMs } = config;
+  const storage = await openStorage({ dataDir, limitBytes, keepMs });
+  open.add(() => storage.close());
+  const { requests: store } = storage;
   const metrics = new Metrics();
   const observers = [metrics, new JobLog(log, config.logPrompts), ...(tracing === undefined ? [] : [tracing.observer])];
   const jobs = await startJobs({ ...options, config, env, log, observers });
-  const webhooks = new WebhookSender({ store: storage.store, key: storage.key, log });
-  const queue = new QueueService({ ...storage, jobs, webhooks, dialect: dialectNamed, refusal: storedError, log });
+  const webhookKey = await SigningKey.open(dataDir);
+  const webhookAddresses = { allowPrivate: config.allowPrivateWebhooks || isOnlyForThisMachine(config) };
+  const webhooks = new WebhookSender({ store, key: webhookKey, log, ...webhookAddresses });
+  const images = new PublishedImages(storage.objects);
+  const requests = new RequestService({
+    jobs,
+    store,
+    images,
+    dialect: dialectNamed,
+    errorResponse: storedError,
+    log,
+  });
   metrics.watch(jobs);
-  // Jobs end first: the queue keeps what became of them, and clients that are connected still read it. Both may be ended twice.
+  // Jobs end first: what became of them is kept, and clients that are connected still read it. Both may be ended twice.
   const endJobs = async (): Promise<void> => {
     await jobs.close();
-    await queue.close();
+    await requests.close();
   };
   open.add(endJobs);
-  const { fastify, shutdown } = await buildApp({ config, jobs, storage, queue, log, metrics, tracing });
+  const { fastify, shutdown } = await buildApp({
+    config,
+    jobs,
+    storage,
+    images,
+    requests,
+    webhookKeys: webhookKey.publicKeys,
+    webhookAddresses,
+    log,
+    metrics,
+    tracing,
+  });
   let patienceMs = LAST_WORDS_PATIENCE_MS;
   open.add(async () => {
     await endJobs();
     await shutdown.close(patienceMs);
   });
-  await queue.recover();
+  await requests.recover();
+  webhooks.start();
+  open.add(() => webhooks.stop());
   const url = await fastify.listen({ host: config.host, port: config.port });
   // After it listens: whoever waits for the server to answer does not wait for this too.
   await loadEncoder();
-  const retention = startRetention(storage.store, log);
+  const retention = startRetention(storage, log);
   open.add(() => retention.stop());
   return {
     url,
@@ -121,6 +148,11 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
       await open.close();
     },
   };
+}
+
+/** Whoever can reach such a server can reach what is private around it as well. */
+function isOnlyForThisMachine({ host, apiKeys }: Config): boolean {
+  return isLoopback(host) && apiKeys.length === 0;
 }
 
 /** The workers and the jobs that they draw, without HTTP. */

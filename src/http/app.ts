@@ -5,8 +5,11 @@ import type { Metrics } from "../observability/metrics.ts";
 import type { Tracing } from "../observability/tracing.ts";
 import type { JobService } from "../jobs/service.ts";
 import { packageVersion } from "../package-info.ts";
+import type { AddressRules } from "../net/addresses.ts";
 import type { Storage } from "../storage/open.ts";
-import type { QueueService } from "../requests/service.ts";
+import type { PublishedImages } from "../storage/published-images.ts";
+import type { RequestService } from "../requests/service.ts";
+import type { KeySet } from "../requests/webhook-key.ts";
 import { handleError } from "./error-body.ts";
 import { handleNotFound } from "./not-found.ts";
 import { logRequests } from "./plugins/access-log.ts";
@@ -38,7 +41,12 @@ export interface AppOptions {
   readonly config: Config;
   readonly jobs: JobService;
   readonly storage: Storage;
-  readonly queue: QueueService;
+  readonly images: PublishedImages;
+  readonly requests: RequestService;
+  /** What webhooks are signed with. */
+  readonly webhookKeys: KeySet;
+  /** Which addresses they may have. */
+  readonly webhookAddresses: AddressRules;
   readonly log: FastifyBaseLogger;
   readonly metrics: Metrics;
   /** Undefined where traces go nowhere. */
@@ -72,7 +80,7 @@ export interface App {
 }
 
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { config, jobs, storage, queue, log, metrics, tracing } = options;
+  const { config, jobs, storage, images, requests, log, metrics, tracing } = options;
   const { publicUrl } = config;
   const app = Fastify({
     loggerInstance: log,
@@ -108,17 +116,16 @@ export async function buildApp(options: AppOptions): Promise<App> {
   acceptJson(app);
   metricsRoutes(app, metrics);
 
-  generateRoutes(app, { jobs, files: storage.files, publicUrl });
-  queueRoutes(app, { queue, publicUrl });
-  eventRoutes(app, queue);
-  fileRoutes(app, storage.store);
+  generateRoutes(app, { jobs, images, publicUrl });
+  queueRoutes(app, { requests, publicUrl, webhooks: options.webhookAddresses });
+  eventRoutes(app, requests);
+  fileRoutes(app, storage.objects);
   storageRoutes(app, {
-    store: storage.store,
+    objects: storage.objects,
     publicUrl,
-    keepMs: config.resultTtlMs,
     uploadLimitBytes: config.bodyLimitBytes,
   });
-  webhookKeyRoutes(app, storage.key.publicKeys);
+  webhookKeyRoutes(app, options.webhookKeys);
   healthRoutes(app, jobs);
   await openApiRoutes(app, { version: packageVersion(), needsKey: config.apiKeys.length > 0 });
   await playgroundRoutes(app);

@@ -1,6 +1,7 @@
 /** What fal's clients say in headers and query parameters about how a request is to be handled. */
 import type { FastifyRequest } from "fastify";
 import type { Priority } from "../jobs/submission.ts";
+import { urlProblem, type AddressRules } from "../net/addresses.ts";
 import { invalidRequest } from "../jobs/request.ts";
 
 /** Node's timers take 24.8 days; nobody waits longer. */
@@ -21,12 +22,11 @@ export function traceparent({ headers }: FastifyRequest): string | null {
   return typeof header === "string" ? header : null;
 }
 
-/** Where to tell the outcome. Throws `invalid_request` unless it is an address that can be called. */
-export function webhookUrl(given: string | undefined): string | null {
+/** Where to post the result. Throws `invalid_request` unless it is an address that may be called. */
+export function webhookUrl(given: string | undefined, rules: AddressRules): string | null {
   if (given === undefined || given === "") return null;
   const url = URL.canParse(given) ? new URL(given) : undefined;
-  if (url !== undefined && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "")
-    return url.href;
-  const msg = "must be an http or https URL without a user name";
-  throw invalidRequest([{ loc: ["query", "fal_webhook"], msg, type: "url_parsing" }]);
+  const msg = url === undefined ? "must be an http or https URL without a user name" : urlProblem(url, rules);
+  if (url !== undefined && msg === undefined) return url.href;
+  throw invalidRequest([{ loc: ["query", "fal_webhook"], msg: msg ?? "", type: "url_parsing" }]);
 }

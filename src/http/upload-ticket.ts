@@ -4,6 +4,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 export interface Ticket {
   readonly key: string;
   readonly contentType: string;
+  /** Of a clock that nobody sets, such as `performance.now()`: it is for this process alone. */
   readonly expiresAtMs: number;
 }
 

@@ -69,7 +69,11 @@ export class EventLog {
    * its position or that it has started, the newest step and preview, then everything; of an ended job the ending.
    */
   follow({ after, signal }: FollowOptions = {}): AsyncIterable<Entry> {
-    const first = after === undefined ? this.#standing() : this.#entries.filter(({ sequence }) => sequence > after);
+    // A place beyond the end was never given out.
+    const first =
+      after === undefined || after > this.#sequence
+        ? this.#standing()
+        : this.#entries.filter(({ sequence }) => sequence > after);
     const cursor = new Cursor(
       {
         next: (reader) => this.#nextFor(reader),

@@ -1,75 +1,85 @@
-/** A request of the queue that has not ended, as this process knows it. */
-import type { JobEvent } from "../jobs/events.ts";
+/** A request that this process holds: its job, its log lines, and how it ended once that is kept. */
+import { Changes } from "../async/changes.ts";
+import type { Entry } from "../jobs/event-log.ts";
 import type { Job } from "../jobs/job.ts";
 import type { LogLine } from "../schema/queue.ts";
-import { EventFeed } from "./event-feed.ts";
-import type { AcceptedRequest, Answer, Ending } from "../storage/request-store.ts";
-
-export interface Ended {
-  readonly ending: Ending;
-  readonly answer: Answer;
-}
+import type { AcceptedRequest } from "../storage/request-record.ts";
+import type { Ended } from "../storage/request-store.ts";
+import type { Lease } from "./lease.ts";
+import { isSettled, transition, type LiveState, type SettledState } from "./live-state.ts";
+import type { RequestEvents } from "./request-events.ts";
 
 export class LiveRequest {
   readonly request: AcceptedRequest;
-  readonly feed: EventFeed;
+  readonly job: Job;
+  readonly events: RequestEvents;
   readonly logs: LogLine[] = [];
-  /** Resolves when it has ended, or has been put off until the next start of the server. */
-  readonly settled: Promise<void>;
-  job: Job | undefined;
-  isRunning = false;
-  /** Set as soon as its outcome may be told; the store has it by then, unless the disk is full. */
-  ended: Ended | undefined;
-  readonly #settle: () => void;
+  /** From the first step on. */
+  lease: Lease | undefined;
+  #state: LiveState = { kind: "held" };
+  readonly #changes = new Changes();
+  #changeCount = 0;
 
-  /** @param attempt Which start of this request it would be, in this process and those before it. */
-  constructor(request: AcceptedRequest, attempt: number) {
+  constructor(request: AcceptedRequest, job: Job, events: RequestEvents) {
     this.request = request;
-    this.feed = new EventFeed(String(attempt));
-    let settle = (): void => undefined;
-    this.settled = new Promise((resolve) => {
-      settle = resolve;
-    });
-    this.#settle = settle;
+    this.job = job;
+    this.events = events;
   }
 
-  settle(): void {
-    this.feed.close();
-    this.#settle();
+  get state(): LiveState {
+    return this.#state;
   }
 
-  queued(position: number, estimateMs: number | null): void {
-    this.isRunning = false;
-    this.feed.publish("queued", () => ({ position, estimate: estimateMs === null ? null : estimateMs / 1_000 }));
+  /** Resolves when it has ended, or has been put off until the next start of the server. */
+  get settled(): Promise<SettledState | undefined> {
+    return this.settledBefore(new AbortController().signal);
   }
 
-  /** What happened to its job. Its ending is told by the queue, which has to keep it first. */
-  note(event: JobEvent, preview: (event: JobEvent & { kind: "preview" }) => object): void {
-    switch (event.kind) {
-      case "queued":
-        this.queued(event.position, event.estimateMs);
-        return;
-      case "started":
-        if (this.isRunning) return;
-        this.isRunning = true;
-        this.log("started");
-        this.feed.publish("started", () => ({ total_steps: event.totalSteps }));
-        return;
-      case "progress": {
-        const { step, totalSteps } = event;
-        this.log(`step ${step + 1} of ${totalSteps}`);
-        this.feed.publish("progress", () => ({ step, total_steps: totalSteps, progress: (step + 1) / totalSteps }));
-        return;
-      }
-      case "preview":
-        this.feed.publish("preview", () => preview(event));
-        return;
-      default:
-        return;
-    }
+  /** The same; undefined when `signal` fires first. */
+  async settledBefore(signal: AbortSignal): Promise<SettledState | undefined> {
+    for await (const _ of this.changes(signal)) if (isSettled(this.#state)) return this.#state;
+    return undefined;
+  }
+
+  /** Called once the end is kept; before that only with a full disk. */
+  end(ended: Ended): void {
+    this.#apply({ kind: "ended", ...ended });
+  }
+
+  /** @param ended Undefined when it is left to another process, now or after this one. */
+  settle(ended: Ended | undefined): void {
+    this.#apply(ended === undefined ? { kind: "put_off" } : { kind: "ended", ...ended });
+  }
+
+  /** What happened to its job. */
+  note({ event }: Entry): void {
+    if (event.kind === "started") this.log("started");
+    if (event.kind === "progress") this.log(`step ${event.step + 1} of ${event.totalSteps}`);
+    this.#changed();
   }
 
   log(message: string, level: LogLine["level"] = "INFO"): void {
     this.logs.push({ message, level, source: "USER", timestamp: new Date().toISOString() });
+  }
+
+  /** Yields at once, then at most once for everything since the last time; ends when it is settled or `signal` fires. */
+  async *changes(signal: AbortSignal): AsyncGenerator<void, void, undefined> {
+    while (!signal.aborted) {
+      const seen = this.#changeCount;
+      const wasSettled = isSettled(this.#state);
+      yield;
+      if (wasSettled) return;
+      if (this.#changeCount === seen) await this.#changes.next(signal);
+    }
+  }
+
+  #apply(change: SettledState): void {
+    this.#state = transition(this.#state, change);
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#changeCount += 1;
+    this.#changes.announce();
   }
 }

@@ -1,41 +1,50 @@
-/** What a client hands in, as the queue keeps it and as it is told about. */
-import type { Priority } from "../jobs/submission.ts";
-import type { ParsedInput } from "../schema/input.ts";
-import type { Parsed } from "../schema/parse.ts";
+/** What a client hands in to be kept, and what it can learn about it. */
+import type { Priority, SeededInput } from "../jobs/submission.ts";
 import type { LogLine } from "../schema/queue.ts";
-import type { AcceptedRequest, Ending, StoredRequest } from "../storage/request-store.ts";
+import type { AcceptedRequest, RequestResult } from "../storage/request-record.ts";
+import type { StoredRequest } from "../storage/request-store.ts";
 
-export interface Order {
+/** Who asks for which request. */
+export interface RequestRef {
   readonly id: string;
+  /** A digest of the API key and the id; null when no key was asked for. */
+  readonly owner: string | null;
+}
+
+export interface RequestSubmission extends RequestRef {
   readonly app: string;
   readonly dialect: string;
   readonly baseUrl: string;
-  readonly parsed: Parsed<ParsedInput>;
   readonly priority: Priority;
   readonly startTimeoutMs: number | undefined;
   readonly webhookUrl: string | null;
   readonly traceparent: string | null;
-  /** Refuses with `queue_full` when more than this are waiting. */
-  readonly maxQueueLength: number | undefined;
 }
 
 export type RequestStatus =
   | { readonly kind: "queued"; readonly app: string; readonly position: number }
   | { readonly kind: "running"; readonly app: string; readonly logs: readonly LogLine[] }
-  | { readonly kind: "ended"; readonly app: string; readonly ending: Ending };
+  | { readonly kind: "ended"; readonly app: string; readonly result: RequestResult };
 
-export type CancelOutcome = "removed" | "stopping" | "ended_before" | "unknown";
+export type CancelReply = "removed" | "stopping" | "ended_before" | "unknown";
 
-export function toRequest(order: Order, input: ParsedInput | null, warnings: readonly string[]): AcceptedRequest {
-  const { id, app, dialect, baseUrl, priority, startTimeoutMs, webhookUrl, traceparent } = order;
+/** @param input Null for a request that is refused. */
+export function toRequest(
+  { startTimeoutMs, ...submission }: RequestSubmission,
+  input: SeededInput | null,
+  warnings: readonly string[],
+): AcceptedRequest {
   const acceptedAtMs = Date.now();
   const startByMs = startTimeoutMs === undefined ? null : acceptedAtMs + startTimeoutMs;
-  return { id, app, dialect, baseUrl, input, warnings, traceparent, priority, acceptedAtMs, startByMs, webhookUrl };
+  return { ...submission, input, warnings, acceptedAtMs, startByMs };
 }
 
-/** Of a request that no running server holds. */
-export function storedStatus(stored: StoredRequest | undefined): RequestStatus | undefined {
-  if (stored === undefined) return undefined;
-  const { app } = stored.request;
-  return stored.ending === null ? { kind: "queued", app, position: 0 } : { kind: "ended", app, ending: stored.ending };
+/** A request without an owner is everybody's who may use this server. */
+export function mayAsk({ owner }: AcceptedRequest, ref: RequestRef): boolean {
+  return owner === null || owner === ref.owner;
+}
+
+/** Of a request that this process does not hold. */
+export function storedStatus({ request: { app }, result }: StoredRequest): RequestStatus {
+  return result === null ? { kind: "queued", app, position: 0 } : { kind: "ended", app, result };
 }

@@ -1,17 +1,22 @@
 /**
- * Tells the address that a request named what became of it, until it listens. Only the address itself is called: http or https, no
- * redirects followed, the answer's body not read.
+ * Posts to the address that a request named how the request ended, until it listens. Only that address is called, after it was
+ * checked: no redirects are followed, the body of what it replies is not read.
  */
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
+import { pause } from "../async/timer.ts";
+import { guardedPost } from "../net/guarded-post.ts";
 import { toAsciiJson } from "../schema/ascii-json.ts";
+import type { StoredResponse } from "../storage/request-record.ts";
+import type { DueWebhook, RequestStore } from "../storage/request-store.ts";
 import type { SigningKey } from "./webhook-key.ts";
-import type { Answer, PendingWebhook, QueueStore } from "../storage/request-store.ts";
 
 export interface WebhookOptions {
-  readonly store: QueueStore;
+  readonly store: RequestStore;
   readonly key: SigningKey;
   readonly log: Logger;
+  /** Also calls addresses of this machine and the network around it. */
+  readonly allowPrivate: boolean;
   /** Pauses after each failed delivery; after the last one it is given up. */
   readonly pausesMs?: readonly number[];
 }
@@ -19,13 +24,16 @@ export interface WebhookOptions {
 /** Ten more tries over two hours, as fal does. */
 const PAUSES_MS = [10, 30, 60, 120, 300, 600, 900, 1_200, 1_800, 2_180].map((seconds) => seconds * 1_000);
 const DELIVERY_TIMEOUT_MS = 15_000;
+/** Slow receivers hold up each other only when this many are slow at once. */
+const CONCURRENT_DELIVERIES = 16;
+/** After a failure of the store itself, such as a full disk. */
+const STORE_RETRY_MS = 5_000;
 /** Receivers read whose request it was; here there is one user. */
 const USER_ID = "local";
 
 export class WebhookSender {
   readonly #options: WebhookOptions;
   readonly #pausesMs: readonly number[];
-  readonly #timers = new Map<string, NodeJS.Timeout>();
   readonly #stop = new AbortController();
 
   constructor(options: WebhookOptions) {
@@ -33,71 +41,88 @@ export class WebhookSender {
     this.#pausesMs = options.pausesMs ?? PAUSES_MS;
   }
 
-  /** Takes up what an earlier server could not deliver. */
-  async start(): Promise<void> {
-    for (const pending of await this.#options.store.pendingWebhooks()) this.#wait(pending);
-  }
-
-  /** A request that has ended, and is in the store. */
-  schedule(id: string, url: string): void {
-    this.#wait({ id, url, attempts: 0, dueAtMs: 0 });
+  /** Delivers what is due, now and later, also what an earlier server could not deliver. */
+  start(): void {
+    void this.#run();
   }
 
   /** What is not delivered yet stays in the store. */
   stop(): void {
     this.#stop.abort();
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
   }
 
-  #wait(pending: PendingWebhook): void {
-    if (this.#stop.signal.aborted) return;
-    const deliver = (): void => {
-      this.#timers.delete(pending.id);
-      this.#deliver(pending).catch((error: unknown) => {
-        this.#options.log.error({ requestId: pending.id, err: error }, "a webhook could not be handled");
-      });
-    };
-    this.#timers.set(pending.id, setTimeout(deliver, Math.max(0, pending.dueAtMs - Date.now())).unref());
-  }
-
-  async #deliver({ id, url, attempts }: PendingWebhook): Promise<void> {
-    const { store, log } = this.#options;
-    const answer = await store.answer(id);
-    if (answer === undefined) return;
-    const failure = await this.#post(id, url, answer);
-    if (this.#stop.signal.aborted) return;
-    if (failure === undefined) {
-      await store.noteDelivery(id, attempts + 1, null);
-      return;
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    const underWay = new Set<Promise<void>>();
+    while (!signal.aborted) {
+      if (underWay.size === CONCURRENT_DELIVERIES) await Promise.race(underWay);
+      const webhook = await this.#next();
+      if (webhook === undefined) continue;
+      const delivery = this.#deliver(webhook).finally(() => underWay.delete(delivery));
+      underWay.add(delivery);
     }
-    const pauseMs = this.#pausesMs[attempts];
-    const next = pauseMs === undefined ? null : Date.now() + pauseMs;
-    log.warn({ requestId: id, attempt: attempts + 1, givenUp: next === null }, `webhook not delivered: ${failure}`);
-    await store.noteDelivery(id, attempts + 1, next);
-    if (next !== null) this.#wait({ id, url, attempts: attempts + 1, dueAtMs: next });
+  }
+
+  async #next(): Promise<DueWebhook | undefined> {
+    const { signal } = this.#stop;
+    try {
+      return await this.#options.store.nextWebhook(signal);
+    } catch (error) {
+      this.#options.log.error({ err: error }, "the webhooks that are due could not be read");
+      await pause(STORE_RETRY_MS, signal);
+      return undefined;
+    }
+  }
+
+  /** Never rejects. */
+  async #deliver(webhook: DueWebhook): Promise<void> {
+    const { log } = this.#options;
+    const { id, attempts } = webhook;
+    const failure = await this.#post(webhook);
+    // A server that ends while it delivers does not know what the receiver has heard: the next one repeats it.
+    if (this.#stop.signal.aborted) return;
+    const retryInMs = failure === undefined ? null : (this.#pausesMs[attempts] ?? null);
+    if (failure !== undefined)
+      log.warn(
+        { requestId: id, attempt: attempts + 1, givenUp: retryInMs === null },
+        `webhook not delivered: ${failure}`,
+      );
+    await this.#settle(webhook, retryInMs);
+  }
+
+  /** Until it is kept nobody delivers the same again. */
+  async #settle(webhook: DueWebhook, retryInMs: number | null): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        await this.#options.store.settleWebhook(webhook, retryInMs);
+        return;
+      } catch (error) {
+        this.#options.log.error({ requestId: webhook.id, err: error }, "a delivery could not be noted");
+        await pause(STORE_RETRY_MS, signal);
+      }
+    }
   }
 
   /** Resolves with what went wrong, if anything did. */
-  async #post(id: string, url: string, answer: Answer): Promise<string | undefined> {
-    const body = payload(id, answer);
+  async #post({ id, url }: DueWebhook): Promise<string | undefined> {
     try {
-      const response = await fetch(url, {
-        method: "POST",
+      const response = await this.#options.store.response(id);
+      if (response === undefined) return undefined;
+      const body = payload(id, response);
+      const status = await guardedPost(new URL(url), {
         headers: {
           "content-type": "application/json",
           "user-agent": "latentcast-webhook",
           ...this.#signature(id, body),
         },
         body,
-        redirect: "manual",
+        allowPrivate: this.#options.allowPrivate,
         signal: AbortSignal.any([this.#stop.signal, AbortSignal.timeout(DELIVERY_TIMEOUT_MS)]),
       });
-      await response.body?.cancel();
-      return response.ok ? undefined : `answered ${response.status}`;
+      return status >= 200 && status < 300 ? undefined : `answered ${status}`;
     } catch (error) {
-      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-      return cause instanceof Error ? cause.message : String(cause);
+      return error instanceof Error ? error.message : String(error);
     }
   }
 
@@ -113,7 +138,7 @@ export class WebhookSender {
   }
 }
 
-function payload(id: string, { status, body }: Answer): string {
+function payload(id: string, { status, body }: StoredResponse): string {
   const isOk = status < 400;
   const head = toAsciiJson({
     request_id: id,

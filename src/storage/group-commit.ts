@@ -27,7 +27,7 @@ export class GroupCommit {
     });
   }
 
-  /** Resolves when everything written so far has had its answer. */
+  /** Resolves when everything written so far has been written or refused. */
   async idle(): Promise<void> {
     await this.#working;
   }

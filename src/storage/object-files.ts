@@ -1,4 +1,4 @@
-/** Pictures, uploads and large answers as files of their own: written to the end, then named. */
+/** Images, uploads and large responses as files of their own: written to the end, then named. */
 import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";

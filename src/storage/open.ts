@@ -1,23 +1,22 @@
-/** The data folder, opened: store, files and the key that webhooks are signed with. */
-import type { Config } from "../config.ts";
-import { PictureFiles } from "./published-images.ts";
-import { SigningKey } from "../requests/webhook-key.ts";
-import { SqliteStore } from "./sqlite-store.ts";
-import type { QueueStore } from "./request-store.ts";
+/** The stores of this machine, opened together: they share a folder and its limit. */
+import type { ObjectStore } from "./object-store.ts";
+import type { RequestStore } from "./request-store.ts";
+import { SqliteDisk, type DiskOptions } from "./sqlite-disk.ts";
+import { SqliteObjectStore } from "./sqlite-objects.ts";
+import { SqliteRequestStore } from "./sqlite-requests.ts";
 
 export interface Storage {
-  readonly store: QueueStore;
-  readonly files: PictureFiles;
-  readonly key: SigningKey;
+  readonly requests: RequestStore;
+  readonly objects: ObjectStore;
+  close(): Promise<void>;
 }
 
-/** Rejects with {@link DataDirInUseError} while another server has the folder open. */
-export async function openStorage({ dataDir, resultTtlMs, storeLimitBytes }: Config): Promise<Storage> {
-  const store = await SqliteStore.open({ dataDir, keepMs: resultTtlMs, limitBytes: storeLimitBytes });
-  try {
-    return { store, files: new PictureFiles(store, resultTtlMs), key: await SigningKey.open(dataDir) };
-  } catch (error) {
-    await store.close();
-    throw error;
-  }
+/** Rejects with a `ConfigError` when the folder cannot be used; it is then as it was. */
+export async function openStorage(options: DiskOptions): Promise<Storage> {
+  const disk = await SqliteDisk.open(options);
+  return {
+    requests: new SqliteRequestStore(disk),
+    objects: new SqliteObjectStore(disk),
+    close: () => disk.close(),
+  };
 }

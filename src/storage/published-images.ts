@@ -1,8 +1,8 @@
-/** Finished pictures as clients get them: inside the answer, or as a file of this server whose name nobody can guess. */
+/** Finished images as clients get them: inside the response, or as a file of this server whose name nobody can guess. */
 import { randomBytes } from "node:crypto";
 import type { EncodedImage } from "../jobs/events.ts";
 import type { Image } from "../schema/output.ts";
-import type { QueueStore } from "./request-store.ts";
+import type { ObjectStore } from "./object-store.ts";
 
 export interface PublishOptions {
   /** `sync_mode` of the request. */
@@ -10,34 +10,32 @@ export interface PublishOptions {
   readonly baseUrl: string;
 }
 
-export class PictureFiles {
-  readonly #store: QueueStore;
-  readonly #keepMs: number;
+export class PublishedImages {
+  readonly #objects: ObjectStore;
 
-  constructor(store: QueueStore, keepMs: number) {
-    this.#store = store;
-    this.#keepMs = keepMs;
+  constructor(objects: ObjectStore) {
+    this.#objects = objects;
   }
 
   /** Rejects with `storage_full` when there is no room for the files. */
-  async publish(pictures: readonly EncodedImage[], { isInline, baseUrl }: PublishOptions): Promise<Image[]> {
-    if (isInline) return pictures.map(inlineImage);
+  async publish(images: readonly EncodedImage[], { isInline, baseUrl }: PublishOptions): Promise<Image[]> {
+    if (isInline) return images.map(inlineImage);
     return Promise.all(
-      pictures.map(async ({ bytes, contentType, width, height }) => {
+      images.map(async ({ bytes, contentType, width, height }) => {
         const key = fileKey(contentType);
-        await this.#store.putObject({ key, kind: "file", contentType, expiresAtMs: Date.now() + this.#keepMs }, bytes);
+        await this.#objects.put({ key, contentType }, bytes);
         return { url: `${baseUrl}/files/${key}`, content_type: contentType, width, height };
       }),
     );
   }
 }
 
-/** The picture as a data URI. */
+/** The image as a data URI. */
 export function inlineImage({ bytes, contentType, width, height }: EncodedImage): Image {
   return { url: `data:${contentType};base64,${bytes.toString("base64")}`, content_type: contentType, width, height };
 }
 
-/** 144 random bits, and an ending that tells people and tools what is inside. */
+/** 144 random bits, and an extension that says what is inside. */
 export function fileKey(contentType: string): string {
   const extension = /^image\/(jpeg|png|webp|avif|gif)$/.exec(contentType)?.[1];
   const name = randomBytes(18).toString("base64url");

@@ -1,99 +1,76 @@
 /**
- * What the queue keeps. One implementation lies on this machine's disk; several machines would share one behind the same calls:
- * requests are a work queue, their endings the last event of each, pictures and uploads objects.
+ * The port to whatever keeps requests. The one implementation here is a file of this machine; a store that several machines share
+ * fits behind the same calls, so a decision is always a write that one caller wins, never something that was read before.
+ * test/contract/request-store.ts is the law that every implementation has to pass.
  */
-import type { Readable } from "node:stream";
-import type { ErrorCode } from "../errors.ts";
-import type { Priority } from "../jobs/submission.ts";
-import type { ParsedInput } from "../schema/input.ts";
-import type { LogLine } from "../schema/queue.ts";
+import type { AcceptedRequest, RequestResult, StoredResponse } from "./request-record.ts";
 
-/** A request as it was accepted. Everything that is needed to run it again, seed included. */
-export interface AcceptedRequest {
-  readonly id: string;
-  /** `owner/alias`, as the client named the model. */
-  readonly app: string;
-  /** Which shape its input had and its result will have. */
-  readonly dialect: string;
-  /** How the client reaches this server; URLs in the result start with it. */
-  readonly baseUrl: string;
-  /** Null when it was refused: such a request is accepted together with its ending. */
-  readonly input: ParsedInput | null;
-  readonly warnings: readonly string[];
-  readonly traceparent: string | null;
-  readonly priority: Priority;
-  /** Milliseconds since 1970, here and below. */
-  readonly acceptedAtMs: number;
-  /** Fails unless it has started by then. */
-  readonly startByMs: number | null;
-  readonly webhookUrl: string | null;
+/** There is something under this id or key already. */
+export class Conflict extends Error {
+  override readonly name = "Conflict";
 }
 
-export interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  /** One line of JSON in ASCII. */
-  readonly body: Buffer;
-}
-
-export interface Ending {
-  readonly endedAtMs: number;
-  readonly error: { readonly code: ErrorCode; readonly message: string } | null;
-  readonly inferenceMs: number | null;
-  readonly logs: readonly LogLine[];
+/** How a request ended: what its status tells, and the HTTP response that its result replays. */
+export interface Ended {
+  readonly result: RequestResult;
+  readonly response: StoredResponse;
 }
 
 export interface StoredRequest {
   readonly request: AcceptedRequest;
-  /** How often it has been started. */
+  /** How often it has been claimed, without claims that were released. */
   readonly attempts: number;
-  readonly ending: Ending | null;
+  /** Somebody runs it: it has a claim whose lease has not run out. */
+  readonly isHeld: boolean;
+  /** Null until it has ended. */
+  readonly result: RequestResult | null;
 }
 
-export interface PendingWebhook {
+/** The right to run a request. It is spent by the next claim, renewal or release of the same request. */
+export interface Claim {
+  readonly id: string;
+  readonly owner: string;
+  /** Counts from 1. */
+  readonly attempt: number;
+  /** The store's own count of changes. */
+  readonly revision: number;
+}
+
+export interface DueWebhook {
   readonly id: string;
   readonly url: string;
+  /** Deliveries that failed. */
   readonly attempts: number;
-  readonly dueAtMs: number;
 }
 
-/** What anybody who knows the key may read, or only this server. */
-export type ObjectKind = "file" | "answer";
+/** What a promise that resolves has written survives the death of this process and of the machine. */
+export interface RequestStore {
+  /**
+   * @param ended For a request that was refused: it is kept together with its end.
+   * Rejects with {@link Conflict} when the id is taken, with `storage_full` when there is no room; nothing is kept then.
+   */
+  accept(request: AcceptedRequest, ended?: Ended): Promise<void>;
+  find(id: string): Promise<StoredRequest | undefined>;
+  /** Undefined until the request has ended. */
+  response(id: string): Promise<StoredResponse | undefined>;
+  /** Oldest first; those that others hold as well. */
+  unfinished(): AsyncIterable<StoredRequest>;
 
-export interface NewObject {
-  readonly key: string;
-  readonly kind: ObjectKind;
-  readonly contentType: string;
-  readonly expiresAtMs: number;
-}
+  /** Counts an attempt. One caller wins; the others hear why they did not. */
+  claim(id: string, owner: string, leaseMs: number): Promise<Claim | "held" | "ended" | "unknown">;
+  renew(claim: Claim, leaseMs: number): Promise<Claim | "lost">;
+  /** Gives a request back that was not run to its end. The attempt does not count. Nothing happens when the claim is spent. */
+  release(claim: Claim): Promise<void>;
+  /** True when this is how the request ended, false when the claim is spent or it had ended before. Rejects with `storage_full`. */
+  end(claim: Claim, ended: Ended): Promise<boolean>;
+  /** Ends a request whoever holds it. True when this is how it ended. Rejects with `storage_full`. */
+  cancel(id: string, ended: Ended): Promise<boolean>;
 
-export interface StoredObject extends NewObject {
-  readonly sizeBytes: number;
-  readonly createdAtMs: number;
-}
+  /** Waits for the next webhook that is due and not being delivered; undefined when `signal` fires. */
+  nextWebhook(signal: AbortSignal): Promise<DueWebhook | undefined>;
+  /** @param retryInMs When it is due again; null when there is nothing left to do. */
+  settleWebhook(webhook: DueWebhook, retryInMs: number | null): Promise<void>;
 
-/** Every promise that resolves tells of something that survives the death of this process and of the machine. */
-export interface QueueStore {
-  /** Rejects with `storage_full`, and keeps nothing, when there is no room. */
-  accept(request: AcceptedRequest, ended?: { readonly ending: Ending; readonly answer: Answer }): Promise<void>;
-  /** The request begins to run. */
-  noteAttempt(id: string): Promise<void>;
-  end(id: string, ending: Ending, answer: Answer): Promise<void>;
-  find(id: string): StoredRequest | undefined;
-  answer(id: string): Promise<Answer | undefined>;
-  /** Oldest first. */
-  unfinished(): Promise<StoredRequest[]>;
-
-  pendingWebhooks(): Promise<PendingWebhook[]>;
-  /** @param dueAtMs When to try again; null when there is nothing left to do. */
-  noteDelivery(id: string, attempts: number, dueAtMs: number | null): Promise<void>;
-
-  /** Rejects with `storage_full` when there is no room, `payload_too_large` when the stream brings more than `limitBytes`. */
-  putObject(object: NewObject, content: Buffer | Readable, limitBytes?: number): Promise<void>;
-  findObject(key: string): StoredObject | undefined;
-  openObject(key: string): Readable;
-
-  /** Forgets what has expired by now. */
-  expire(nowMs: number): Promise<void>;
-  close(): Promise<void>;
+  /** Forgets requests that ended long enough ago and whose webhooks are settled. */
+  expire(): Promise<void>;
 }

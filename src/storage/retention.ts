@@ -1,15 +1,15 @@
 /** Forgets what has expired, every so often. */
 import type { Logger } from "pino";
-import type { QueueStore } from "./request-store.ts";
+import type { Storage } from "./open.ts";
 
 /** Expiry is promised to the minute, not to the second. */
 const SWEEP_MS = 30_000;
 
-export function startRetention(store: QueueStore, log: Logger): { stop(): void } {
+export function startRetention({ requests, objects }: Storage, log: Logger): { stop(): void } {
   const sweep = (): void => {
-    store
-      .expire(Date.now())
-      .catch((error: unknown) => log.error({ err: error }, "expired results could not be removed"));
+    Promise.all([requests.expire(), objects.expire()]).catch((error: unknown) =>
+      log.error({ err: error }, "expired results could not be removed"),
+    );
   };
   sweep();
   const timer = setInterval(sweep, SWEEP_MS).unref();

@@ -1,10 +1,11 @@
 /** The one ZeroMQ socket of the orchestrator: a ROUTER on an ipc:// path that only this user can reach. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Router } from "zeromq";
 import { decodeReport, encodeCommand, type ReportFrames } from "../protocol/frames.ts";
 import type { Command } from "../protocol/messages.ts";
+import { makeSocketFolder, SOCKET_NAME } from "./socket-folders.ts";
 import { SerialQueue } from "./serial-queue.ts";
 
 /** What the pool needs of a wire. Unit tests put an in-memory pair here. */
@@ -27,10 +28,10 @@ export interface TransportHandlers {
 /** A local peer takes a command in microseconds; half a second without room means that it is gone. */
 const SEND_TIMEOUT_MS = 500;
 
-/** Binds a fresh socket. Its directory is made 0700 by mkdtemp and removed by `close`. */
+/** Binds a fresh socket. Its directory is for this user alone, and removed by `close`. */
 export async function openTransport(): Promise<Transport> {
-  const directory = await mkdtemp(join(tmpdir(), "latentcast-"));
-  const endpoint = `ipc://${join(directory, "workers")}`;
+  const directory = await makeSocketFolder(tmpdir());
+  const endpoint = `ipc://${join(directory, SOCKET_NAME)}`;
   // Without sendTimeout a send to an unknown identity never settles; with linger the process could not exit.
   const socket = new Router({ mandatory: true, linger: 0, sendTimeout: SEND_TIMEOUT_MS });
   try {

@@ -4,13 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DataDirInUseError } from "../../src/storage/data-lock.ts";
-import { SqliteStore } from "../../src/storage/sqlite-store.ts";
+import { openStorage } from "../../src/storage/open.ts";
 import { generateInput } from "../../src/schema/input.ts";
+import { request } from "../contract/store-under-test.ts";
 import { eventually } from "../support/eventually.ts";
 import { readEvents, submit, type NamedEvent } from "../support/queue.ts";
 import { startServerProcess, type ServerProcess } from "../support/server-process.ts";
 import { startTestServer } from "../support/server.ts";
 import { post } from "../support/sse.ts";
+import { writeVersion1 } from "../support/store-version-1.ts";
 import { receiveWebhooks, type Delivery } from "../support/webhook-receiver.ts";
 
 let dataDir: string;
@@ -114,25 +116,38 @@ describe("a server that is killed", () => {
     },
   );
 
+  it("leaves event ids that mean nothing to the next: who comes back with one hears how things stand, and the end", async () => {
+    let [blockerId, waitingId, lastId] = ["", "", ""];
+    {
+      await using first = await start();
+      blockerId = (await submit(first.url, { prompt: "slow", num_inference_steps: 50 })).request_id;
+      await until(first.url, blockerId, "progress", 5);
+      waitingId = (await submit(first.url, { ...input, seed: 3 })).request_id;
+      lastId = (await until(first.url, waitingId, "queued")).at(-1)!.id;
+      await first.kill();
+    }
+    await using second = await start();
+    await until(second.url, blockerId, "started");
+    const events = readEvents(`${second.url}/requests/${waitingId}/events`, { lastEventId: lastId });
+    // Of a higher number than there is any event here, and in the shape of an earlier version.
+    const old = readEvents(`${second.url}/requests/${waitingId}/events`, { lastEventId: "1.40" });
+    await until(second.url, waitingId, "queued");
+    await fetch(`${second.url}/requests/${blockerId}/cancel`, { method: "PUT" });
+    for (const heard of [(await events).events, (await old).events]) {
+      expect(heard[0]?.name).toBe("queued");
+      expect(heard.at(-1)).toMatchObject({ name: "result", data: { seed: 3 } });
+    }
+  });
+
   it("each time it runs a certain request gives that one up, and says why", async () => {
-    const store = await SqliteStore.open({ dataDir, limitBytes: 2 ** 30, keepMs: 3_600_000 });
     const id = "11111111-1111-4111-8111-111111111111";
-    const parsed = generateInput.parse(input);
-    await store.accept({
-      id,
-      app: "local/sdxl",
-      dialect: "latentcast",
-      baseUrl: "http://127.0.0.1",
-      input: parsed,
-      warnings: [],
-      traceparent: null,
-      priority: "normal",
-      acceptedAtMs: Date.now(),
-      startByMs: null,
-      webhookUrl: null,
-    });
-    for (let life = 1; life <= 3; life += 1) await store.noteAttempt(id);
-    await store.close();
+    const accepted = request(id, { input: generateInput.parse(input), acceptedAtMs: Date.now() });
+    for (let life = 1; life <= 3; life += 1) {
+      const storage = await openStorage({ dataDir, limitBytes: 2 ** 30, keepMs: 3_600_000 });
+      if (life === 1) await storage.requests.accept(accepted);
+      await storage.requests.claim(id, "a server that dies", 60_000);
+      await storage.close();
+    }
     await using server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_DATA_DIR: dataDir } });
     await eventually(async () => expect((await fetch(`${server.url}/requests/${id}/status`)).status).toBe(200));
     const answer = await fetch(`${server.url}/requests/${id}`);
@@ -145,6 +160,20 @@ function requestOf({ body }: Delivery): string {
 }
 
 describe("the data folder", () => {
+  it("of version 1 goes on: what waited is drawn with its seed, what had ended is answered, files are served", async () => {
+    const { waiting, ended, file } = await writeVersion1(dataDir);
+    await using server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_DATA_DIR: dataDir } });
+    expect(await result(server.url, waiting.id)).toMatchObject({
+      seed: 7,
+      images: [{}, {}],
+      warnings: waiting.warnings,
+    });
+    const response = await fetch(`${server.url}/requests/${ended.id}`);
+    expect(Buffer.from(await response.arrayBuffer())).toEqual(ended.body);
+    const served = await fetch(`${server.url}/files/${file.key}`);
+    expect(Buffer.from(await served.arrayBuffer())).toEqual(file.bytes);
+  });
+
   it("belongs to one server at a time, and says to which", async () => {
     const env = { LATENTCAST_DATA_DIR: dataDir };
     const first = await startTestServer({ worker: "fixture_worker", env });

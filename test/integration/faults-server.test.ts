@@ -1,7 +1,7 @@
 /** What happens to the server's own process: signals at every moment, a parent that is gone, a disk without room. */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -214,6 +214,60 @@ describe("a server that is killed", () => {
     await server.exit;
     expect(await answer).toBe("cut off");
     await eventually(() => expect(processesAt(server.directory)).toEqual([]));
+  });
+
+  it("leaves a socket folder, which the next one removes", async () => {
+    await using first = await serve("never_ready");
+    await first.url();
+    const [left = ""] = await socketFolders(first);
+    first.child.kill("SIGKILL");
+    await first.exit;
+    expect(await socketFolders(first)).toEqual([left]);
+    const folder = join(first.directory, "tmp", left);
+    // One that is younger might be of a server that starts just now.
+    const anHourAgo = Date.now() / 1_000 - 3_600;
+    await utimes(folder, anHourAgo, anHourAgo);
+    await using second = await serve("never_ready", { TMPDIR: join(first.directory, "tmp") });
+    await second.url();
+    const folders = await socketFolders(first);
+    expect(folders).toHaveLength(1);
+    expect(folders).not.toContain(left);
+  });
+});
+
+describe("a data folder that cannot be used", () => {
+  const refused = async (dataDir: string): Promise<string> => {
+    const directory = await mkdtemp(join(tmpdir(), "latentcast-fault-"));
+    const child = spawn(process.execPath, ["--import", "tsx", MAIN, "serve", "--port", "0"], {
+      env: { ...process.env, TMPDIR: directory, LATENTCAST_PYTHON: testPython(), LATENTCAST_DATA_DIR: dataDir },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+    });
+    const [code] = await once(child, "exit");
+    await rm(directory, { recursive: true, force: true });
+    expect(code).toBe(2);
+    return said.trim();
+  };
+
+  it("because it is not writable is named in one line with its setting", async () => {
+    // Nobody makes files there, not even root.
+    const said = await refused("/proc/self");
+    expect(said).toMatch(/LATENTCAST_DATA_DIR.*\/proc\/self/);
+    expect(said.split("\n")).toHaveLength(1);
+  });
+
+  it("because its store is damaged is named in one line, and nothing is changed", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "latentcast-fault-"));
+    const path = join(directory, "queue.db");
+    await writeFile(path, Buffer.alloc(10_000, "damaged"));
+    const said = await refused(directory);
+    expect(said).toContain(path);
+    expect(said.split("\n")).toHaveLength(1);
+    expect(await readFile(path)).toEqual(Buffer.alloc(10_000, "damaged"));
+    await rm(directory, { recursive: true, force: true });
   });
 });
 

@@ -5,8 +5,10 @@ import { join } from "node:path";
 import pino from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { SigningKey } from "../../src/requests/webhook-key.ts";
-import { SqliteStore } from "../../src/storage/sqlite-store.ts";
+import { openStorage, type Storage } from "../../src/storage/open.ts";
+import type { RequestStore } from "../../src/storage/request-store.ts";
 import { WebhookSender } from "../../src/requests/webhooks.ts";
+import { request } from "../contract/store-under-test.ts";
 import { eventually } from "../support/eventually.ts";
 import { resultOf, submit } from "../support/queue.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
@@ -72,56 +74,69 @@ describe("a webhook", () => {
     expect(Math.abs(Number(headers["x-fal-webhook-timestamp"]) - Date.now() / 1_000)).toBeLessThan(300);
   });
 
-  it.each(["file:///etc/passwd", "ftp://127.0.0.1/x", "http://user:pass@127.0.0.1/", "nonsense"])(
-    "to %s is refused at once, and nothing is kept",
-    async (url) => {
-      const response = await post(`${server.url}/queue/local/sdxl?fal_webhook=${encodeURIComponent(url)}`, {
-        prompt: "x",
-      });
-      expect([response.status, await response.json()]).toMatchObject([
-        422,
-        { detail: [{ loc: ["query", "fal_webhook"] }] },
-      ]);
-      const id = response.headers.get("x-fal-request-id");
-      expect((await fetch(`${server.url}/requests/${id}/status`)).status).toBe(404);
-    },
-  );
+  it.each([
+    "file:///etc/passwd",
+    "ftp://127.0.0.1/x",
+    "http://user:pass@127.0.0.1/",
+    "nonsense",
+    "http://169.254.169.254/latest/meta-data",
+    "http://[::ffff:a9fe:a9fe]/",
+    "http://2852039166/",
+    "http://0251.0376.0251.0376/",
+    "http://[fe80::1]/",
+    "http://0.0.0.0/",
+    "http://224.0.0.1/",
+    "http://127.0.0.1:6000/",
+  ])("to %s is refused at once, and nothing is kept", async (url) => {
+    const response = await post(`${server.url}/queue/local/sdxl?fal_webhook=${encodeURIComponent(url)}`, {
+      prompt: "x",
+    });
+    expect([response.status, await response.json()]).toMatchObject([
+      422,
+      { detail: [{ loc: ["query", "fal_webhook"] }] },
+    ]);
+    const id = response.headers.get("x-fal-request-id");
+    expect((await fetch(`${server.url}/requests/${id}/status`)).status).toBe(404);
+  });
 });
 
 describe("the sender of webhooks", () => {
   let dataDir: string;
-  let store: SqliteStore;
+  let storage: Storage;
+  let store: RequestStore;
+  let monotonicMs = 0;
+  const open = (): Promise<Storage> =>
+    openStorage({ dataDir, limitBytes: 2 ** 20, keepMs: 3_600_000, monotonicMs: () => monotonicMs });
   beforeEach(async () => {
     dataDir = await mkdtemp(join(tmpdir(), "latentcast-data-"));
-    store = await SqliteStore.open({ dataDir, limitBytes: 2 ** 20, keepMs: 3_600_000 });
+    storage = await open();
+    store = storage.requests;
   });
   afterEach(async () => {
-    await store.close();
+    await storage.close();
     await rm(dataDir, { recursive: true, force: true });
   });
 
-  async function sender(pausesMs: readonly number[]): Promise<WebhookSender> {
-    return new WebhookSender({ store, key: await SigningKey.open(dataDir), log: pino({ level: "silent" }), pausesMs });
+  async function startSender(pausesMs: readonly number[], allowPrivate = true): Promise<WebhookSender> {
+    const log = pino({ level: "silent" });
+    const sender = new WebhookSender({ store, key: await SigningKey.open(dataDir), log, allowPrivate, pausesMs });
+    sender.start();
+    return sender;
   }
 
-  async function endedRequest(webhookUrl: string): Promise<string> {
-    const id = "request";
-    const request = {
-      id,
-      app: "",
-      dialect: "latentcast",
-      baseUrl: "http://x",
-      input: null,
-      warnings: [],
-      traceparent: null,
-      priority: "normal",
-      acceptedAtMs: 1,
-      startByMs: null,
-      webhookUrl,
-    } as const;
-    const ending = { endedAtMs: Date.now(), error: null, inferenceMs: 1, logs: [] };
-    await store.accept(request, { ending, answer: { status: 200, headers: {}, body: Buffer.from('{"seed":1}') } });
-    return id;
+  async function acceptEnded(webhookUrl: string): Promise<void> {
+    const result = { endedAtMs: Date.now(), error: null, inferenceMs: 1, logs: [] };
+    const response = { status: 200, headers: {}, body: Buffer.from('{"seed":1}') };
+    await store.accept(request("1", { webhookUrl }), { result, response });
+  }
+
+  /** Settled requests are forgotten when their time is over, others are not. */
+  async function isSettled(): Promise<void> {
+    monotonicMs += 10 * 3_600_000;
+    await eventually(async () => {
+      await store.expire();
+      expect(await store.find("1")).toBeUndefined();
+    });
   }
 
   it("tries again after each pause until it is heard, and not after that", async () => {
@@ -130,9 +145,9 @@ describe("the sender of webhooks", () => {
       failures -= 1;
       response.writeHead(failures >= 0 ? 503 : 204).end();
     });
-    const webhooks = await sender([1, 1, 1, 1, 1]);
-    webhooks.schedule(await endedRequest(receiver.url), receiver.url);
-    await eventually(async () => expect(await store.pendingWebhooks()).toEqual([]));
+    await acceptEnded(receiver.url);
+    const webhooks = await startSender([0, 0, 0, 0, 0]);
+    await isSettled();
     expect(receiver.deliveries).toHaveLength(4);
     expect(new Set(receiver.deliveries.map(({ body }) => body)).size).toBe(1);
     webhooks.stop();
@@ -140,9 +155,9 @@ describe("the sender of webhooks", () => {
 
   it("gives up after the last pause", async () => {
     await using receiver = await receiveWebhooks((response) => void response.writeHead(500).end());
-    const webhooks = await sender([1, 1]);
-    webhooks.schedule(await endedRequest(receiver.url), receiver.url);
-    await eventually(async () => expect(await store.pendingWebhooks()).toEqual([]));
+    await acceptEnded(receiver.url);
+    const webhooks = await startSender([0, 0]);
+    await isSettled();
     expect(receiver.deliveries).toHaveLength(3);
     webhooks.stop();
   });
@@ -152,28 +167,40 @@ describe("the sender of webhooks", () => {
     await using receiver = await receiveWebhooks(
       (response) => void response.writeHead(307, { location: target.url }).end(),
     );
-    const webhooks = await sender([]);
-    webhooks.schedule(await endedRequest(receiver.url), receiver.url);
-    await eventually(async () => expect(await store.pendingWebhooks()).toEqual([]));
+    await acceptEnded(receiver.url);
+    const webhooks = await startSender([]);
+    await isSettled();
     expect(target.deliveries).toEqual([]);
     webhooks.stop();
   });
 
-  it("keeps what it could not deliver for the next server", async () => {
-    const id = await endedRequest("http://127.0.0.1:9/");
-    const first = await sender([3_600_000]);
-    first.schedule(id, "http://127.0.0.1:9/");
-    await eventually(async () => expect(await store.pendingWebhooks()).toMatchObject([{ attempts: 1 }]));
-    first.stop();
-    // However long a request is kept otherwise: until its webhook is settled it stays.
-    await store.expire(Date.now() + 10 * 3_600_000);
+  it("calls no private address unless it may, though the request was accepted when it might", async () => {
     await using receiver = await receiveWebhooks();
-    await store.noteDelivery(id, 1, 0);
-    const [pending] = await store.pendingWebhooks();
-    const second = await sender([]);
-    second.schedule(id, receiver.url);
-    expect(pending).toMatchObject({ id, attempts: 1, dueAtMs: 0 });
-    await delivered(receiver.deliveries);
+    await acceptEnded(receiver.url);
+    const webhooks = await startSender([], false);
+    await isSettled();
+    expect(receiver.deliveries).toEqual([]);
+    webhooks.stop();
+  });
+
+  it("keeps what it could not deliver for the next server", async () => {
+    let isDown = true;
+    await using receiver = await receiveWebhooks((response) => void response.writeHead(isDown ? 503 : 200).end());
+    await acceptEnded(receiver.url);
+    const first = await startSender([3_600_000]);
+    await eventually(() => expect(receiver.deliveries).toHaveLength(1));
+    first.stop();
+    await storage.close();
+    // However long a request is kept otherwise: until its webhook is settled it stays.
+    monotonicMs += 10 * 3_600_000;
+    storage = await open();
+    store = storage.requests;
+    monotonicMs += 3_600_000;
+    await store.expire();
+    isDown = false;
+    const second = await startSender([]);
+    await delivered(receiver.deliveries, 2);
+    await isSettled();
     second.stop();
   });
 

@@ -7,6 +7,8 @@ declare module "fastify" {
   interface FastifyRequest {
     /** Whose limits this request counts against: a name made from the API key, or the address where none is needed. Safe to log. */
     caller: string;
+    /** Of the API key it came with; null where none is asked for. */
+    keyDigest: Buffer | null;
   }
   interface FastifyContextConfig {
     /** Answered without a key. */
@@ -24,6 +26,7 @@ const NAME_DIGITS = 8;
 export function requireKeys(app: FastifyInstance, keys: readonly string[]): void {
   const digests = keys.map(digest);
   app.decorateRequest("caller", "");
+  app.decorateRequest("keyDigest", null);
   app.addHook("onRequest", async (request) => {
     request.caller = request.ip;
     if (keys.length === 0) return;
@@ -33,6 +36,7 @@ export function requireKeys(app: FastifyInstance, keys: readonly string[]): void
     if (given === undefined) throw new LatentcastError("unauthorized");
     const candidate = digest(given);
     if (!isKnown(digests, candidate)) throw new LatentcastError("unauthorized");
+    request.keyDigest = candidate;
     request.caller = `key-${candidate.toString("hex").slice(0, NAME_DIGITS)}`;
   });
 }

@@ -1,7 +1,9 @@
 /** What happens to one request, as named events that any browser's `EventSource` can follow, lose and take up again. */
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
-import type { QueueService } from "../../requests/service.ts";
+import type { RequestService } from "../../requests/service.ts";
+import { encodeEvents } from "../encode-events.ts";
+import { refOf } from "../request-owner.ts";
 import { sendEvents } from "../sse.ts";
 
 interface Events {
@@ -9,20 +11,20 @@ interface Events {
   Querystring: { last_event_id?: string; lastEventId?: string };
 }
 
-export function eventRoutes(app: FastifyInstance, queue: QueueService): void {
-  app.get("/requests/:id/events", (request: FastifyRequest<Events>, reply) => {
+export function eventRoutes(app: FastifyInstance, requests: RequestService): void {
+  app.get("/requests/:id/events", async (request: FastifyRequest<Events>, reply) => {
     const { id } = request.params;
     const { headers, query } = request;
     // Stand-ins for EventSource cannot set headers; they say `lastEventId`.
     const lastEventId = headers["last-event-id"]?.toString() ?? query.last_event_id ?? query.lastEventId;
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
-    const frames = queue.events(id, lastEventId, gone.signal);
-    if (frames === undefined)
+    const events = await requests.events(refOf(request, id), lastEventId, gone.signal);
+    if (events === undefined)
       throw new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
     reply.header("x-fal-request-id", id);
     // An EventSource comes back after every end; this tells it that there is nothing to come back for.
-    if (frames === null) return reply.code(204).send();
-    return sendEvents(reply, frames);
+    if (events === null) return reply.code(204).send();
+    return sendEvents(reply, encodeEvents(events));
   });
 }

@@ -6,7 +6,7 @@ import { endingError, isTerminal, type JobResult } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import type { JobService } from "../../jobs/service.ts";
-import type { PictureFiles } from "../../storage/published-images.ts";
+import type { PublishedImages } from "../../storage/published-images.ts";
 import type { Dialect } from "../../dialects/dialect.ts";
 import { modelName } from "../../dialects/model-name.ts";
 import { dialectOf } from "../../dialects/registry.ts";
@@ -17,7 +17,7 @@ import { dataFrame, sendEvents, StreamFailure } from "../sse.ts";
 
 export interface GenerateRoutesOptions {
   readonly jobs: JobService;
-  readonly files: PictureFiles;
+  readonly images: PublishedImages;
   readonly publicUrl: string | null;
 }
 
@@ -69,7 +69,7 @@ async function answer({ events, render }: Accepted, reply: FastifyReply): Promis
 
 /** Everything that can be refused is refused here, before a header has been sent. */
 async function begin(
-  { jobs, files, publicUrl: configuredUrl }: GenerateRoutesOptions,
+  { jobs, images, publicUrl: configuredUrl }: GenerateRoutesOptions,
   request: FastifyRequest<ByModel>,
   reply: FastifyReply,
 ): Promise<Accepted> {
@@ -94,7 +94,7 @@ async function begin(
   await job.resolved;
   const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
   const render = async (result: JobResult): Promise<object> =>
-    dialect.result(result, job, await files.publish(result.images, published));
+    dialect.result(result, job, await images.publish(result.images, published));
   return { dialect, job, events, render };
 }
 

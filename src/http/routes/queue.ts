@@ -1,9 +1,11 @@
 /** fal's queue: leave a request, ask how it is, fetch or cancel it. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
-import type { CancelOutcome, RequestStatus } from "../../requests/submission.ts";
-import type { QueueService } from "../../requests/service.ts";
-import type { CancelReply, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
+import { invalidRequest } from "../../jobs/request.ts";
+import { RequestPutOff } from "../../requests/request-events.ts";
+import type { RequestService } from "../../requests/service.ts";
+import type { CancelReply, RequestStatus, RequestSubmission } from "../../requests/submission.ts";
+import type { CancelReply as CancelBody, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
 import { modelName } from "../../dialects/model-name.ts";
 import { dialectOf } from "../../dialects/registry.ts";
 import { errorBody } from "../error-body.ts";
@@ -11,11 +13,16 @@ import { priority, startTimeoutMs, traceparent, webhookUrl } from "../fal-header
 import { seconds } from "../../dialects/latentcast/dialect.ts";
 import { publicUrl } from "../public-url.ts";
 import { EarlyCancellations } from "../request-id.ts";
-import { dataFrame, sendEvents } from "../sse.ts";
+import { refOf } from "../request-owner.ts";
+import { dataFrame, sendEvents, StreamFailure } from "../sse.ts";
+import { Conflict } from "../../storage/request-store.ts";
+import type { AddressRules } from "../../net/addresses.ts";
 
 export interface QueueRoutesOptions {
-  readonly queue: QueueService;
+  readonly requests: RequestService;
   readonly publicUrl: string | null;
+  /** Which addresses webhooks may have. */
+  readonly webhooks: AddressRules;
 }
 
 interface ById {
@@ -28,30 +35,40 @@ interface Submit {
   Querystring: { fal_webhook?: string; fal_max_queue_length?: string };
 }
 
-export function queueRoutes(app: FastifyInstance, { queue, publicUrl: configuredUrl }: QueueRoutesOptions): void {
+export function queueRoutes(app: FastifyInstance, { requests, ...options }: QueueRoutesOptions): void {
+  const { publicUrl: configuredUrl, webhooks } = options;
   const cancelledEarly = new EarlyCancellations();
   const submit = async (request: FastifyRequest<Submit>): Promise<SubmitReply> => {
     // A page can send this without a preflight, and its webhook would be called even for a request that is refused.
     if (request.headers["content-type"] === undefined) throw new LatentcastError("unsupported_media_type");
     if (cancelledEarly.has(request.id)) throw new LatentcastError("cancelled");
-    if (queue.status(request.id) !== undefined)
-      throw new LatentcastError("bad_request", { message: "There is a request with this id already." });
     const model = queuedModel(request.params["*"]);
     const dialect = dialectOf(model);
     const { fal_webhook: webhook, fal_max_queue_length: maxLength } = request.query;
     const baseUrl = publicUrl(request, configuredUrl);
-    const position = await queue.submit({
-      id: request.id,
+    const ref = refOf(request, request.id);
+    const submission: RequestSubmission = {
+      ...ref,
       app: model,
       dialect: dialect.name,
       baseUrl,
-      parsed: dialect.parse(request.body),
       priority: priority(request),
       startTimeoutMs: startTimeoutMs(request),
-      webhookUrl: webhookUrl(webhook),
+      webhookUrl: webhookUrl(webhook, webhooks),
       traceparent: traceparent(request),
-      maxQueueLength: maxLength !== undefined && /^\d+$/.test(maxLength) ? Number(maxLength) : undefined,
-    });
+    };
+    const parsed = dialect.parse(request.body);
+    const maxWaiting = maxLength !== undefined && /^\d+$/.test(maxLength) ? Number(maxLength) : undefined;
+    let position = 0;
+    try {
+      if (!parsed.ok) await requests.refuse(submission, invalidRequest(parsed.problems));
+      else position = await requests.accept(submission, parsed.input, { warnings: parsed.warnings, maxWaiting });
+    } catch (error) {
+      if (!(error instanceof Conflict)) throw error;
+      throw new LatentcastError("bad_request", { message: "There is a request with this id already." });
+    }
+    // A cancellation that came while the request was written to the disk did not find it.
+    if (cancelledEarly.has(request.id)) await requests.cancel(ref);
     const links = linksOf(baseUrl, model, request.id);
     return {
       status: "IN_QUEUE",
@@ -68,45 +85,47 @@ export function queueRoutes(app: FastifyInstance, { queue, publicUrl: configured
 
   const result = async (request: FastifyRequest<ById>, reply: FastifyReply): Promise<FastifyReply> => {
     const { id } = request.params;
-    const status = known(queue.status(id));
-    const answer = await queue.answer(id);
-    if (answer === undefined) {
+    const ref = refOf(request, id);
+    const status = known(await requests.status(ref));
+    const response = await requests.response(ref);
+    if (response === undefined) {
       throw new LatentcastError("bad_request", {
         message: `The request is still ${status.kind === "queued" ? "in queue" : "in progress"}.`,
       });
     }
     return reply
-      .code(answer.status)
-      .headers(answer.headers)
+      .code(response.status)
+      .headers(response.headers)
       .header("x-fal-request-id", id)
       .header("content-type", "application/json; charset=utf-8")
-      .send(answer.body);
+      .send(response.body);
   };
   app.get("/requests/:id", result);
   app.get("/requests/:id/response", result);
 
-  app.get("/requests/:id/status", (request: FastifyRequest<ById>, reply) => {
+  app.get("/requests/:id/status", async (request: FastifyRequest<ById>, reply) => {
     const { id } = request.params;
-    const status = known(queue.status(id));
+    const status = known(await requests.status(refOf(request, id)));
     reply.header("x-fal-request-id", id).code(status.kind === "ended" ? 200 : 202);
     return toStatus(status, linksOf(publicUrl(request, configuredUrl), status.app, id), wantsLogs(request) ? 0 : null);
   });
 
-  app.get("/requests/:id/status/stream", (request: FastifyRequest<ById>, reply) => {
+  app.get("/requests/:id/status/stream", async (request: FastifyRequest<ById>, reply) => {
     const { id } = request.params;
-    const { app: model } = known(queue.status(id));
+    const ref = refOf(request, id);
+    const { app: model } = known(await requests.status(ref));
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
     const links = linksOf(publicUrl(request, configuredUrl), model, id);
     reply.header("x-fal-request-id", id);
-    return sendEvents(reply, statusFrames(queue, id, links, wantsLogs(request), gone.signal));
+    return sendEvents(reply, statusFrames(requests.statuses(ref, gone.signal), links, wantsLogs(request)));
   });
 
   const cancel = async (request: FastifyRequest<ById>, reply: FastifyReply): Promise<FastifyReply> => {
     const { id } = request.params;
-    const outcome = await queue.cancel(id);
+    const outcome = await requests.cancel(refOf(request, id));
     if (outcome === "unknown") cancelledEarly.add(id);
-    return sendCancelOutcome(reply, outcome, id);
+    return sendCancel(reply, outcome, id);
   };
   app.put("/requests/:id/cancel", cancel);
   app.post("/requests/:id/cancel", cancel);
@@ -146,13 +165,13 @@ function toStatus(status: RequestStatus, links: Links, logsFrom: number | null):
     case "running":
       return { status: "IN_PROGRESS", ...links, logs: logs(status.logs) };
     case "ended": {
-      const { ending } = status;
+      const { result } = status;
       return {
         status: "COMPLETED",
         ...links,
-        logs: logs(ending.logs),
-        metrics: ending.inferenceMs === null ? {} : { inference_time: seconds(ending.inferenceMs) },
-        ...(ending.error === null ? {} : { error: ending.error.message, error_type: ending.error.code }),
+        logs: logs(result.logs),
+        metrics: result.inferenceMs === null ? {} : { inference_time: seconds(result.inferenceMs) },
+        ...(result.error === null ? {} : { error: result.error.message, error_type: result.error.code }),
       };
     }
   }
@@ -160,42 +179,42 @@ function toStatus(status: RequestStatus, links: Links, logsFrom: number | null):
 
 /** One frame for each change; of the log only the lines that are new, since fal's client appends them. */
 async function* statusFrames(
-  queue: QueueService,
-  id: string,
+  statuses: AsyncIterable<RequestStatus>,
   links: Links,
   withLogs: boolean,
-  signal: AbortSignal,
 ): AsyncGenerator<string, void, undefined> {
   let last = "";
   let logsSeen = 0;
-  for await (const _ of queue.changes(id, signal)) {
-    const status = queue.status(id);
-    if (status === undefined) return;
-    const frame = dataFrame(toStatus(status, links, withLogs ? logsSeen : null));
-    const lines = logsOf(status);
-    const isNews =
-      frame !== last && (status.kind !== "running" || lines.length > logsSeen || !last.includes("IN_PROGRESS"));
-    if (!isNews) continue;
-    last = frame;
-    if (withLogs && status.kind !== "queued") logsSeen = lines.length;
-    yield frame;
+  try {
+    for await (const status of statuses) {
+      const frame = dataFrame(toStatus(status, links, withLogs ? logsSeen : null));
+      const lines = logsOf(status);
+      const isNews =
+        frame !== last && (status.kind !== "running" || lines.length > logsSeen || !last.includes("IN_PROGRESS"));
+      if (!isNews) continue;
+      last = frame;
+      if (withLogs && status.kind !== "queued") logsSeen = lines.length;
+      yield frame;
+    }
+  } catch (error) {
+    throw error instanceof RequestPutOff ? new StreamFailure("the server ends", { cause: error }) : error;
   }
 }
 
 function logsOf(status: RequestStatus): readonly LogLine[] {
   if (status.kind === "queued") return [];
-  return status.kind === "running" ? status.logs : status.ending.logs;
+  return status.kind === "running" ? status.logs : status.result.logs;
 }
 
-function sendCancelOutcome(reply: FastifyReply, outcome: CancelOutcome, id: string): FastifyReply {
+function sendCancel(reply: FastifyReply, outcome: CancelReply, id: string): FastifyReply {
   switch (outcome) {
     case "removed":
-      return reply.header("x-fal-request-id", id).send({ status: "OK" } satisfies CancelReply);
+      return reply.header("x-fal-request-id", id).send({ status: "OK" } satisfies CancelBody);
     case "stopping":
       return reply
         .code(202)
         .header("x-fal-request-id", id)
-        .send({ status: "CANCELLATION_REQUESTED" } satisfies CancelReply);
+        .send({ status: "CANCELLATION_REQUESTED" } satisfies CancelBody);
     case "ended_before": {
       const error = new LatentcastError("bad_request", { message: "The request has ended already." });
       return reply

@@ -5,15 +5,15 @@ import { z } from "zod";
 import { LatentcastError } from "../../errors.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import { fileKey } from "../../storage/published-images.ts";
-import type { QueueStore } from "../../storage/request-store.ts";
+import type { ObjectStore } from "../../storage/object-store.ts";
+import { Conflict } from "../../storage/request-store.ts";
 import { parseObject } from "../../schema/parse.ts";
 import { publicUrl } from "../public-url.ts";
 import { UploadTickets, type Ticket } from "../upload-ticket.ts";
 
 export interface StorageRoutesOptions {
-  readonly store: QueueStore;
+  readonly objects: ObjectStore;
   readonly publicUrl: string | null;
-  readonly keepMs: number;
   readonly uploadLimitBytes: number;
 }
 
@@ -35,14 +35,13 @@ const initiateInput = z.object({
 
 export function storageRoutes(app: FastifyInstance, options: StorageRoutesOptions): void {
   const tickets = new UploadTickets();
-  const uploading = new Set<string>();
 
   app.post("/rest/storage/upload/initiate", (request) => {
     const parsed = parseObject(initiateInput, request.body);
     if (!parsed.ok) throw invalidRequest(parsed.problems);
     const { content_type: contentType } = parsed.input;
     const key = fileKey(contentType);
-    const query = tickets.sign({ key, contentType, expiresAtMs: Date.now() + TICKET_LIFE_MS });
+    const query = tickets.sign({ key, contentType, expiresAtMs: performance.now() + TICKET_LIFE_MS });
     const fileUrl = `${publicUrl(request, options.publicUrl)}/files/${key}`;
     return { file_url: fileUrl, upload_url: `${fileUrl}?${query}` };
   });
@@ -59,14 +58,10 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
       async (request: FastifyRequest<Upload>, reply) => {
         // Cleared when the body has been read to its end: else the connection cannot be used again.
         reply.header("connection", "close");
-        const ticket = tickets.check(request.params.key, request.query, Date.now());
-        if (ticket === undefined || uploading.has(ticket.key)) throw refusedUpload();
-        uploading.add(ticket.key);
-        try {
-          await keepUpload(ticket, request.body, options);
-        } finally {
-          uploading.delete(ticket.key);
-        }
+        const ticket = tickets.check(request.params.key, request.query, performance.now());
+        if (ticket === undefined) throw refusedUpload();
+        await keepUpload(ticket, request.body, options);
+        // fal's clients look at the status alone.
         return reply.removeHeader("connection").send({});
       },
     );
@@ -79,11 +74,13 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
   }
 }
 
-async function keepUpload({ key, contentType }: Ticket, body: unknown, options: StorageRoutesOptions): Promise<void> {
-  const { store, keepMs, uploadLimitBytes } = options;
-  if (store.findObject(key) !== undefined) throw refusedUpload();
-  const object = { key, kind: "file", contentType, expiresAtMs: Date.now() + keepMs } as const;
-  await store.putObject(object, bodyOf(body), uploadLimitBytes);
+async function keepUpload(ticket: Ticket, body: unknown, options: StorageRoutesOptions): Promise<void> {
+  const { objects, uploadLimitBytes } = options;
+  try {
+    await objects.put(ticket, bodyOf(body), uploadLimitBytes);
+  } catch (error) {
+    throw error instanceof Conflict ? refusedUpload() : error;
+  }
 }
 
 function refusedUpload(): LatentcastError {

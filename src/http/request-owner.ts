@@ -1,0 +1,14 @@
+/** Whom a request belongs to. */
+import { createHmac } from "node:crypto";
+import type { FastifyRequest } from "fastify";
+import type { RequestRef } from "../requests/submission.ts";
+
+/**
+ * What names the caller's API key in the record of one request: the same key gives something else for another id, so records tell
+ * neither the key nor which of them share one. Null where no key is asked for.
+ */
+export function refOf(request: FastifyRequest, id: string): RequestRef {
+  const { keyDigest } = request;
+  const owner = keyDigest === null ? null : createHmac("sha256", keyDigest).update(id).digest("base64url");
+  return { id, owner };
+}

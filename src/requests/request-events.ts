@@ -1,0 +1,97 @@
+/** The named events of one request, made from what happens to its job. */
+import { randomBytes } from "node:crypto";
+import type { Entry } from "../jobs/event-log.ts";
+import type { PreviewEvent } from "../jobs/events.ts";
+import { toAsciiJson } from "../schema/ascii-json.ts";
+import type { RequestEventName } from "../schema/queue.ts";
+import type { StoredResponse } from "../storage/request-record.ts";
+
+/** The last event of every request, in this process or after it. */
+export const FINAL_EVENT_ID = "end";
+
+export class RequestEvent {
+  readonly id: string;
+  readonly name: RequestEventName;
+  readonly #toJson: () => string;
+  #json: string | undefined;
+
+  constructor(id: string, name: RequestEventName, toJson: () => string) {
+    this.id = id;
+    this.name = name;
+    this.#toJson = toJson;
+  }
+
+  /** One line, ASCII. Made once for all listeners, and for nobody when nobody listens: base64 of an image nobody watches is waste. */
+  get json(): string {
+    this.#json ??= this.#toJson();
+    return this.#json;
+  }
+}
+
+/** Numbers the events of this process's life. Another process, or the same one started again, gives out other ids. */
+export class EventIds {
+  readonly #life = randomBytes(6).toString("base64url");
+
+  of(sequence: number): string {
+    return `${this.#life}.${sequence}`;
+  }
+
+  /** Undefined for an id that was not given out in this life: it says nothing about what its owner has heard here. */
+  sequenceOf(id: string | undefined): number | undefined {
+    const [life, sequence = ""] = id?.split(".", 2) ?? [];
+    return life === this.#life && /^\d{1,15}$/.test(sequence) ? Number(sequence) : undefined;
+  }
+}
+
+/** Turns the entries of a job's log into events, each once. */
+export class RequestEvents {
+  readonly #ids: EventIds;
+  readonly #toPreview: (event: PreviewEvent) => object;
+  readonly #made = new WeakMap<Entry, RequestEvent>();
+
+  /** @param toPreview What the request's dialect makes of a preview. */
+  constructor(ids: EventIds, toPreview: (event: PreviewEvent) => object) {
+    this.#ids = ids;
+    this.#toPreview = toPreview;
+  }
+
+  /** Undefined for the end of the job: the request has ended when that is kept. */
+  of(entry: Entry): RequestEvent | undefined {
+    const made = this.#made.get(entry) ?? this.#make(entry);
+    if (made !== undefined) this.#made.set(entry, made);
+    return made;
+  }
+
+  #make({ sequence, event }: Entry): RequestEvent | undefined {
+    const named = (name: RequestEventName, data: () => object): RequestEvent =>
+      new RequestEvent(this.#ids.of(sequence), name, () => toAsciiJson(data()));
+    switch (event.kind) {
+      case "queued": {
+        const { position, estimateMs } = event;
+        return named("queued", () => ({ position, estimate: estimateMs === null ? null : estimateMs / 1_000 }));
+      }
+      case "started":
+        return named("started", () => ({ total_steps: event.totalSteps }));
+      case "progress": {
+        const { step, totalSteps } = event;
+        return named("progress", () => ({ step, total_steps: totalSteps, progress: (step + 1) / totalSteps }));
+      }
+      case "preview":
+        return named("preview", () => this.#toPreview(event));
+      default:
+        return undefined;
+    }
+  }
+}
+
+export function finalEvent({ status, body }: StoredResponse): RequestEvent {
+  const json = body.toString("latin1");
+  return status < 400
+    ? new RequestEvent(FINAL_EVENT_ID, "result", () => json)
+    : new RequestEvent(FINAL_EVENT_ID, "error", () => `{"status":${status},${json.slice(1)}`);
+}
+
+/** The server ends before the request does. A listener that came to hear the end has to come back. */
+export class RequestPutOff extends Error {
+  override readonly name = "RequestPutOff";
+}

@@ -1,0 +1,224 @@
+/** Runs requests that have been accepted, and keeps how they end. What this process cannot end is left to the next. */
+import { randomUUID } from "node:crypto";
+import type { Logger } from "pino";
+import { pause } from "../async/timer.ts";
+import type { Dialect } from "../dialects/dialect.ts";
+import { LatentcastError, toLatentcastError } from "../errors.ts";
+import type { Admission } from "../jobs/admission.ts";
+import { endingError, isTerminal, type JobResult, type TerminalEvent } from "../jobs/events.ts";
+import type { JobService } from "../jobs/service.ts";
+import type { Submission } from "../jobs/submission.ts";
+import { toAsciiJson } from "../schema/ascii-json.ts";
+import type { LogLine } from "../schema/queue.ts";
+import type { PublishedImages } from "../storage/published-images.ts";
+import type { AcceptedRequest, StoredResponse } from "../storage/request-record.ts";
+import type { Ended, RequestStore } from "../storage/request-store.ts";
+import { Lease } from "./lease.ts";
+import { LiveRequest } from "./live-request.ts";
+import { EventIds, finalEvent, RequestEvents, RequestPutOff, type RequestEvent } from "./request-events.ts";
+
+export interface RequestRunnerOptions {
+  readonly jobs: Pick<JobService, "admit" | "submit" | "cancel">;
+  readonly store: RequestStore;
+  readonly images: PublishedImages;
+  /** Throws for a name that no dialect has. */
+  readonly dialect: (name: string) => Dialect;
+  /** An error as the client would get it. */
+  readonly errorResponse: (error: LatentcastError) => StoredResponse;
+  readonly log: Logger;
+}
+
+const STORE_RETRY_MS = 5_000;
+
+export class RequestRunner {
+  readonly #options: RequestRunnerOptions;
+  readonly #live = new Map<string, LiveRequest>();
+  readonly #ids = new EventIds();
+  /** Names this process in claims. */
+  readonly #owner = randomUUID();
+  readonly #closing = new AbortController();
+
+  constructor(options: RequestRunnerOptions) {
+    this.#options = options;
+  }
+
+  held(id: string): LiveRequest | undefined {
+    return this.#live.get(id);
+  }
+
+  /** Throws what refuses a request, before anything is kept. */
+  admit(request: AcceptedRequest, maxWaiting: number | undefined): Admission {
+    return this.#options.jobs.admit(this.#toSubmission(request), { maxWaiting });
+  }
+
+  /**
+   * Undefined for a request that has ended already, or that nobody takes any more.
+   * @param admission Absent for a request that was accepted by an earlier process.
+   */
+  begin(request: AcceptedRequest, admission?: Admission): LiveRequest | undefined {
+    const { jobs, dialect, log } = this.#options;
+    let live: LiveRequest;
+    try {
+      const submission = this.#toSubmission(request);
+      const job = jobs.submit(submission, admission ?? jobs.admit(submission, { isKnown: true }));
+      const { preview } = dialect(request.dialect);
+      live = new LiveRequest(request, job, new RequestEvents(this.#ids, (event) => preview(event, job)));
+    } catch (error) {
+      const failure = toLatentcastError(error);
+      // A request that comes while the server ends is the next one's.
+      if (failure.code !== "draining") this.endUnrun(request.id, failure);
+      return undefined;
+    }
+    this.#live.set(request.id, live);
+    live.log("queued");
+    this.#run(live).catch((error: unknown) => {
+      log.error({ requestId: request.id, err: error }, "a request was lost");
+    });
+    return live;
+  }
+
+  /** Ends a request that has no job. */
+  endUnrun(id: string, error: LatentcastError): void {
+    void this.#keep(id, () => this.#options.store.cancel(id, this.failure(error)));
+  }
+
+  /** Resolves when the end is kept. */
+  async cancel(live: LiveRequest): Promise<void> {
+    this.#options.jobs.cancel(live.job, "cancelled_by_client");
+    await live.settled;
+  }
+
+  /** Ends after the last event, or when `signal` fires. Throws {@link RequestPutOff} when there will be no last one. */
+  async *events(
+    live: LiveRequest,
+    lastEventId: string | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<RequestEvent, void, undefined> {
+    for await (const entry of live.job.follow({ after: this.#ids.sequenceOf(lastEventId), signal })) {
+      const event = live.events.of(entry);
+      if (event !== undefined) yield event;
+    }
+    // The job ends first, then its end is kept, then listeners get it.
+    const settled = await live.settledBefore(signal);
+    if (settled?.kind === "ended") yield finalEvent(settled.response);
+    else if (settled !== undefined) throw new RequestPutOff();
+  }
+
+  failure(error: LatentcastError, logs: readonly LogLine[] = []): Ended {
+    const { code, message } = error;
+    return {
+      result: { endedAtMs: Date.now(), error: { code, message }, inferenceMs: null, logs },
+      response: this.#options.errorResponse(error),
+    };
+  }
+
+  /** After every job has ended: waits until each end is kept. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all([...this.#live.values()].map(({ settled }) => settled));
+  }
+
+  #toSubmission({ id, input, startByMs, priority, warnings, traceparent, dialect }: AcceptedRequest): Submission {
+    if (input === null) throw new LatentcastError("internal_error", { cause: "a refused request without its end" });
+    return {
+      id,
+      input,
+      keep: true,
+      priority,
+      warnings,
+      traceparent,
+      fit: this.#options.dialect(dialect).fit,
+      ...(startByMs === null ? {} : { startTimeoutMs: Math.max(0, startByMs - Date.now()) }),
+    };
+  }
+
+  async #run(live: LiveRequest): Promise<void> {
+    for await (const entry of live.job.follow()) {
+      if (entry.event.kind === "started") live.lease ??= this.#lease(live);
+      live.note(entry);
+      if (isTerminal(entry.event)) await this.#finish(live, entry.event);
+    }
+  }
+
+  #lease({ request: { id }, job }: LiveRequest): Lease {
+    const { store, log, jobs } = this.#options;
+    return new Lease({ store, id, owner: this.#owner, log, onLost: () => void jobs.cancel(job, "shutdown") });
+  }
+
+  async #finish(live: LiveRequest, event: TerminalEvent): Promise<void> {
+    if (event.kind === "cancelled" && event.reason === "shutdown") return this.#putOff(live);
+    const ended =
+      event.kind === "succeeded" ? await this.#success(live, event.result) : this.#failed(live, endingError(event));
+    await this.#end(live, ended);
+  }
+
+  async #success(live: LiveRequest, result: JobResult): Promise<Ended> {
+    const { dialect, baseUrl, input } = live.request;
+    try {
+      const images = await this.#options.images.publish(result.images, {
+        isInline: input?.sync_mode !== false,
+        baseUrl,
+      });
+      const body = Buffer.from(toAsciiJson(this.#options.dialect(dialect).result(result, live.job, images)));
+      live.log("finished");
+      const { inferenceMs } = result.timings;
+      return {
+        result: { endedAtMs: Date.now(), error: null, inferenceMs, logs: live.logs },
+        response: { status: 200, headers: {}, body },
+      };
+    } catch (error) {
+      return this.#failed(live, toLatentcastError(error));
+    }
+  }
+
+  #failed(live: LiveRequest, error: LatentcastError): Ended {
+    live.log(error.message, "ERROR");
+    return this.failure(error, live.logs);
+  }
+
+  /** Kept first, then shown. With a full disk it is shown from memory until it can be kept. */
+  async #end(live: LiveRequest, ended: Ended): Promise<void> {
+    const { id } = live.request;
+    const { store } = this.#options;
+    const isFirst = await this.#keep(
+      id,
+      () => live.lease?.end(ended) ?? store.cancel(id, ended),
+      () => live.end(ended),
+    );
+    if (isFirst === undefined) return;
+    if (isFirst) live.end(ended);
+    else live.settle(await this.#endOfOthers(id));
+    this.#live.delete(id);
+  }
+
+  /** Resolves with what `write` said; undefined when it failed until the server ended. */
+  async #keep(id: string, write: () => Promise<boolean>, onFailure?: () => void): Promise<boolean | undefined> {
+    const { signal } = this.#closing;
+    while (true) {
+      try {
+        return await write();
+      } catch (error) {
+        this.#options.log.error({ requestId: id, err: error }, "the end of a request could not be kept");
+      }
+      onFailure?.();
+      if (signal.aborted) return undefined;
+      await pause(STORE_RETRY_MS, signal);
+    }
+  }
+
+  /** Somebody else ended the request, or runs it. */
+  async #endOfOthers(id: string): Promise<Ended | undefined> {
+    const { store } = this.#options;
+    const [result, response] = [(await store.find(id))?.result ?? undefined, await store.response(id)];
+    return result === undefined || response === undefined ? undefined : { result, response };
+  }
+
+  async #putOff(live: LiveRequest): Promise<void> {
+    const { id } = live.request;
+    await live.lease?.release().catch((error: unknown) => {
+      this.#options.log.warn({ requestId: id, err: error }, "a request could not be given back");
+    });
+    live.settle(undefined);
+    this.#live.delete(id);
+  }
+}

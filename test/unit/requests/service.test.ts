@@ -1,0 +1,288 @@
+import pino from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { latentcastDialect } from "../../../src/dialects/latentcast/dialect.ts";
+import { LatentcastError } from "../../../src/errors.ts";
+import { storedError } from "../../../src/http/error-body.ts";
+import { RequestPutOff, type RequestEvent } from "../../../src/requests/request-events.ts";
+import { RequestService } from "../../../src/requests/service.ts";
+import type { RequestRef, RequestSubmission } from "../../../src/requests/submission.ts";
+import { generateInput } from "../../../src/schema/input.ts";
+import { PublishedImages } from "../../../src/storage/published-images.ts";
+import type { RequestStore } from "../../../src/storage/request-store.ts";
+import { ended, request, unfinishedIds } from "../../contract/store-under-test.ts";
+import { eventually } from "../../support/eventually.ts";
+import { FakeJobs } from "../../support/fake-jobs.ts";
+import { openSqliteStore, type SqliteStoreUnderTest } from "../../support/sqlite-store.ts";
+
+let store: SqliteStoreUnderTest;
+let jobs: FakeJobs;
+beforeEach(async () => {
+  store = await openSqliteStore();
+  jobs = new FakeJobs();
+});
+afterEach(() => store[Symbol.asyncDispose]());
+
+const input = generateInput.parse({ prompt: "x", seed: 7 });
+const never = new AbortController().signal;
+
+function service(requests: RequestStore = store.requests): RequestService {
+  return new RequestService({
+    jobs,
+    store: requests,
+    images: new PublishedImages(store.objects),
+    dialect: () => latentcastDialect,
+    errorResponse: storedError,
+    log: pino({ level: "silent" }),
+  });
+}
+
+function submission(id: string, owner: string | null = null): RequestSubmission {
+  const { app, dialect, baseUrl, priority, webhookUrl, traceparent } = request(id);
+  return { id, owner, app, dialect, baseUrl, priority, webhookUrl, traceparent, startTimeoutMs: undefined };
+}
+
+const ref = (id: string, owner: string | null = null): RequestRef => ({ id, owner });
+
+async function isEnded(subject: RequestService, id: string): Promise<void> {
+  await eventually(async () => expect(await subject.status(ref(id))).toMatchObject({ kind: "ended" }));
+}
+
+async function firstEvents(events: AsyncIterable<RequestEvent>, count: number): Promise<RequestEvent[]> {
+  const read: RequestEvent[] = [];
+  for await (const event of events) if (read.push(event) === count) break;
+  return read;
+}
+
+/** The store, with one call that a test decides about. */
+function storeWith(overrides: Partial<RequestStore>): RequestStore {
+  const { requests } = store;
+  const bound = (name: keyof RequestStore) => (requests[name] as (...args: unknown[]) => unknown).bind(requests);
+  return new Proxy(requests, { get: (_, name: keyof RequestStore) => overrides[name] ?? bound(name) });
+}
+
+describe("an accepted request", () => {
+  it("is on the disk with its seed before its client hears of it, and ends with its result", async () => {
+    const subject = service();
+    expect(await subject.accept(submission("1"), { ...input, seed: undefined }, { warnings: ["w"] })).toBe(0);
+    const stored = await store.requests.find("1");
+    expect(stored).toMatchObject({ attempts: 0, request: { warnings: ["w"], input: { prompt: "x" } } });
+    expect(stored?.request.input?.seed).toBe(jobs.byId.get("1")?.seed);
+    expect(await subject.status(ref("1"))).toEqual({ kind: "queued", app: "local/sdxl", position: 0 });
+    jobs.start("1");
+    expect(await subject.status(ref("1"))).toMatchObject({ kind: "running" });
+    jobs.succeed("1");
+    await isEnded(subject, "1");
+    expect(await subject.response(ref("1"))).toMatchObject({ status: 200 });
+    expect(await store.requests.find("1")).toMatchObject({ attempts: 1, result: { error: null, inferenceMs: 2 } });
+  });
+
+  it("that is refused leaves nothing, neither when there is no place nor when there is no room", async () => {
+    jobs.refusal = new LatentcastError("queue_full");
+    await expect(service().accept(submission("1"), input)).rejects.toMatchObject({ code: "queue_full" });
+    jobs.refusal = undefined;
+    const full = storeWith({ accept: () => Promise.reject(new LatentcastError("storage_full")) });
+    await expect(service(full).accept(submission("1"), input)).rejects.toMatchObject({ code: "storage_full" });
+    expect(await store.requests.find("1")).toBeUndefined();
+    expect([jobs.byId.size, jobs.promised]).toEqual([0, 0]);
+  });
+
+  it("that the model cannot make ends with the reason", async () => {
+    jobs.failure = new LatentcastError("invalid_request", { message: "too wide" });
+    const subject = service();
+    await subject.accept(submission("1"), input);
+    await isEnded(subject, "1");
+    expect(await subject.response(ref("1"))).toMatchObject({ status: 422 });
+  });
+
+  it("that was wrong replays why", async () => {
+    const subject = service();
+    await subject.refuse(submission("1"), new LatentcastError("invalid_request"));
+    expect(await subject.response(ref("1"))).toMatchObject({ status: 422 });
+    expect(await subject.cancel(ref("1"))).toBe("ended_before");
+  });
+});
+
+describe("the end of a request", () => {
+  it("is told after it is kept", async () => {
+    let keep = (): void => undefined;
+    const kept = new Promise<void>((resolve) => {
+      keep = resolve;
+    });
+    const slow = storeWith({ end: (claim, how) => kept.then(() => store.requests.end(claim, how)) });
+    const subject = service(slow);
+    await subject.accept(submission("1"), input);
+    const events = firstEvents((await subject.events(ref("1"), undefined, never))!, 3);
+    let isTold = false;
+    void events.then(() => {
+      isTold = true;
+    });
+    jobs.start("1");
+    jobs.succeed("1");
+    await new Promise(setImmediate);
+    expect(isTold).toBe(false);
+    expect(await subject.status(ref("1"))).toMatchObject({ kind: "running" });
+    expect(await subject.response(ref("1"))).toBeUndefined();
+    keep();
+    await isEnded(subject, "1");
+    expect((await events).map(({ name }) => name)).toEqual(["queued", "started", "result"]);
+  });
+
+  it("is told from memory while the disk is full", async () => {
+    const full = storeWith({
+      end: () => Promise.reject(new LatentcastError("storage_full")),
+      cancel: () => Promise.reject(new LatentcastError("storage_full")),
+    });
+    const subject = service(full);
+    await subject.accept(submission("1"), input);
+    jobs.start("1");
+    jobs.succeed("1");
+    await isEnded(subject, "1");
+    expect(await subject.response(ref("1"))).toMatchObject({ status: 200 });
+    expect(await unfinishedIds(store.requests)).toEqual(["1"]);
+    await subject.close();
+  });
+
+  it("is the first one that was kept, whoever kept it", async () => {
+    const subject = service();
+    await subject.accept(submission("1"), input);
+    jobs.start("1");
+    await eventually(async () => expect(await store.requests.find("1")).toMatchObject({ isHeld: true }));
+    await store.requests.cancel("1", ended(5));
+    jobs.succeed("1");
+    await isEnded(subject, "1");
+    expect(await subject.response(ref("1"))).toEqual(ended(5).response);
+  });
+
+  it("comes at once when a waiting request is cancelled, and on the way when it runs", async () => {
+    const subject = service();
+    await subject.accept(submission("1"), input);
+    await subject.accept(submission("2"), input);
+    jobs.start("1");
+    expect(await subject.cancel(ref("1"))).toBe("stopping");
+    expect(await subject.cancel(ref("2"))).toBe("removed");
+    expect(await subject.cancel(ref("2"))).toBe("ended_before");
+    expect(await subject.cancel(ref("3"))).toBe("unknown");
+    for (const id of ["1", "2"]) expect(await store.requests.response(id)).toMatchObject({ status: 499 });
+  });
+});
+
+describe("a server that ends", () => {
+  it("leaves what it could not finish to the next, which does not count the attempt", async () => {
+    const subject = service();
+    for (const id of ["1", "2"]) await subject.accept(submission(id), input);
+    jobs.start("1");
+    const events = (await subject.events(ref("1"), undefined, never))!;
+    const listening = firstEvents(events, 10).catch((error: unknown) => error);
+    for (const job of jobs.byId.values()) jobs.cancel(job, "shutdown");
+    await subject.close();
+    expect(await listening).toBeInstanceOf(RequestPutOff);
+    expect(await unfinishedIds(store.requests)).toEqual(["1", "2"]);
+    expect(await store.requests.find("1")).toMatchObject({ attempts: 0, isHeld: false });
+    expect(await subject.status(ref("1"))).toMatchObject({ kind: "queued" });
+  });
+
+  it("is followed by one that runs the rest with the same seeds", async () => {
+    await store.requests.accept(request("1", { input: { ...input, seed: 11 } }));
+    const next = service();
+    await next.recover();
+    jobs.start("1");
+    expect(jobs.byId.get("1")?.seed).toBe(11);
+    jobs.succeed("1");
+    await isEnded(next, "1");
+  });
+
+  it("is followed by one that leaves alone what another holds", async () => {
+    await store.requests.accept(request("1", { input }));
+    await store.requests.claim("1", "another", 60_000);
+    await service().recover();
+    expect(jobs.byId.size).toBe(0);
+  });
+
+  it("three times while it ran a request gives that one up", async () => {
+    await store.requests.accept(request("1", { input }));
+    for (let life = 0; life < 3; life += 1) {
+      await store.requests.claim("1", "a server that dies", 1_000);
+      store.advance(1_000);
+    }
+    const next = service();
+    await next.recover();
+    await isEnded(next, "1");
+    expect(await next.status(ref("1"))).toMatchObject({ result: { error: { code: "worker_crashed" } } });
+    expect(jobs.byId.size).toBe(0);
+  });
+});
+
+describe("a request with an owner", () => {
+  const [mine, theirs] = [ref("1", "mine"), ref("1", "theirs")];
+
+  it.each(["held", "ended"])("does not exist for anybody else while it is %s", async (state) => {
+    const subject = service();
+    await subject.accept(submission("1", "mine"), input);
+    if (state === "ended") {
+      jobs.start("1");
+      jobs.succeed("1");
+      await eventually(async () => expect(await subject.status(mine)).toMatchObject({ kind: "ended" }));
+    }
+    for (const other of [theirs, ref("1")]) {
+      expect(await subject.status(other)).toBeUndefined();
+      expect(await subject.response(other)).toBeUndefined();
+      expect(await subject.events(other, undefined, never)).toBeUndefined();
+      expect(await subject.cancel(other)).toBe("unknown");
+    }
+    expect(await subject.status(mine)).toBeDefined();
+  });
+});
+
+describe("the events of a request", () => {
+  const ids = (events: readonly RequestEvent[]): string[] => events.map(({ id }) => id);
+  const names = (events: readonly RequestEvent[]): string[] => events.map(({ name }) => name);
+
+  async function running(): Promise<{
+    subject: RequestService;
+    follow(id?: string): Promise<AsyncIterable<RequestEvent>>;
+  }> {
+    const subject = service();
+    await subject.accept(submission("1"), input);
+    const job = jobs.start("1");
+    for (const step of [0, 1, 2]) job.progress(step);
+    return { subject, follow: async (id) => (await subject.events(ref("1"), id, never))! };
+  }
+
+  it("go on after the last one that was seen", async () => {
+    const { follow } = await running();
+    const [standing] = await firstEvents(await follow(), 1);
+    expect(standing?.name).toBe("started");
+    const rest = await firstEvents(await follow(standing?.id), 3);
+    expect(rest.map(({ json }) => JSON.parse(json).step)).toEqual([0, 1, 2]);
+    jobs.succeed("1");
+    expect(names(await firstEvents(await follow(rest.at(-1)?.id), 2))).toEqual(["result"]);
+  });
+
+  it("begin with how things stand for ids that were not given out in this life of the server", async () => {
+    const { follow } = await running();
+    const standing = ids(await firstEvents(await follow(), 2));
+    const [life] = standing[0]!.split(".");
+    for (const foreign of ["1.40", "AAAAAAAA.1", "end", "nonsense", `${life}.4000`, `${life}.x`])
+      expect(ids(await firstEvents(await follow(foreign), 2))).toEqual(standing);
+  });
+
+  it("have other ids in the next life of the server", async () => {
+    const { follow } = await running();
+    const [before] = await firstEvents(await follow(), 1);
+    jobs = new FakeJobs();
+    const next = service();
+    await next.recover();
+    const [after] = await firstEvents((await next.events(ref("1"), before?.id, never))!, 1);
+    expect(after?.name).toBe("queued");
+    expect(after?.id.split(".")[0]).not.toBe(before?.id.split(".")[0]);
+  });
+
+  it("are over for one who has heard the end", async () => {
+    const { subject, follow } = await running();
+    jobs.succeed("1");
+    await isEnded(subject, "1");
+    const events = await firstEvents(await follow(), 2);
+    expect(names(events)).toEqual(["result"]);
+    expect(await subject.events(ref("1"), events[0]?.id, never)).toBeNull();
+  });
+});
