@@ -1,11 +1,12 @@
 /** The way to the server: the key of this tab, and whether the line holds. */
 import { createClient, type Fetch, type LatentcastClient } from "../client/index.ts";
+import { keepInTab, readFromTab } from "./tab-storage.ts";
 
 const KEY_ENTRY = "latentcast.key";
 
 /** For this tab only; gone when it is closed. */
 export function keepKey(key: string): void {
-  sessionStorage.setItem(KEY_ENTRY, key);
+  keepInTab(KEY_ENTRY, key);
 }
 
 /** Where this page came from: the server, below whatever path a proxy has put it. */
@@ -15,8 +16,8 @@ export function serverUrl(): string {
 
 /** @param onLine Told whenever an answer begins (true), and when one breaks off or cannot be had (false). */
 export function openClient(onLine: (isUp: boolean) => void = () => undefined): LatentcastClient {
-  const apiKey = sessionStorage.getItem(KEY_ENTRY);
-  return createClient({ baseUrl: serverUrl(), fetch: watched(onLine), ...(apiKey === null ? {} : { apiKey }) });
+  const apiKey = readFromTab(KEY_ENTRY);
+  return createClient({ baseUrl: serverUrl(), fetch: watched(onLine), ...(apiKey === undefined ? {} : { apiKey }) });
 }
 
 function watched(onLine: (isUp: boolean) => void): Fetch {
@@ -57,5 +58,5 @@ function watchedBody(body: ReadableStream<Uint8Array>, onLine: (isUp: boolean) =
 
 /** Whether a key was asked for in this tab. */
 export function hasKey(): boolean {
-  return sessionStorage.getItem(KEY_ENTRY) !== null;
+  return readFromTab(KEY_ENTRY) !== undefined;
 }

@@ -2,7 +2,8 @@
 import { element, find } from "./dom.ts";
 import type { Form } from "./form.ts";
 import { linkOf } from "./link.ts";
-import { fileName, type Plate } from "./plate.ts";
+import { saveFiles, type PictureFile } from "./files.ts";
+import type { Plate } from "./plate.ts";
 import type { Session } from "./session.ts";
 import { snippet, type SnippetLanguage } from "./snippets.ts";
 import type { Values } from "./values.ts";
@@ -18,14 +19,21 @@ export class Actions {
   readonly #download = find("download", HTMLButtonElement);
   readonly #compare = find("compare", HTMLButtonElement);
   readonly #grid = find("grid", HTMLButtonElement);
+  readonly #full = find("full", HTMLButtonElement);
+  readonly #divide = find("divide", HTMLButtonElement);
   readonly #needsKey: () => boolean;
 
-  constructor(session: Session, form: Form, needsKey: () => boolean) {
+  constructor(session: Session, form: Form, needsKey: () => boolean, look: (plate: Plate) => void) {
     this.#session = session;
     this.#form = form;
     this.#needsKey = needsKey;
     this.#replay.addEventListener("click", () => session.timeline.replay());
-    this.#download.addEventListener("click", () => this.#finished.forEach(download));
+    this.#download.addEventListener("click", () => void saveFiles(this.#finished.flatMap(toFile)));
+    this.#full.addEventListener("click", () => this.#finished.slice(0, 1).forEach(look));
+    this.#divide.addEventListener("click", () => {
+      session.stage.divide(!session.stage.isDivided);
+      session.refresh();
+    });
     this.#compare.addEventListener("click", () => {
       const [plate] = this.#finished;
       if (plate !== undefined) void session.compareSeeds(plate);
@@ -42,6 +50,9 @@ export class Actions {
     this.#row.hidden = isBusy || stage.plates.every(({ frames }) => frames.length === 0);
     this.#grid.hidden = !stage.canReturnToGrid;
     this.#compare.hidden = stage.isGrid || finished.length !== 1;
+    this.#full.hidden = finished.length === 0;
+    this.#divide.hidden = !stage.canDivide || finished.length !== 2;
+    this.#divide.textContent = stage.isDivided ? "Side by side" : "Divider";
     this.#download.hidden = finished.length === 0;
     this.#download.textContent = finished.length > 1 ? `Download ${finished.length}` : "Download";
     this.#replay.hidden = !stage.plates.some(({ frames }) => frames.length > 1);
@@ -81,11 +92,6 @@ async function copy(copied: string): Promise<void> {
   field.remove();
 }
 
-/** The bytes as the server made them, with everything that is written inside. */
-function download(plate: Plate): void {
-  if (plate.finished === undefined) return;
-  const link = document.createElement("a");
-  link.href = plate.finished.url;
-  link.download = fileName(plate);
-  link.click();
+function toFile({ values, finished }: Plate): PictureFile[] {
+  return finished === undefined ? [] : [{ values, blob: finished.blob }];
 }

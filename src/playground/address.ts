@@ -1,5 +1,6 @@
 /** The page's address names what the form says. What it cannot hold, this tab keeps for a reload. */
 import { linkOf } from "./link.ts";
+import { keepInTab, readFromTab, removeFromTab } from "./tab-storage.ts";
 import type { FieldName, Values } from "./values.ts";
 
 /** WebKit throws at the 101st `replaceState` within 30 seconds (older versions) or 10; this makes 60 within 30. */
@@ -57,34 +58,18 @@ export class Address {
     }
     this.#waiting = undefined;
     if (leftOut.length > 0) keepDraft(values);
-    else removeDraft();
+    else removeFromTab(DRAFT_ENTRY);
     this.#hooks.written(leftOut);
   }
 }
 
 /** What this tab had in its form at this address, where the address alone does not say it. */
 export function readDraft(): Values | undefined {
-  try {
-    // This page alone writes this entry.
-    const draft = JSON.parse(sessionStorage.getItem(DRAFT_ENTRY) ?? "null") as Draft | null;
-    return draft?.search === location.search ? draft.values : undefined;
-  } catch {
-    return undefined;
-  }
+  // This page alone writes this entry.
+  const draft = JSON.parse(readFromTab(DRAFT_ENTRY) ?? "null") as Draft | null;
+  return draft?.search === location.search ? draft.values : undefined;
 }
 
 function keepDraft(values: Values): void {
-  try {
-    sessionStorage.setItem(DRAFT_ENTRY, JSON.stringify({ search: location.search, values } satisfies Draft));
-  } catch {
-    // No storage in this window: the form is lost with a reload, as everywhere else.
-  }
-}
-
-function removeDraft(): void {
-  try {
-    sessionStorage.removeItem(DRAFT_ENTRY);
-  } catch {
-    // As above.
-  }
+  keepInTab(DRAFT_ENTRY, JSON.stringify({ search: location.search, values } satisfies Draft));
 }

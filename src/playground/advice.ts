@@ -1,5 +1,9 @@
 /** Failures in words: what happened, and what to do about it. */
 import type { LatentcastError } from "../client/index.ts";
+import { limitsOf } from "./limits.ts";
+import { randomSeed, type Values } from "./values.ts";
+
+const SIDE_MULTIPLE = limitsOf("width").step;
 
 const ADVICE: Partial<Record<LatentcastError["code"], string>> = {
   invalid_request: "Correct the marked field and try again.",
@@ -37,4 +41,39 @@ export function describeFailure(error: LatentcastError): string {
 /** `loc` begins with `body`; the rest is the path of the field. */
 export function problemsOf(error: LatentcastError): Problem[] {
   return error.fields.map(({ loc, msg }) => ({ field: loc.slice(1).join("."), text: msg }));
+}
+
+export interface NextStep {
+  /** What the button says. */
+  readonly label: string;
+  /** The values to try with. */
+  readonly change: (values: Values) => Values;
+}
+
+/** What is likely to help, at one press. Undefined where only the visitor can mend it. */
+export function nextStep({ code }: LatentcastError, minSide: number): NextStep | undefined {
+  switch (code) {
+    case "invalid_request":
+    case "bad_request":
+    case "forbidden":
+    case "cancelled":
+    case "not_implemented":
+      return undefined;
+    case "unauthorized":
+      return { label: "Enter a key", change: (values) => values };
+    case "numerical_error":
+      return { label: "Try another seed", change: (values) => ({ ...values, seed: randomSeed() }) };
+    case "out_of_memory":
+      return { label: "Try it smaller", change: (values) => smaller(values, minSide) };
+    default:
+      return { label: "Try again", change: (values) => values };
+  }
+}
+
+/** One picture instead of several; if it is one already, half as wide and high. */
+function smaller(values: Values, minSide: number): Values {
+  if (Number(values.num_images) > 1) return { ...values, num_images: "1" };
+  const half = (side: string): string =>
+    side === "" ? "" : String(Math.max(minSide, Math.round(Number(side) / 2 / SIDE_MULTIPLE) * SIDE_MULTIPLE));
+  return { ...values, width: half(values.width), height: half(values.height) };
 }

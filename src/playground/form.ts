@@ -4,7 +4,7 @@ import { element, find } from "./dom.ts";
 import { limitsOf } from "./limits.ts";
 import type { Model } from "./service.ts";
 import { SizePresets } from "./size-presets.ts";
-import { defaultValues, FIELD_NAMES, type FieldName, type Values } from "./values.ts";
+import { defaultValues, FIELD_NAMES, randomSeed, type FieldName, type Values } from "./values.ts";
 
 type Field = HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
 
@@ -141,10 +141,6 @@ export class Form {
     }
     this.#presets.mark(Number(field("width").value), Number(field("height").value));
   }
-}
-
-export function randomSeed(): string {
-  return String(crypto.getRandomValues(new Uint32Array(1))[0]);
 }
 
 function field(name: FieldName): Field {

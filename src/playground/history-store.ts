@@ -22,6 +22,8 @@ export class HistoryStore {
 
   constructor() {
     this.#opened = open();
+    // Whoever asks for pictures hears of it.
+    this.#opened.catch(() => undefined);
   }
 
   /** Newest first. */
@@ -36,9 +38,18 @@ export class HistoryStore {
     const database = await this.#opened;
     const store = database.transaction(STORE, "readwrite").objectStore(STORE);
     await settled(store.add(entry));
-    for (const id of overfull(await this.all())) {
-      await settled(database.transaction(STORE, "readwrite").objectStore(STORE).delete(id));
-    }
+    for (const id of overfull(await this.all())) await this.remove(id);
+  }
+
+  async remove(id: number): Promise<void> {
+    const database = await this.#opened;
+    await settled(database.transaction(STORE, "readwrite").objectStore(STORE).delete(id));
+  }
+
+  /** Puts back what was removed, in its old place. */
+  async restore(entry: HistoryEntry): Promise<void> {
+    const database = await this.#opened;
+    await settled(database.transaction(STORE, "readwrite").objectStore(STORE).put(entry));
   }
 
   async clear(): Promise<void> {
@@ -56,7 +67,8 @@ function overfull(entries: readonly HistoryEntry[]): number[] {
   });
 }
 
-function open(): Promise<IDBDatabase> {
+async function open(): Promise<IDBDatabase> {
+  // Where the browser keeps nothing, this throws at once.
   const request = indexedDB.open(DATABASE, 1);
   request.addEventListener("upgradeneeded", () => {
     request.result.createObjectStore(STORE, { keyPath: "id", autoIncrement: true });

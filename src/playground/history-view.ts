@@ -1,5 +1,6 @@
 /** Earlier pictures as a strip of small ones. */
 import { element, find } from "./dom.ts";
+import { saveFiles } from "./files.ts";
 import { HistoryStore, type HistoryEntry } from "./history-store.ts";
 import type { Plate } from "./plate.ts";
 
@@ -19,11 +20,28 @@ export class HistoryView {
   constructor(actions: HistoryActions) {
     this.#actions = actions;
     find("clear-history", HTMLButtonElement).addEventListener("click", () => void this.#clear());
+    find("download-history", HTMLButtonElement).addEventListener("click", () => void this.#downloadAll());
   }
 
   /** Keeps a finished picture and how it formed. */
   async keep({ values, frames }: Plate): Promise<void> {
     await this.#store.add({ values, frames: frames.map(({ url: _url, ...content }) => content) });
+    await this.refresh();
+  }
+
+  /** Newest first. */
+  entries(): Promise<HistoryEntry[]> {
+    return this.#store.all();
+  }
+
+  async remove(id: number): Promise<void> {
+    await this.#store.remove(id);
+    await this.refresh();
+  }
+
+  /** Takes the removal back. */
+  async restore(entry: HistoryEntry): Promise<void> {
+    await this.#store.restore(entry);
     await this.refresh();
   }
 
@@ -39,6 +57,11 @@ export class HistoryView {
     this.#strip.replaceChildren(...entries.map((entry) => this.#item(entry)));
   }
 
+  async #downloadAll(): Promise<void> {
+    const entries = await this.#store.all();
+    await saveFiles(entries.flatMap(({ values, frames }) => frames.slice(-1).map(({ blob }) => ({ values, blob }))));
+  }
+
   async #clear(): Promise<void> {
     await this.#store.clear();
     await this.refresh();
@@ -51,7 +74,8 @@ export class HistoryView {
     if (finished !== undefined) {
       const url = URL.createObjectURL(finished.blob);
       this.#urls.push(url);
-      image.src = url;
+      // Its shape is known before it is loaded, which is when it comes into sight.
+      Object.assign(image, { src: url, width: finished.width, height: finished.height });
     }
     const name = `${values.prompt}, seed ${values.seed}`;
     const open = element(

@@ -4,15 +4,22 @@ import { Actions } from "./actions.ts";
 import { Address, readDraft } from "./address.ts";
 import { element, find } from "./dom.ts";
 import { Form } from "./form.ts";
+import type { HistoryEntry } from "./history-store.ts";
 import { HistoryView } from "./history-view.ts";
 import { prepareJsonDialog } from "./json-dialog.ts";
 import { prepareKeyDialog } from "./key-dialog.ts";
 import { drawNoise } from "./noise.ts";
+import type { Plate } from "./plate.ts";
 import { describeService, watchService, type Model, type Service } from "./service.ts";
 import { Session } from "./session.ts";
 import { readLink } from "./link.ts";
 import { describeLeftOut } from "./status.ts";
 import { makeSamePicture, type FieldName, type Values } from "./values.ts";
+import { Viewer, type Viewed } from "./viewer.ts";
+import { VocabularyView } from "./vocabulary-view.ts";
+
+/** As many as fit into the empty picture of a phone. */
+const MAX_EXAMPLES = 4;
 
 const prompt = find("prompt", HTMLTextAreaElement);
 const go = find("go", HTMLButtonElement);
@@ -24,13 +31,31 @@ const session: Session = new Session(form, {
     remember(values);
   },
   finished: (plate) => earlier.keep(plate),
+  opened: look,
   changed: () => refresh(),
 });
-const actions = new Actions(session, form, hasKey);
+const actions = new Actions(session, form, hasKey, look);
+const vocabulary = new VocabularyView();
 const earlier = new HistoryView({
   open: (entry) => session.open(entry, false),
   compare: (entry) => session.open(entry, true),
 });
+const viewer = new Viewer({
+  pictures: async () => withThoseOnStage(await earlier.entries().catch(() => [])),
+  use: (picture) => session.open(picture, false),
+  remove: (id) => earlier.remove(id),
+  restore: (picture) => earlier.restore(picture),
+});
+
+function look(plate: Plate): void {
+  void viewer.open(({ values }) => makeSamePicture(values, plate.values));
+}
+
+/** Where the browser keeps nothing, the pictures on the stage can be looked at all the same. */
+function withThoseOnStage(entries: readonly HistoryEntry[]): readonly Viewed[] {
+  const isKept = (plate: Plate): boolean => entries.some(({ values }) => makeSamePicture(values, plate.values));
+  return [...session.stage.plates.filter((plate) => plate.finished !== undefined && !isKept(plate)), ...entries];
+}
 
 const address = new Address({
   defaults: () => form.defaults,
@@ -40,6 +65,7 @@ const address = new Address({
 /** The address always names what is on the page, so that a copy of it brings it back. */
 function remember(values: Values): void {
   address.set(values);
+  vocabulary.read(values.prompt);
   const ratio = Number(values.width) / Number(values.height);
   if (ratio > 0 && Number.isFinite(ratio)) find("blank", HTMLElement).style.setProperty("--ratio", String(ratio));
 }
@@ -70,7 +96,9 @@ function showModel(model: Model): void {
   shownModel = JSON.stringify(model);
   form.setModel(model);
   find("note", HTMLElement).textContent = model.note;
-  const examples = model.examples.map((text) => {
+  vocabulary.setVocabulary(model.vocabulary);
+  vocabulary.read(prompt.value);
+  const examples = model.examples.slice(0, MAX_EXAMPLES).map((text) => {
     const button = element("button", { textContent: text, attributes: { type: "button" } });
     button.addEventListener("click", () => {
       form.write({ prompt: text });

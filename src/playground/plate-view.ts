@@ -10,6 +10,8 @@ export class PlateView {
   readonly plate: Plate;
   readonly #frame = element("div", { className: "frame" });
   readonly #label = element("span", { className: "plate-label" });
+  readonly #note = element("p", { className: "plate-note" });
+  readonly #button: HTMLButtonElement;
   #front = picture();
   #back = picture();
   #shown: Frame | undefined;
@@ -18,16 +20,31 @@ export class PlateView {
     this.plate = plate;
     const noise = element("canvas", { className: "noise", attributes: { "aria-hidden": "true" } });
     drawNoise(noise, Number(plate.values.seed));
-    const button = element("button", { className: "plate-button", attributes: { type: "button" } }, [this.#label]);
-    button.addEventListener("click", () => onChoose(plate));
-    this.#frame.append(noise, this.#back, this.#front, button);
+    this.#button = element("button", { className: "plate-button", attributes: { type: "button" } }, [this.#label]);
+    this.#button.addEventListener("click", () => onChoose(plate));
+    this.#frame.append(noise, this.#back, this.#front, this.#note, this.#button);
     this.root = element("figure", { className: "plate" }, [this.#frame]);
     const { width, height } = plate.values;
     this.#shape(Number(width) / Number(height) || fallbackRatio, Number(width));
   }
 
+  /** @param text What is written on the picture; without it a press opens the picture in full. */
   setLabel(text: string): void {
     if (this.#label.textContent !== text) this.#label.textContent = text;
+    if (text === "") this.#button.setAttribute("aria-label", "Look at it in full");
+    else this.#button.removeAttribute("aria-label");
+  }
+
+  /** What there is to say about a picture that does not form, such as how many are ahead of it. */
+  setNote(text: string): void {
+    if (this.#note.textContent !== text) this.#note.textContent = text;
+  }
+
+  /** Lays this picture over another: only what is right of the divider is seen. Undefined ends it. */
+  setDivider(divider: HTMLElement | undefined): void {
+    this.root.classList.toggle("divided", divider !== undefined);
+    for (const old of this.#frame.querySelectorAll(".divider")) old.remove();
+    if (divider !== undefined) this.#frame.append(divider);
   }
 
   /** Whether work goes on that nothing can be seen of yet. */

@@ -43,16 +43,3 @@ export class Plate {
     for (const { url } of this.frames.splice(0)) URL.revokeObjectURL(url);
   }
 }
-
-const EXTENSIONS: Readonly<Record<string, string>> = {
-  "image/jpeg": "jpg",
-  "image/png": "png",
-  "image/webp": "webp",
-  "image/avif": "avif",
-};
-
-/** Such as `a-lighthouse-at-dusk-42.jpg`. */
-export function fileName({ values, finished }: Plate): string {
-  const words = values.prompt.toLowerCase().match(/[\p{Letter}\p{Number}]+/gu) ?? ["picture"];
-  return `${words.slice(0, 6).join("-")}-${values.seed}.${EXTENSIONS[finished?.blob.type ?? ""] ?? "bin"}`;
-}

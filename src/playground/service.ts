@@ -1,6 +1,7 @@
 /** What `GET /health` tells: how the server is, and which model it has loaded. */
 import { LatentcastError, type LatentcastClient } from "../client/index.ts";
-import { list, number, record, text } from "./json.ts";
+import type { Vocabulary } from "../schema/vocabulary.ts";
+import { isRecord, list, number, record, text } from "./json.ts";
 
 export interface Model {
   readonly id: string;
@@ -11,6 +12,8 @@ export interface Model {
   readonly defaultSteps: number;
   readonly defaultGuidanceScale: number;
   readonly examples: readonly string[];
+  /** Undefined for a model that knows nearly everything. */
+  readonly vocabulary: Vocabulary | undefined;
   /** What a visitor should know about it, such as that it draws noise only. */
   readonly note: string;
 }
@@ -71,8 +74,15 @@ function readModel(value: unknown): Model | undefined {
     defaultSteps: number(model["default_steps"]),
     defaultGuidanceScale: number(model["default_guidance_scale"]),
     examples: list(model["examples"]).map(text),
+    vocabulary: readVocabulary(model["vocabulary"]),
     note: text(model["note"]),
   };
+}
+
+function readVocabulary(value: unknown): Vocabulary | undefined {
+  if (!isRecord(value)) return undefined;
+  const words = (name: string): string[] => list(value[name]).map(text).filter(Boolean);
+  return { summary: text(value["summary"]), subjects: words("subjects"), modifiers: words("modifiers") };
 }
 
 const STAGES: Readonly<Record<string, string>> = {

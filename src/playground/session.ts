@@ -1,24 +1,32 @@
 /** What the visitor does and what the page shows of it: runs on the stage, from the request to the kept picture. */
-import { describeFailure, problemsOf } from "./advice.ts";
+import type { LatentcastError } from "../client/index.ts";
+import { describeFailure, nextStep, problemsOf } from "./advice.ts";
 import { Announcer } from "./announcer.ts";
 import { find, wantsLessMotion } from "./dom.ts";
-import { randomSeed, type Form } from "./form.ts";
-import type { HistoryEntry } from "./history-store.ts";
+import type { Form } from "./form.ts";
 import { askForKey } from "./key-dialog.ts";
-import { Plate } from "./plate.ts";
+import { Plate, type FrameContent } from "./plate.ts";
 import { Run } from "./run.ts";
 import type { Service } from "./service.ts";
 import { Stage } from "./stage.ts";
-import { describeFacts, describeRuns } from "./status.ts";
+import { describeFacts, describeRuns, describeWaiting, describeWarnings } from "./status.ts";
 import { Timeline } from "./timeline.ts";
-import { laterSeed, type Values } from "./values.ts";
+import { laterSeed, randomSeed, type Values } from "./values.ts";
 
 export interface SessionHooks {
   /** The values of what is on the stage now. */
   readonly shown: (values: Values) => void;
   readonly finished: (plate: Plate) => Promise<void>;
+  /** A picture is to be looked at in full. */
+  readonly opened: (plate: Plate) => void;
   /** Something that buttons depend on has changed. */
   readonly changed: () => void;
+}
+
+/** An earlier picture and how it formed. */
+interface Earlier {
+  readonly values: Values;
+  readonly frames: readonly FrameContent[];
 }
 
 export class Session {
@@ -30,14 +38,18 @@ export class Session {
   readonly #announcer = new Announcer();
   readonly #status = find("status", HTMLElement);
   readonly #facts = find("facts", HTMLElement);
+  readonly #remark = find("remark", HTMLElement);
   readonly #alert = find("alert", HTMLElement);
+  readonly #next = find("next-step", HTMLButtonElement);
+  #takeNextStep: () => void = () => undefined;
   #runs: readonly Run[] = [];
 
   constructor(form: Form, hooks: SessionHooks) {
     this.#form = form;
     this.#hooks = hooks;
-    this.stage = new Stage(() => hooks.changed());
+    this.stage = new Stage({ chosen: () => hooks.changed(), opened: (plate) => hooks.opened(plate) });
     this.timeline = new Timeline((position, fade) => this.stage.show(position, { fade }));
+    this.#next.addEventListener("click", () => this.#takeNextStep());
   }
 
   get isBusy(): boolean {
@@ -63,11 +75,11 @@ export class Session {
   }
 
   /** Shows an earlier picture, beside what is there when `isAddition`. */
-  open({ values, frames }: HistoryEntry, isAddition: boolean): void {
+  open({ values, frames }: Earlier, isAddition: boolean): void {
     const plate = new Plate(values);
     for (const frame of frames) plate.add(frame);
     this.#runs = [];
-    this.#alert.hidden = true;
+    this.#forgetFailure();
     this.stage.set([...(isAddition ? this.stage.chosen.slice(0, 1) : []), plate], 1);
     this.#hooks.shown(values);
     this.refresh();
@@ -78,16 +90,20 @@ export class Session {
     const status = describeRuns(this.#runs, this.service);
     this.#status.textContent = status;
     this.#facts.textContent = describeFacts(this.#runs);
+    this.#remark.textContent = describeWarnings(this.#runs);
     const mean = this.#runs.reduce((sum, { progress }) => sum + progress, 0) / this.#runs.length;
     this.timeline.setProgress(this.isBusy ? mean : null, status);
     this.stage.setForming((plate) => this.#runs.some((run) => !run.isOver && run.plates.includes(plate)));
+    this.stage.setNotes((plate) => {
+      const run = this.#runs.find(({ plates }) => plates.includes(plate));
+      return run === undefined ? "" : describeWaiting(run);
+    });
     if (this.isBusy) this.#announcer.progress(status, mean);
     this.#hooks.changed();
   }
 
   async #perform(wanted: readonly Values[], beside: readonly Plate[]): Promise<void> {
-    this.#alert.hidden = true;
-    this.#form.complain([]);
+    this.#forgetFailure();
     const model = "model" in this.service ? this.service.model : undefined;
     this.#runs = wanted.map((values) => new Run(values, () => this.#follow()));
     this.stage.set(
@@ -102,7 +118,7 @@ export class Session {
       behavior: wantsLessMotion() ? "instant" : "smooth",
     });
     await Promise.all(this.#runs.map((run) => this.#settle(run)));
-    await this.#end(wanted, beside);
+    await this.#end(beside);
   }
 
   async #settle(run: Run): Promise<void> {
@@ -112,20 +128,43 @@ export class Session {
     await Promise.all(run.plates.map((plate) => this.#hooks.finished(plate).catch(() => undefined)));
   }
 
-  async #end(wanted: readonly Values[], beside: readonly Plate[]): Promise<void> {
-    const errors = this.#runs.flatMap(({ state }) => (state.kind === "failed" ? [state.error] : []));
-    const [error] = errors;
+  async #end(beside: readonly Plate[]): Promise<void> {
+    const failures = this.#runs.flatMap(({ state, values }) =>
+      state.kind === "failed" ? [{ error: state.error, values }] : [],
+    );
+    const [failure] = failures;
     this.refresh();
     this.#rest();
-    this.#announcer.say(error === undefined ? describeRuns(this.#runs, this.service) : "Failed");
-    if (error === undefined) return;
-    if (errors.some(({ code }) => code === "unauthorized") && (await askForKey())) {
-      await this.#perform(wanted, beside);
+    this.#announcer.say(failure === undefined ? describeRuns(this.#runs, this.service) : "Failed");
+    if (failure === undefined) return;
+    const done = this.#runs.flatMap(({ state, plates }) => (state.kind === "succeeded" ? plates : []));
+    const again = (change: (values: Values) => Values): void => {
+      const changed = failures.map(({ values }) => change(values));
+      if (changed.length === 1 && changed[0] !== undefined) this.#hooks.shown(changed[0]);
+      void this.#perform(changed, [...beside, ...done]);
+    };
+    if (failures.some(({ error }) => error.code === "unauthorized") && (await askForKey())) {
+      again((values) => values);
       return;
     }
+    this.#showFailure(failure.error, again);
+  }
+
+  #showFailure(error: LatentcastError, again: (change: (values: Values) => Values) => void): void {
+    const minSide = "model" in this.service ? this.service.model?.minSide : undefined;
+    const next = nextStep(error, minSide ?? 0);
     this.#alert.textContent = describeFailure(error);
     this.#alert.hidden = false;
+    this.#next.hidden = next === undefined;
+    this.#next.textContent = next?.label ?? "";
+    this.#takeNextStep = () => next && again(next.change);
     this.#form.complain(problemsOf(error));
+  }
+
+  #forgetFailure(): void {
+    this.#alert.hidden = true;
+    this.#next.hidden = true;
+    this.#form.complain([]);
   }
 
   /** Shows the newest of each picture. */

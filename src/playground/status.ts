@@ -33,6 +33,20 @@ function describeRun({ state }: Run, service: Service): string {
   }
 }
 
+/** What is written on a picture that does not form: its place in line, or why there is none. */
+export function describeWaiting({ state }: Run): string {
+  switch (state.kind) {
+    case "queued":
+      return describePlace(state.position, state.estimateMs).replace(", ", "\n");
+    case "failed":
+      return state.error.message;
+    case "stopped":
+      return state.step === null ? "Stopped" : "";
+    default:
+      return "";
+  }
+}
+
 function describePlace(position: number, estimateMs: number | null): string {
   const place = position === 0 ? "Next in line" : `${position} ahead in line`;
   return estimateMs === null ? place : `${place}, starts in about ${seconds(estimateMs)}`;
@@ -47,7 +61,28 @@ function describeSeveral(runs: readonly Run[]): string {
     [count("stopped"), "stopped"],
     [count("failed"), "failed"],
   ] as const;
-  return told.flatMap(([number, word]) => (number === 0 ? [] : `${number} ${word}`)).join(", ");
+  return [...told.flatMap(([number, word]) => (number === 0 ? [] : `${number} ${word}`)), ...nextStart(runs)].join(
+    ", ",
+  );
+}
+
+/** When the first of those that wait will start, while none of them forms. */
+function nextStart(runs: readonly Run[]): string[] {
+  if (runs.some(({ state }) => state.kind === "running")) return [];
+  const estimates = runs.flatMap(({ state }) =>
+    state.kind === "queued" && state.estimateMs !== null ? [state.estimateMs] : [],
+  );
+  return estimates.length === 0 ? [] : [`the next one starts in about ${seconds(Math.min(...estimates))}`];
+}
+
+/** What the server noticed about the requests that have succeeded, each remark once. */
+export function describeWarnings(runs: readonly Run[]): string {
+  const warnings = runs.flatMap(({ state }) => (state.kind === "succeeded" ? state.result.warnings : []));
+  return [...new Set(warnings)].map(sentence).join(" ");
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 /** What is known about speed and origin, as the label beside a picture. */

@@ -92,6 +92,10 @@ export function toInput(values: Values): GenerateInput {
 /** Seeds are counted modulo this. */
 const SEEDS = 2 ** 32;
 
+export function randomSeed(): string {
+  return String(crypto.getRandomValues(new Uint32Array(1))[0]);
+}
+
 /** The seed `distance` after that of these values; what is no number stays as it is, for the server to judge. */
 export function laterSeed(values: Values, distance: number): string {
   const seed = Number(values.seed);

@@ -147,11 +147,11 @@ export class Playground {
     return () => this.page.evaluate((target) => Reflect.get(globalThis, `texts ${target}`) as string[], selector);
   }
 
-  /** The file behind the Download button. */
-  async download(): Promise<{ readonly name: string; readonly bytes: Buffer }> {
+  /** The file behind the Download button, or behind another one. */
+  async download(name: string | RegExp = /^Download/): Promise<{ readonly name: string; readonly bytes: Buffer }> {
     const [download] = await Promise.all([
       this.page.waitForEvent("download"),
-      this.page.getByRole("button", { name: /^Download/ }).click(),
+      this.page.getByRole("button", { name }).click(),
     ]);
     const chunks: Buffer[] = [];
     for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer);
