@@ -1,47 +1,58 @@
 #!/usr/bin/env node
 /** Process entry. Signals and exit codes are decided here and nowhere else. */
-import closeWithGrace from "close-with-grace";
+import { closeSync } from "node:fs";
 import { runCommandLine } from "./cli.ts";
+import { openOutput } from "./cli/output.ts";
+import { onStopSignals } from "./cli/signals.ts";
 import { openTerminal } from "./cli/terminal.ts";
 
 const EXIT_CODES = { done: 0, failed: 1, misused: 2, interrupted: 130 } as const;
 /** A fault of this program: EX_SOFTWARE of sysexits.h. */
 const EXIT_INTERNAL = 70;
+/** How long the last lines may take to be read before the process ends without them. */
+const FLUSH_MS = 1_000;
 
+const { stdin, stdout, stderr } = process;
+// A reader of the log or of progress that leaves ends nothing.
+const err = openOutput(stderr, () => undefined);
+// One writer for one terminal: lines keep their order.
+const out = stdout.isTTY && stderr.isTTY ? err : openOutput(stdout, leaveWithReader);
+const terminal = openTerminal(out, err, process.env);
 const stop = new AbortController();
-const terminal = openTerminal(process.stdout, process.stderr, process.env);
 
-// A reader that leaves early (`latentcast … | head`) is no failure of ours, and there is nobody left to tell.
-process.stdout.on("error", leaveOnBrokenPipe);
-process.stderr.on("error", leaveOnBrokenPipe);
+onStopSignals(stdin.isTTY || stdout.isTTY || stderr.isTTY, {
+  stop: (signal) => stop.abort(signal),
+  stopNow: () => exit(EXIT_CODES.interrupted),
+});
+process.on("uncaughtException", (error) => void leaveWithFault(error));
+process.on("unhandledRejection", (error) => void leaveWithFault(error));
 
-// No delay: how long a drain may take is a setting, kept by the server; the second signal ends at once.
-const grace = closeWithGrace(
-  { delay: false, logger: false, onSecondSignal: () => process.exit(EXIT_CODES.interrupted) },
-  async ({ signal, err }) => {
-    if (err !== undefined) leaveWithFault(err);
-    stop.abort(signal);
-    process.exit(EXIT_CODES[await command]);
-  },
-);
-
-const command = runCommandLine({ args: process.argv.slice(2), env: process.env, terminal, signal: stop.signal });
 try {
-  const outcome = await command;
-  grace.uninstall();
-  process.exit(EXIT_CODES[outcome]);
+  const args = process.argv.slice(2);
+  await leave(EXIT_CODES[await runCommandLine({ args, env: process.env, terminal, signal: stop.signal })]);
 } catch (error) {
-  leaveWithFault(error);
+  await leaveWithFault(error);
 }
 
-function leaveWithFault(error: unknown): never {
+async function leave(code: number): Promise<never> {
+  await Promise.all([out.flush(FLUSH_MS), err.flush(FLUSH_MS)]);
+  exit(code);
+}
+
+/** Node restores the terminal at its end and aborts when that terminal is gone; descriptors that are closed it passes over. */
+function exit(code: number): never {
+  if (stop.signal.reason === "SIGHUP") for (const { fd } of [stdin, stdout, stderr]) closeSync(fd);
+  process.exit(code);
+}
+
+function leaveWithFault(error: unknown): Promise<never> {
   terminal.note(
     `latentcast: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
   );
-  process.exit(EXIT_INTERNAL);
+  return leave(EXIT_INTERNAL);
 }
 
-function leaveOnBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(EXIT_CODES.done);
+/** `latentcast generate … | head`: nobody wants the rest, and that is no failure. A server outlives the reader of its log. */
+function leaveWithReader({ code }: NodeJS.ErrnoException): void {
+  if (!terminal.isLogging) exit(code === "EPIPE" ? EXIT_CODES.done : EXIT_CODES.failed);
 }

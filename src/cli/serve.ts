@@ -2,6 +2,8 @@
 import { once } from "node:events";
 import pino, { type Logger } from "pino";
 import { runServer, type RunningServer } from "../runtime.ts";
+import { SAME_SIGNAL_MS } from "./signals.ts";
+import type { Terminal } from "./terminal.ts";
 import { configOf, settingFlags, variableNotes } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
 import type { Command, CommandContext } from "./command.ts";
@@ -18,23 +20,27 @@ export const serve: Command = {
     const server = await runServer({
       config,
       env: context.env,
-      log: await openLog(config.logLevel, terminal.isInteractive),
+      log: await openLog(config.logLevel, terminal),
       python: () => Promise.resolve(python),
     });
     terminal.note(`Latentcast listens on ${server.url}`);
     void announceModel(context, server);
     if (!signal.aborted) await once(signal, "abort");
-    terminal.note("Finishing what was accepted; a second signal ends now.");
+    terminal.note("Finishing what was accepted.");
+    // Not before a second signal counts.
+    const hint = setTimeout(() => terminal.note("Still working; a second signal ends now."), SAME_SIGNAL_MS);
     await server.drain();
+    clearTimeout(hint);
     return "done";
   },
 };
 
 /** Lines for people in a terminal, JSON for everything else. */
-async function openLog(level: string, isInteractive: boolean): Promise<Logger> {
-  if (!isInteractive) return pino({ level });
-  const { default: pretty } = await import("pino-pretty");
-  return pino({ level }, pretty({ sync: true, ignore: "pid,hostname", translateTime: "HH:MM:ss", destination: 2 }));
+async function openLog(level: string, terminal: Terminal): Promise<Logger> {
+  if (!terminal.isInteractive) return pino({ level }, { write: (line) => terminal.log(line) });
+  const { prettyFactory } = await import("pino-pretty");
+  const pretty = prettyFactory({ ignore: "pid,hostname", translateTime: "HH:MM:ss", colorize: true });
+  return pino({ level }, { write: (line) => terminal.log(pretty(line)) });
 }
 
 /** Loading is bounded by the workers' own start timeout, and a failure is in the log and in `GET /health`. */

@@ -1,5 +1,5 @@
 /** Where a command writes: results on stdout, progress and notes on stderr. */
-import type { WriteStream } from "node:tty";
+import type { Output } from "./output.ts";
 
 export interface Terminal {
   /** Whether lines can be rewritten and colours shown. */
@@ -10,6 +10,10 @@ export interface Terminal {
   print(text: string): void;
   /** A line of progress or advice. */
   note(text: string): void;
+  /** A line of a log, with its line break: to stderr where it is read in a terminal, else to stdout. */
+  log(line: string): void;
+  /** Whether {@link log} was used: the program then is a server, and goes on when nobody reads its output. */
+  readonly isLogging: boolean;
   /**
    * How far something is. Interactive: one line, rewritten until the next {@link note}. Otherwise a line whenever `text` changes;
    * `fraction` alone does not make one.
@@ -19,15 +23,16 @@ export interface Terminal {
   draw(lines: readonly string[]): void;
 }
 
-type Output = Pick<NodeJS.WriteStream, "write"> & Partial<Pick<WriteStream, "isTTY" | "columns" | "rows">>;
-
 const BAR_WIDTH = 24;
 const CLEAR_LINE = "\r\u001B[2K";
 
-export function openTerminal(out: Output, err: Output, env: Readonly<Record<string, string | undefined>>): Terminal {
+type Lines = Pick<Output, "write"> & Partial<Pick<Output, "isTTY" | "columns" | "rows">>;
+
+export function openTerminal(out: Lines, err: Lines, env: Readonly<Record<string, string | undefined>>): Terminal {
   const isInteractive = err.isTTY === true && env["TERM"] !== "dumb" && env["CI"] === undefined;
   let shown = "";
   let drawnRows = 0;
+  let isLogging = false;
   const clear = (): void => {
     if (isInteractive && shown !== "") err.write(CLEAR_LINE);
     shown = "";
@@ -49,6 +54,14 @@ export function openTerminal(out: Output, err: Output, env: Readonly<Record<stri
       clear();
       drawnRows = 0;
       err.write(`${text}\n`);
+    },
+    log: (line) => {
+      isLogging = true;
+      clear();
+      (isInteractive ? err : out).write(line);
+    },
+    get isLogging() {
+      return isLogging;
     },
     progress: (text, fraction = null) => {
       if (!isInteractive) {

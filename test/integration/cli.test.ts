@@ -1,89 +1,16 @@
-/** The command line as people run it: a process of its own, its output, its exit code. */
-import { spawn, type ChildProcess } from "node:child_process";
-import { readdir, readFile, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+/** Commands: what they write, how they end, and their mistakes in one line each. */
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { runCommandLine } from "../../src/cli.ts";
 import { openTerminal } from "../../src/cli/terminal.ts";
-import { eventually as within } from "../support/eventually.ts";
+import { eventually, useCommandLine } from "../support/command-line.ts";
 import { processesAt } from "../support/processes.ts";
-import { writeProgram } from "../support/python-project.ts";
-import { fixtureWorker, testPython } from "../support/server.ts";
+import { testPython } from "../support/server.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
-const COMMAND = [process.execPath, "--import", "tsx", MAIN] as const;
-
-/** A whole process starts, loads and answers within this time even where every core is wanted by ten others. */
-const PATIENCE_MS = 60_000;
-const eventually = <Value>(check: () => Value | Promise<Value>): Promise<Value> => within(check, PATIENCE_MS);
-
-let directory: string;
-/** A Python whose `-m latentcast_worker` is the fixture worker. */
-let python: string;
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), "latentcast-cli-"));
-  const [worker] = fixtureWorker("fixture_worker");
-  python = await writeProgram(
-    join(directory, "python"),
-    `if [ "$1" = -m ]; then shift 2; exec ${testPython()} ${worker} "$@"; fi`,
-    `exec ${testPython()} "$@"`,
-  );
-});
-afterEach(async () => {
-  // Whatever a failed test has left running; the workers end with their server.
-  for (const { child, exit } of started.splice(0)) {
-    child.kill("SIGKILL");
-    await exit;
-  }
-  await rm(directory, { recursive: true, force: true });
-});
-
-const started: Run[] = [];
-
-interface Run {
-  readonly child: ChildProcess;
-  /** Everything written so far. */
-  output(): { readonly out: string; readonly err: string };
-  readonly exit: Promise<number | null>;
-}
-
-function start(
-  args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-  wrapper: readonly string[] = [],
-): Run {
-  const [file = "", ...rest] = [...wrapper, ...COMMAND, ...args];
-  const child = spawn(file, rest, {
-    env: {
-      ...process.env,
-      LATENTCAST_PYTHON: python,
-      LATENTCAST_CACHE_DIR: join(directory, "cache"),
-      LATENTCAST_DATA_DIR: join(directory, "data"),
-      LATENTCAST_DEVICES: "cpu",
-      // Requests here must not be refused because the machine is crowded.
-      LATENTCAST_MAX_EVENT_LOOP_DELAY_SECONDS: "60",
-      ...env,
-    },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let out = "";
-  let err = "";
-  child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
-  const exit = new Promise<number | null>((resolve) => child.once("close", resolve));
-  const run: Run = { child, exit, output: () => ({ out, err }) };
-  started.push(run);
-  return run;
-}
-
-async function finish(args: readonly string[], env?: Readonly<Record<string, string>>) {
-  const run = start(args, env);
-  const code = await run.exit;
-  return { code, ...run.output() };
-}
+const cli = useCommandLine();
+const { finish, serve, start } = cli;
 
 /** The same without a process: what is printed, and how the command ended. */
 async function tell(...args: readonly string[]) {
@@ -140,8 +67,8 @@ describe("latentcast", () => {
   });
 
   it("says in one line that the interpreter is missing, with exit code 1", async () => {
-    for (const args of [["setup"], ["serve"], ["generate", "a cat", "-o", join(directory, "x.png")]]) {
-      const { code, err } = await finish(args, { LATENTCAST_PYTHON: "/nowhere/python" });
+    for (const args of [["setup"], ["serve"], ["generate", "a cat", "-o", join(cli.directory, "x.png")]]) {
+      const { code, err } = await finish(args, { env: { LATENTCAST_PYTHON: "/nowhere/python" } });
       expect(err).toContain("/nowhere/python is not a working Python 3");
       expect(err.trim().split("\n")).toHaveLength(1);
       expect(code).toBe(1);
@@ -151,8 +78,8 @@ describe("latentcast", () => {
 
 describe("latentcast generate", () => {
   it("writes the picture, the previews and where they are", async () => {
-    const file = join(directory, "out.png");
-    const previews = join(directory, "previews");
+    const file = join(cli.directory, "out.png");
+    const previews = join(cli.directory, "previews");
     const { code, out, err } = await finish(["generate", "a cat", "-o", file, "--seed", "7", "--previews", previews]);
     expect(err).toContain("step 6 of 6");
     expect(out).toBe(`${file}  64×64, seed 7\n`);
@@ -162,40 +89,40 @@ describe("latentcast generate", () => {
   });
 
   it("numbers several pictures and their seeds", async () => {
-    const file = join(directory, "out.webp");
+    const file = join(cli.directory, "out.webp");
     const { out } = await finish(["generate", "a cat", "-o", file, "--seed", "7", "--num-images", "2"]);
     expect(out.trim().split("\n")).toEqual([
-      `${join(directory, "out-1.webp")}  64×64, seed 7`,
-      `${join(directory, "out-2.webp")}  64×64, seed 8`,
+      `${join(cli.directory, "out-1.webp")}  64×64, seed 7`,
+      `${join(cli.directory, "out-2.webp")}  64×64, seed 8`,
     ]);
-    expect(await sharp(join(directory, "out-2.webp")).metadata()).toMatchObject({ format: "webp" });
+    expect(await sharp(join(cli.directory, "out-2.webp")).metadata()).toMatchObject({ format: "webp" });
   });
 
   it("ends at Ctrl-C with exit code 130, no picture and no worker left", async () => {
-    const file = join(directory, "out.png");
+    const file = join(cli.directory, "out.png");
     const run = start(["generate", "a cat", "-o", file, "--steps", "50"], {
-      LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.5",
+      env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.5" },
     });
     await eventually(() => expect(run.output().err).toContain("step 1 of 50"));
     run.child.kill("SIGINT");
     expect(await run.exit).toBe(130);
-    expect(await readdir(directory)).not.toContain("out.png");
-    await eventually(() => expect(processesAt(directory)).toEqual([]));
+    expect(await readdir(cli.directory)).not.toContain("out.png");
+    await eventually(() => expect(processesAt(cli.directory)).toEqual([]));
   });
 
   it("draws the previews into a terminal", async () => {
     const inTerminal = [testPython(), "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"];
-    const args = ["generate", "a cat", "-o", join(directory, "out.png"), "--show"];
-    const run = start(args, { TERM: "xterm-256color" }, ["env", "-u", "CI", ...inTerminal]);
+    const args = ["generate", "a cat", "-o", join(cli.directory, "out.png"), "--show"];
+    const run = start(args, { env: { TERM: "xterm-256color" }, wrapper: ["env", "-u", "CI", ...inTerminal] });
     expect(await run.exit, JSON.stringify(run.output())).toBe(0);
     expect(run.output().out).toMatch(/\u001B\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀/);
     expect(run.output().out).toContain("█");
   });
 
   it("says why the model cannot be loaded", async () => {
-    const file = join(directory, "out.png");
+    const file = join(cli.directory, "out.png");
     const { code, err } = await finish(["generate", "a cat", "-o", file, "--model", "/nowhere/model"], {
-      LATENTCAST_PYTHON: testPython(),
+      env: { LATENTCAST_PYTHON: testPython() },
     });
     expect(err).toContain("/nowhere/model");
     expect(code).toBe(1);
@@ -203,61 +130,13 @@ describe("latentcast generate", () => {
 });
 
 describe("latentcast serve", () => {
-  /** Starts it on a free port; resolves with its address once it answers. */
-  async function serve(env: Readonly<Record<string, string>> = {}): Promise<Run & { readonly url: string }> {
-    const run = start(["serve", "--port", "0"], env);
-    const url = await eventually(() => {
-      const found = /listens on (http:\S+)/.exec(run.output().err)?.[1];
-      if (found === undefined) throw new Error(JSON.stringify(run.output()));
-      return found;
-    });
-    return { ...run, url };
-  }
-
   it("says where it listens and what to try, and ends cleanly at the first signal", async () => {
     const { url, child, exit, output } = await serve();
     await eventually(() => expect(output().err).toContain(`curl -N ${url}/stream`));
     expect((await fetch(`${url}/ready`)).status).toBe(200);
     child.kill("SIGTERM");
     expect(await exit).toBe(0);
-    await eventually(() => expect(processesAt(directory)).toEqual([]));
-  });
-
-  it("finishes what was accepted at the first signal", async () => {
-    const { url, child, exit, output } = await serve({ LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2" });
-    await eventually(() => expect(output().err).toContain("Ready"));
-    const answer = fetch(url, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ prompt: "a cat" }),
-    });
-    await eventually(async () => {
-      const health: unknown = await (await fetch(`${url}/health`)).json();
-      expect(health).toMatchObject({ workers: [{ jobs: 1 }] });
-    });
-    child.kill("SIGINT");
-    expect((await answer).status).toBe(200);
-    expect(await exit).toBe(0);
-  });
-
-  it("ends now at the second, and leaves no worker behind", async () => {
-    const { url, child, exit, output } = await serve({ LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "60" });
-    await eventually(() => expect(output().err).toContain("Ready"));
-    const answer = fetch(url, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ prompt: "a cat" }),
-    }).catch(() => "cut off");
-    await eventually(async () => {
-      const health: unknown = await (await fetch(`${url}/health`)).json();
-      expect(health).toMatchObject({ workers: [{ jobs: 1 }] });
-    });
-    child.kill("SIGINT");
-    await eventually(() => expect(output().err).toContain("a second signal ends now"));
-    child.kill("SIGINT");
-    expect(await exit).toBe(130);
-    expect(await answer).toBe("cut off");
-    await eventually(() => expect(processesAt(directory)).toEqual([]));
+    await eventually(() => expect(processesAt(cli.directory)).toEqual([]));
   });
 
   it("says that another server has the data folder", async () => {
@@ -272,7 +151,7 @@ describe("latentcast serve", () => {
 
   it("says that the port is in use", async () => {
     const { url, child, exit } = await serve();
-    const second = await finish(["serve", "--port", new URL(url).port, "--data-dir", join(directory, "other")]);
+    const second = await finish(["serve", "--port", new URL(url).port, "--data-dir", join(cli.directory, "other")]);
     expect(second.err).toContain("the port is in use");
     expect(second.code).toBe(1);
     child.kill("SIGTERM");
@@ -283,7 +162,7 @@ describe("latentcast serve", () => {
 describe("latentcast doctor", () => {
   it("tells each thing in a line, and ends with 0 when all can run", async () => {
     const { code, out } = await finish(["doctor", "--port", "0", "--model", "noise"], {
-      LATENTCAST_PYTHON: testPython(),
+      env: { LATENTCAST_PYTHON: testPython() },
     });
     for (const name of ["Node", "ZeroMQ", "sharp", "Python", "Environment", "Packages", "Memory", "Disk", "Port"]) {
       expect(out).toContain(name);
@@ -293,7 +172,9 @@ describe("latentcast doctor", () => {
   });
 
   it("ends with 1 and what to do when something is missing, for machines too", async () => {
-    const { code, out } = await finish(["doctor", "--json", "--port", "0"], { LATENTCAST_PYTHON: "/nowhere/python" });
+    const { code, out } = await finish(["doctor", "--json", "--port", "0"], {
+      env: { LATENTCAST_PYTHON: "/nowhere/python" },
+    });
     const report: unknown = JSON.parse(out);
     expect(code).toBe(1);
     expect(report).toMatchObject({
@@ -311,12 +192,11 @@ describe("latentcast doctor", () => {
   it("finds weights in the cache of the hub library, and says what is missing there", async () => {
     const model = (env: Readonly<Record<string, string>>) =>
       finish(["doctor", "--json", "--port", "0", "--model", "someone/model"], {
-        LATENTCAST_PYTHON: "/nowhere/python",
-        ...env,
+        env: { LATENTCAST_PYTHON: "/nowhere/python", ...env },
       });
-    const online = JSON.parse((await model({ HF_HOME: directory })).out);
+    const online = JSON.parse((await model({ HF_HOME: cli.directory })).out);
     expect(online.checks).toContainEqual(expect.objectContaining({ name: "Model", state: "warn" }));
-    const offline = JSON.parse((await model({ HF_HOME: directory, HF_HUB_OFFLINE: "1" })).out);
+    const offline = JSON.parse((await model({ HF_HOME: cli.directory, HF_HUB_OFFLINE: "1" })).out);
     expect(offline.checks).toContainEqual(expect.objectContaining({ name: "Model", state: "fail" }));
   });
 });
