@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from latentcast_worker.protocol import Generate
+from latentcast_worker.protocol import GenerationParams
 from stub_model import SIDE, StubModel, StubSample
 
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _steps(model: StubModel, count: int) -> Sequence[StubSample]:
-    samples = model.prepare(_request(count))
+    samples = model.prepare(_params(count))
     for _ in range(count):
         model.step(samples)
     return samples
@@ -49,8 +49,17 @@ def _naive_tail(values: np.ndarray) -> None:
     picture.save(io.BytesIO(), format="PNG")
 
 
-def _request(steps: int) -> Generate:
-    return Generate("bare", 0, "", "", steps, SIDE, SIDE, 0, 5.0, 1, None, None, None)
+def _params(steps: int) -> GenerationParams:
+    return GenerationParams(
+        prompt="",
+        negative_prompt="",
+        num_inference_steps=steps,
+        width=SIDE,
+        height=SIDE,
+        seed=0,
+        guidance_scale=5.0,
+        num_images=1,
+    )
 
 
 if __name__ == "__main__":

@@ -48,14 +48,14 @@ def run_engine(model: Any, requests: Sequence[Generate]) -> RunTimes:
                 if isinstance(report, Failed):
                     problems.append(f"{report.code}: {report.message}")
                 if len(results) == len(requests):
-                    inbox.put(Arrival(Shutdown(), time.monotonic()))
+                    inbox.put(Arrival(Shutdown()))
             case _:
                 pass
         if sent is not None:
             sent()
 
     for each in requests:
-        inbox.put(Arrival(each, began))
+        inbox.put(Arrival(each))
     Engine(model, inbox, post, Telemetry()).run()
     if problems:
         raise RuntimeError("; ".join(problems))

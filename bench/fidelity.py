@@ -11,7 +11,7 @@ import json
 import torch
 
 from latentcast_worker.model.port import Pixels
-from latentcast_worker.protocol import Generate, PreviewPlan, PreviewSource
+from latentcast_worker.protocol import GenerationParams, PreviewPlan, PreviewSource
 from trained import likeness, load_exact, model_arguments, small
 
 
@@ -22,16 +22,24 @@ def main() -> None:
     model = load_exact(options)
     side = model.info.native_width
     prompt = model.info.examples[0] if model.info.examples else "a lighthouse at dusk"
-    request = Generate(
-        "fidelity", 0, prompt, "", options.steps, side, side, 1, model.info.default_guidance_scale, 1, None, None, None
+    params = GenerationParams(
+        prompt=prompt,
+        negative_prompt="",
+        num_inference_steps=options.steps,
+        width=side,
+        height=side,
+        seed=1,
+        guidance_scale=model.info.default_guidance_scale,
+        num_images=1,
     )
-    (sample,) = model.prepare(request)
+    (sample,) = model.prepare(params)
     shown: list[dict[PreviewSource, Pixels]] = []
     for _ in range(options.steps):
         model.step([sample])
         frames: dict[PreviewSource, Pixels] = {}
         for source in ("x0", "latents"):
-            (frames[source],) = model.start_preview([sample], PreviewPlan(1, None, None, 70, "tae", source)).wait()
+            plan = PreviewPlan(every=1, quality=70, decoder="tae", source=source)
+            (frames[source],) = model.start_preview([sample], plan).wait()
         shown.append(frames)
     final = small(model.decode(sample))
     steps = [

@@ -20,8 +20,8 @@ from latentcast_worker.model.devices import describe_device, open_device
 from latentcast_worker.model.prompts import PromptEncoder
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB
-from latentcast_worker.policy import CallCosts
-from latentcast_worker.protocol import PREVIEW_SOURCES, SCHEDULERS, Capabilities, Generate, ModelInfo, PreviewPlan
+from latentcast_worker.policy import EARLY_STEPS, CallCosts
+from latentcast_worker.protocol import Capabilities, Generate, GenerationParams, InputSizes, ModelInfo, PreviewPlan
 
 
 @dataclass(slots=True)
@@ -66,9 +66,26 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
     side = unet.config.sample_size * factor
     renderer = PreviewRenderer(tiny, SDXL_LATENT_RGB, device)
     model = SdxlModel(
-        info=ModelInfo(f"random-{configs.name}", side, side, 64, 2048, 30, 5.0, "euler", is_noise=True, examples=()),
+        info=ModelInfo(
+            id=f"random-{configs.name}",
+            native_width=side,
+            native_height=side,
+            min_side=64,
+            max_side=2048,
+            default_steps=30,
+            default_guidance_scale=5.0,
+            default_scheduler="euler",
+            is_noise=True,
+            examples=(),
+        ),
         device=describe_device(device, half),
-        capabilities=Capabilities(SCHEDULERS, renderer.decoders, PREVIEW_SOURCES, 1, 64, 1 << 26),
+        capabilities=Capabilities(
+            preview_decoders=renderer.decoders,
+            max_batch=1,
+            max_jobs=64,
+            max_pixels=1 << 26,
+            early_steps=EARLY_STEPS,
+        ),
         costs=CallCosts.solo(),
         prompts=PromptEncoder((tokenizers[0], tokenizers[1]), encoders, device),
         unet=AcceleratedUNet(unet, device, log),
@@ -86,9 +103,17 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
 def request(
     side: int, steps: int, *, images: int = 1, seed: int = 0, preview: PreviewPlan | None = None, name: str = "bench"
 ) -> Generate:
-    return Generate(
-        name, 0, "a lighthouse at dusk", "blurry", steps, side, side, seed, 5.0, images, None, preview, None
+    params = GenerationParams(
+        prompt="a lighthouse at dusk",
+        negative_prompt="blurry",
+        num_inference_steps=steps,
+        width=side,
+        height=side,
+        seed=seed,
+        guidance_scale=5.0,
+        num_images=images,
     )
+    return Generate(job_id=name, incarnation=0, params=params, inputs=InputSizes(), preview=preview)
 
 
 def synchronize(model: SdxlModel) -> None:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 # Steps that are timed use up a schedule; no more than this are ever asked of one sample.
 LONG_SCHEDULE = 200
 
-LINEAR = PreviewPlan(1, None, None, 70, "linear", "x0")
-CAPPED = PreviewPlan(1, 10.0, None, 70, "tae", "x0")
-EVERY_STEP = PreviewPlan(1, None, None, 70, "tae", "x0")
+LINEAR = PreviewPlan(every=1, quality=70, decoder="linear", source="x0")
+CAPPED = PreviewPlan(every=1, max_per_second=10.0, quality=70, decoder="tae", source="x0")
+EVERY_STEP = PreviewPlan(every=1, quality=70, decoder="tae", source="x0")
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ def step_efficiency(bench: Bench, *, full_compile: bool) -> None:
     peak = _matmul_flops(bench)
     table.add("P6", "matrix product", peak / 1e12, "TFLOP/s", note="8192 cubed" if bench.is_cuda else "512 cubed")
     with FlopCounterMode(display=False) as counter:
-        model.step(model.prepare(request(bench.random.side, LONG_SCHEDULE)))
+        model.step(model.prepare(request(bench.random.side, LONG_SCHEDULE).params))
     flops = counter.get_total_flops()
     table.add("P6", "work of a step", flops / 1e12, "TFLOP", note="counted; with guidance")
     ways = {"eager": Speed()}
@@ -105,7 +105,7 @@ def _calibrated(bench: Bench) -> SdxlModel:
 
 def _report_way(bench: Bench, name: str, flops: float, peak: float) -> float:
     model = bench.model
-    samples = model.prepare(request(bench.random.side, LONG_SCHEDULE))
+    samples = model.prepare(request(bench.random.side, LONG_SCHEDULE).params)
     first = timed(model, lambda: model.step(samples))
     for _ in range(4):  # Graphs are captured at the fourth call.
         model.step(samples)
@@ -169,7 +169,7 @@ def previews(bench: Bench) -> None:
 def tail(bench: Bench) -> None:
     """P7: from the last step to the bytes of the picture, beside one step and beside the naive way."""
     model = bench.model
-    (sample,) = model.prepare(request(bench.random.side, LONG_SCHEDULE))
+    (sample,) = model.prepare(request(bench.random.side, LONG_SCHEDULE).params)
     model.step([sample])
     model.decode(sample)
     decode = median(timed(model, lambda: model.decode(sample)) for _ in range(bench.repeats))
@@ -196,7 +196,8 @@ def first_preview(bench: Bench) -> None:
     """P4 on an idle device: a new prompt's first preview beside its prompts and one step."""
     ratios: list[float] = []
     for repeat in range(bench.repeats):
-        fresh = replace(request(bench.random.side, 4, preview=EVERY_STEP), prompt=f"new prompt {repeat}")
+        base = request(bench.random.side, 4, preview=EVERY_STEP)
+        fresh = replace(base, params=replace(base.params, prompt=f"new prompt {repeat}"))
         seen = run_engine(bench.model, [fresh]).previews[0]
         other = replace(fresh, prompt=f"another prompt {repeat}")
         ratios.append(seen / timed(bench.model, lambda other=other: bench.model.step(bench.model.prepare(other))))
@@ -227,7 +228,7 @@ def batching(bench: Bench) -> None:
 
 
 def _advanced(bench: Bench, steps: int, side: int | None = None) -> SdxlSample:
-    (sample,) = bench.model.prepare(request(side or bench.random.side, LONG_SCHEDULE, seed=steps))
+    (sample,) = bench.model.prepare(request(side or bench.random.side, LONG_SCHEDULE, seed=steps).params)
     for _ in range(steps):
         bench.model.step([sample])
     return sample

@@ -15,7 +15,7 @@ import torch
 from latentcast_worker.model.port import Pixels
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.shortcuts import ShortcutName, Shortcuts
-from latentcast_worker.protocol import Generate
+from latentcast_worker.protocol import GenerationParams
 from trained import likeness, load_exact, model_arguments, small
 
 # `few-step` needs a checkpoint of its own and is no comparison.
@@ -46,11 +46,18 @@ def _picture(model: SdxlModel, shortcuts: Shortcuts, seed: int) -> tuple[float, 
     model = replace(model, shortcuts=shortcuts, step_cache=model.step_cache if "step-cache" in shortcuts else None)
     info = model.info
     prompt = info.examples[seed % len(info.examples)] if info.examples else "a lighthouse at dusk"
-    scale = info.default_guidance_scale
-    sides = (info.native_width, info.native_height)
-    request = Generate("bench", 0, prompt, "", info.default_steps, *sides, seed, scale, 1, None, None, None)
+    params = GenerationParams(
+        prompt=prompt,
+        negative_prompt="",
+        num_inference_steps=info.default_steps,
+        width=info.native_width,
+        height=info.native_height,
+        seed=seed,
+        guidance_scale=info.default_guidance_scale,
+        num_images=1,
+    )
     began = time.perf_counter()
-    (sample,) = model.prepare(request)
+    (sample,) = model.prepare(params)
     for _ in range(sample.total_steps):
         model.step([sample])
     pixels = model.decode(sample)

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latentcast_worker import policy
 from latentcast_worker.model.port import Pixels
 from latentcast_worker.policy import CallCosts, Shape
 from latentcast_worker.protocol import (
     PREVIEW_DECODERS,
-    PREVIEW_SOURCES,
-    SCHEDULERS,
     Capabilities,
     DeviceInfo,
-    Generate,
+    GenerationParams,
     ModelInfo,
     PreviewPlan,
 )
@@ -54,9 +53,18 @@ class StubModel:
     """Writes (began, ended) of every step to `trace`, two little-endian doubles on the monotonic clock."""
 
     costs = CallCosts.solo()
-    info = ModelInfo("stub", SIDE, SIDE, 64, SIDE, 20, 5.0, None, is_noise=True, examples=())
-    device = DeviceInfo("cpu", "simulated", 0, "none")
-    capabilities = Capabilities(SCHEDULERS, PREVIEW_DECODERS, PREVIEW_SOURCES, 1, 64, 1 << 30)
+    info = ModelInfo(
+        id="stub",
+        native_width=SIDE,
+        native_height=SIDE,
+        min_side=64,
+        max_side=SIDE,
+        default_steps=20,
+        default_guidance_scale=5.0,
+        is_noise=True,
+        examples=(),
+    )
+    device = DeviceInfo(id="cpu", name="simulated", memory_bytes=0, dtype="none")
 
     def __init__(self) -> None:
         self.step_seconds = _seconds("STEP", 30)
@@ -67,13 +75,23 @@ class StubModel:
         self._trace = None if trace is None else os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._pictures = {side: _picture(side) for side in (SIDE // FACTOR, SIDE // 2, SIDE)}
 
-    def check(self, request: Generate) -> None:
-        del request
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            preview_decoders=PREVIEW_DECODERS,
+            max_batch=1,
+            max_jobs=64,
+            max_pixels=1 << 30,
+            early_steps=policy.EARLY_STEPS,
+        )
 
-    def prepare(self, request: Generate) -> Sequence[StubSample]:
+    def check(self, params: GenerationParams) -> None:
+        del params
+
+    def prepare(self, params: GenerationParams) -> Sequence[StubSample]:
         time.sleep(self.prepare_seconds)
-        shape = (request.height // FACTOR, request.width // FACTOR)
-        return [StubSample(request.num_inference_steps, shape) for _ in range(request.num_images)]
+        shape = (params.height // FACTOR, params.width // FACTOR)
+        return [StubSample(params.num_inference_steps, shape) for _ in range(params.num_images)]
 
     def step(self, samples: Sequence[StubSample]) -> None:
         began = time.monotonic()

@@ -6,7 +6,8 @@ import argparse
 import os
 
 from latentcast_worker import policy
-from latentcast_worker.worker import LoadedModel, WorkerOptions, run_worker
+from latentcast_worker.model.port import LoadedModel
+from latentcast_worker.worker import WorkerOptions, run_worker
 from stub_model import StubModel
 
 

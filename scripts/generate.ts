@@ -1,7 +1,7 @@
 /** `npm run gen`: makes every generated file. With `--check` fails when one of them is stale. */
 import { spawnSync } from "node:child_process";
 
-const GENERATORS = ["generate-protocol-schema.ts", "generate-docs.ts"];
+const GENERATORS = ["generate-protocol-python.ts", "generate-docs.ts"];
 
 const statuses = GENERATORS.map((name) => {
   const script = new URL(name, import.meta.url).pathname;

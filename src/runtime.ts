@@ -170,10 +170,10 @@ export async function startJobs(
     config.model,
     devices.some(({ cudaVisible }) => cudaVisible !== null),
   );
-  const launch = async (slot: number, epoch: number, endpoint: string): Promise<Launch> => {
+  const launch = async (slot: number, incarnation: number, endpoint: string): Promise<Launch> => {
     const device = devices[slot];
     if (device === undefined) throw new RangeError(`no device for slot ${slot}`);
-    const identity = `w${slot}.${epoch}`;
+    const identity = `w${slot}.${incarnation}`;
     return workerLaunch({ ...options, python: await python(), device, model, endpoint, identity });
   };
   return JobService.start({

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from .cores import keep_to_share
+from .model.port import LoadedModel, Reporter
 from .model.shortcuts import SHORTCUTS, ShortcutName, Shortcuts
 from .protocol import Loading
-from .worker import LoadedModel, Reporter, WorkerOptions, run_worker
+from .worker import WorkerOptions, run_worker
 
 
 def main() -> int:
@@ -20,7 +21,7 @@ def main() -> int:
         keep_to_share(*arguments.cpu_share)
 
     def load_model(reporter: Reporter) -> LoadedModel:
-        reporter.loading(Loading("import", None, None))
+        reporter.loading(Loading(stage="import"))
         # Read while they are imported: neither their advice nor their progress bars belong into a server's log.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")

@@ -1,39 +1,44 @@
-"""Messages to bytes and back: the header frame of a report is written here, that of a command read and checked."""
+"""Multipart frames to messages and back: `[JSON header][payload frame ...]` in both directions."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-from typing import NoReturn, TypeVar, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn, TypeAlias
 
+from .fields import FieldError, Fields
 from .protocol import (
-    MAX_SEED,
-    PREVIEW_DECODERS,
-    PREVIEW_SOURCES,
-    SCHEDULERS,
+    MAX_HEADER_BYTES,
     Cancel,
     Command,
     Generate,
     JobRef,
-    Ping,
-    PreviewPlan,
     Report,
     Shutdown,
+    read_command,
+    read_job_ref,
 )
 
-Choice = TypeVar("Choice", bound=str)
-
-# The largest honest header is a `generate` with two 5,000-character prompts, all escaped.
-MAX_HEADER_BYTES = 1 << 20
+EngineCommand: TypeAlias = Generate | Cancel | Shutdown
+"""Every command but `ping`, which the transport answers itself."""
 
 
 class ProtocolError(ValueError):
-    """A message broke the protocol. `job` is set where it could still be tied to a job that waits for an answer."""
+    """A message broke the protocol. `job` is set where it could still be tied to a job that waits for a report."""
 
     def __init__(self, message: str, job: JobRef | None = None) -> None:
         super().__init__(message)
         self.job = job
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFrames:
+    """A command with its payload: the input images of a `generate`."""
+
+    command: Command
+    payload: tuple[bytes, ...] = ()
 
 
 def encode_report(report: Report) -> bytes:
@@ -41,131 +46,54 @@ def encode_report(report: Report) -> bytes:
     return json.dumps(dataclasses.asdict(report), separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def decode_command(header: bytes) -> Command:
-    """Reads a header frame and ignores fields it does not know. Raises ProtocolError for all but a whole command."""
+def decode_command(frames: Sequence[bytes]) -> CommandFrames:
+    """Reads the frames of a command and ignores fields it does not know. Raises ProtocolError unless it is whole."""
+    if not frames:
+        raise ProtocolError("empty message")
+    value = _parse_header(frames[0])
+    job: JobRef | None = None
+    try:
+        job = _waiting_job(value)
+        command = read_command(value)
+        _check_payload(command, frames[1:])
+    except FieldError as error:
+        raise ProtocolError(str(error), job) from error
+    return CommandFrames(command, tuple(frames[1:]))
+
+
+def _parse_header(header: bytes) -> object:
     if len(header) > MAX_HEADER_BYTES:
         raise ProtocolError(f"header of {len(header)} bytes")
     try:
-        value: object = json.loads(header, parse_constant=_refuse_constant)
+        return json.loads(header, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"header is not JSON: {error}") from error
-    fields = _Fields(value, "message")
-    match fields.text("type"):
-        case "generate":
-            return _decode_generate(fields)
-        case "cancel":
-            job = fields.job()
-            return Cancel(job.job_id, job.epoch)
-        case "ping":
-            return Ping(fields.integer("nonce", 0))
-        case "shutdown":
-            return Shutdown()
-        case other:
-            raise ProtocolError(f"unknown command {other[:40]!r}")
 
 
-def _decode_generate(fields: _Fields) -> Generate:
-    job = fields.job()
-    try:
-        return Generate(
-            job_id=job.job_id,
-            epoch=job.epoch,
-            prompt=fields.text("prompt"),
-            negative_prompt=fields.text("negative_prompt"),
-            num_inference_steps=fields.integer("num_inference_steps", 1),
-            width=fields.integer("width", 8),
-            height=fields.integer("height", 8),
-            seed=fields.integer("seed", 0, MAX_SEED),
-            guidance_scale=fields.number("guidance_scale", 0),
-            num_images=fields.integer("num_images", 1),
-            scheduler=fields.optional_choice("scheduler", SCHEDULERS),
-            preview=_decode_preview_plan(fields),
-            traceparent=fields.optional_text("traceparent"),
-        )
-    except ProtocolError as error:
-        raise ProtocolError(str(error), job) from error
+def _waiting_job(value: object) -> JobRef | None:
+    """The job of a `generate`: it waits for a report, even that its command cannot be read."""
+    fields = Fields(value, "message")
+    return read_job_ref(fields) if fields.text("type") == "generate" else None
 
 
-def _decode_preview_plan(fields: _Fields) -> PreviewPlan | None:
-    value = fields.value("preview")
-    if value is None:
-        return None
-    plan = _Fields(value, "preview")
-    rate = None if plan.value("max_per_second") is None else plan.number("max_per_second", 0)
-    if rate == 0:
-        raise ProtocolError("preview.max_per_second must be above 0")
-    return PreviewPlan(
-        every=plan.integer("every", 1),
-        max_per_second=rate,
-        max_side=None if plan.value("max_side") is None else plan.integer("max_side", 1),
-        quality=plan.integer("quality", 1, 100),
-        decoder=plan.choice("decoder", PREVIEW_DECODERS),
-        source=plan.choice("source", PREVIEW_SOURCES),
-    )
+def _check_payload(command: Command, payload: Sequence[bytes]) -> None:
+    sizes = _payload_sizes(command)
+    if len(payload) != len(sizes):
+        raise FieldError(f"{command.type} announces {len(sizes)} payload frames and carries {len(payload)}")
+    for (name, expected), frame in zip(sizes.items(), payload, strict=True):
+        if len(frame) != expected:
+            raise FieldError(f"{name} has {len(frame)} bytes, expected {expected}")
 
 
-class _Fields:
-    """Typed reads from a JSON object, with the name of the offending field in every error."""
-
-    def __init__(self, value: object, where: str) -> None:
-        if not isinstance(value, dict):
-            raise ProtocolError(f"{where} is not an object")
-        self._values = cast(dict[str, object], value)
-        self._where = where
-
-    def value(self, name: str) -> object:
-        if name not in self._values:
-            raise self._problem(name, "is missing")
-        return self._values[name]
-
-    def text(self, name: str) -> str:
-        value = self.value(name)
-        if not isinstance(value, str):
-            raise self._problem(name, "is not a string")
-        # JSON can spell lone surrogates, which no tokenizer can read and no log can print.
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise self._problem(name, "is not valid Unicode")
-        return value
-
-    def optional_text(self, name: str) -> str | None:
-        return None if self.value(name) is None else self.text(name)
-
-    def integer(self, name: str, low: int, high: int | None = None) -> int:
-        value = self.value(name)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self._problem(name, "is not an integer")
-        self._check_range(name, value, low, high)
-        return value
-
-    def number(self, name: str, low: float) -> float:
-        value = self.value(name)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self._problem(name, "is not a number")
-        self._check_range(name, value, low, sys.float_info.max)  # 1e999 is good JSON and infinite
-        return float(value)
-
-    def choice(self, name: str, choices: tuple[Choice, ...]) -> Choice:
-        value = self.text(name)
-        for choice in choices:
-            if value == choice:
-                return choice
-        raise self._problem(name, f"is not one of {', '.join(choices)}")
-
-    def optional_choice(self, name: str, choices: tuple[Choice, ...]) -> Choice | None:
-        return None if self.value(name) is None else self.choice(name, choices)
-
-    def job(self) -> JobRef:
-        job_id = self.text("job_id")
-        if not job_id:
-            raise self._problem("job_id", "is empty")
-        return JobRef(job_id, self.integer("epoch", 0))
-
-    def _check_range(self, name: str, value: float, low: float, high: float | None) -> None:
-        if value < low or (high is not None and value > high):
-            raise self._problem(name, f"is outside {low}..{'' if high is None else high}")
-
-    def _problem(self, name: str, problem: str) -> ProtocolError:
-        return ProtocolError(f"{self._where}.{name} {problem}")
+def _payload_sizes(command: Command) -> dict[str, int]:
+    """The payload frames that a command announces, in their order, with their sizes in bytes."""
+    sizes: dict[str, int] = {}
+    if isinstance(command, Generate):
+        if (image := command.inputs.image) is not None:
+            sizes["inputs.image"] = image.width * image.height * 3
+        if (mask := command.inputs.mask) is not None:
+            sizes["inputs.mask"] = mask.width * mask.height
+    return sizes
 
 
 def _refuse_constant(name: str) -> NoReturn:

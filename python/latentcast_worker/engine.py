@@ -1,6 +1,6 @@
-"""The step engine: many jobs held as data, one turn of device work at a time, chosen by the policy.
+"""The step engine: many jobs held as data, one iteration of device work at a time, chosen by the policy.
 
-Everything that happens to a job happens on the engine thread, between turns. Other threads only fill the inbox.
+Everything that happens to a job happens on the engine thread, between iterations. Other threads only fill the inbox.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar, assert_never
 
-from .job import Job, PreviewCadence
+from .codec import EngineCommand
+from .job import InputImages, Job, PreviewCadence
 from .model.port import DeviceOutOfMemoryError, InvalidRequestError, Model, NumericalError, Pixels, S
-from .policy import Decode, Leave, MakePreview, Prepare, Shape, Step, Turn, is_early, next_turn
-from .previews import PostReport, PreviewCrashed, PreviewFailed, PreviewOutcome, PreviewSent, PreviewService
+from .policy import Decode, Iteration, Leave, MakePreview, Prepare, Shape, Step, is_early, next_iteration
+from .previews import PostReport, PreviewCrashed, PreviewEvent, PreviewFailed, PreviewSent, PreviewService, PreviewTask
 from .protocol import (
     Cancel,
     Cancelled,
-    EngineCommand,
     Failed,
     FailureCode,
     Generate,
+    GenerationParams,
+    ImageSize,
     Progress,
     Report,
     Result,
-    ResultImage,
     Shutdown,
     Started,
-    Timings,
 )
 from .telemetry import Telemetry
 
@@ -40,13 +40,13 @@ OUT_OF_MEMORY = "the device ran out of memory"
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A command with the moment of its receipt, in monotonic seconds."""
+    """A command with its payload."""
 
     command: EngineCommand
-    received: float
+    payload: Sequence[bytes] = ()
 
 
-EngineEvent: TypeAlias = Arrival | PreviewOutcome
+EngineEvent: TypeAlias = Arrival | PreviewEvent
 
 
 class Engine(Generic[S]):
@@ -62,34 +62,34 @@ class Engine(Generic[S]):
         self._previews = PreviewService(post, inbox.put)
         self._jobs: dict[int, Job[S]] = {}
         self._arrivals = 0
-        self._early_turns = 0
+        self._early_iterations = 0
         self._batch_limits: dict[Shape, int] = {}
         self._stopping = False
 
     def run(self) -> None:
-        """Returns after the turn during which a Shutdown arrived. Jobs that are still held get no further report."""
+        """Returns after the iteration during which a Shutdown arrived. Jobs that are still held get no more reports."""
         self._previews.start()
         try:
             while True:
                 self._read_inbox()
                 if self._stopping:
                     return
-                turn = self._choose_turn()
-                if turn is None:
+                iteration = self._choose_iteration()
+                if iteration is None:
                     self._handle(self._inbox.get())
                 else:
-                    self._take(turn)
+                    self._take(iteration)
         finally:
             self._previews.stop()
 
-    def _choose_turn(self) -> Turn | None:
+    def _choose_iteration(self) -> Iteration | None:
         views = [job.view(self._batch_limit(job)) for job in self._jobs.values()]
-        turn = next_turn(views, self._model.costs, self._early_turns)
-        if isinstance(turn, Prepare | Step):
-            leader = turn.order if isinstance(turn, Prepare) else turn.samples[0][0]
-            early = any(view.order == leader and is_early(view) for view in views)
-            self._early_turns = self._early_turns + 1 if early and len(views) > 1 else 0
-        return turn
+        iteration = next_iteration(views, self._model.costs, self._early_iterations)
+        if isinstance(iteration, Prepare | Step):
+            leader = iteration.arrival if isinstance(iteration, Prepare) else iteration.samples[0][0]
+            early = any(view.arrival == leader and is_early(view) for view in views)
+            self._early_iterations = self._early_iterations + 1 if early and len(views) > 1 else 0
+        return iteration
 
     # Events
 
@@ -103,25 +103,25 @@ class Engine(Generic[S]):
 
     def _handle(self, event: EngineEvent) -> None:
         match event:
-            case Arrival(command, received):
-                self._obey(command, received)
-            case PreviewSent(order):
-                if job := self._jobs.get(order):
-                    job.slot_busy = False
+            case Arrival(command, payload):
+                self._obey(command, payload)
+            case PreviewSent(arrival):
+                if job := self._jobs.get(arrival):
+                    job.preview_has_left()
                     self._finish_if_complete(job)
-            case PreviewFailed(order, code, message):
-                if job := self._jobs.get(order):
+            case PreviewFailed(arrival, code, message):
+                if job := self._jobs.get(arrival):
                     self._fail(job, code, message)
             case PreviewCrashed(error):
                 raise error
             case _:
                 assert_never(event)
 
-    def _obey(self, command: EngineCommand, received: float) -> None:
+    def _obey(self, command: EngineCommand, payload: Sequence[bytes]) -> None:
         match command:
             case Generate():
-                self._admit(command, received)
-            case Cancel(job_id):
+                self._admit(command, payload)
+            case Cancel(job_id=job_id):
                 for job in self._jobs.values():
                     if job.request.job_id == job_id:
                         job.cancelled = True
@@ -130,51 +130,57 @@ class Engine(Generic[S]):
             case _:
                 assert_never(command)
 
-    def _admit(self, request: Generate, received: float) -> None:
+    def _admit(self, request: Generate, payload: Sequence[bytes]) -> None:
         if any(job.request.job_id == request.job_id for job in self._jobs.values()):
             return  # The same message twice: one job, one ending.
         self._arrivals += 1
         cadence = None if request.preview is None else PreviewCadence(request.preview)
-        job: Job[S] = Job(self._arrivals, request, received, cadence)
-        self._jobs[job.order] = job
-        self._telemetry.jobs = len(self._jobs)
+        job: Job[S] = Job(self._arrivals, request, InputImages.read(request.inputs, payload), cadence)
+        self._jobs[job.arrival] = job
         if len(self._jobs) > self._model.capabilities.max_jobs:
             self._fail(job, "out_of_memory", f"the worker holds {len(self._jobs) - 1} jobs already")
             return
-        if sum(_pixels(held.request) for held in self._jobs.values()) > self._model.capabilities.max_pixels:
-            self._fail(job, "out_of_memory", "the pictures that the worker holds leave no room for this one")
+        if sum(_pixels(held.params) for held in self._jobs.values()) > self._model.capabilities.max_pixels:
+            self._fail(job, "out_of_memory", "the images that the worker holds leave no room for this one")
             return
         try:
-            self._model.check(request)
+            self._model.check(request.params)
         except InvalidRequestError as error:
             self._fail(job, "invalid_request", str(error))
 
-    # Turns
+    # Iterations
 
-    def _take(self, turn: Turn) -> None:
-        match turn:
-            case Leave(order):
-                job = self._jobs[order]
-                self._end(job, Cancelled(*_ref(job), job.steps_done, job.device_seconds))
-            case Prepare(order):
-                self._prepare(self._jobs[order])
-            case MakePreview(order):
-                self._make_preview(self._jobs[order])
+    def _take(self, iteration: Iteration) -> None:
+        match iteration:
+            case Leave(arrival):
+                job = self._jobs[arrival]
+                self._end(
+                    job,
+                    Cancelled(
+                        job_id=job.request.job_id,
+                        incarnation=job.request.incarnation,
+                        device_seconds=job.device_seconds,
+                    ),
+                )
+            case Prepare(arrival):
+                self._prepare(self._jobs[arrival])
+            case MakePreview(arrival):
+                self._make_preview(self._jobs[arrival])
             case Step(samples):
                 self._step(samples)
-            case Decode(order, index):
-                self._decode(self._jobs[order], index)
+            case Decode(arrival, index):
+                self._decode(self._jobs[arrival], index)
             case _:
-                assert_never(turn)
+                assert_never(iteration)
 
     def _prepare(self, job: Job[S]) -> None:
-        self._post(Started(*_ref(job)))
-        samples = self._with_memory(job, lambda: self._model.prepare(job.request))
+        self._post(Started(job_id=job.request.job_id, incarnation=job.request.incarnation))
+        samples = self._with_memory(job, lambda: self._model.prepare(job.params))
         if samples is not None:
             job.samples = samples
 
     def _step(self, chosen: Sequence[tuple[int, int]]) -> None:
-        jobs = [self._jobs[order] for order, _ in chosen]
+        jobs = [self._jobs[arrival] for arrival, _ in chosen]
         samples = [job.samples[index] for job, (_, index) in zip(jobs, chosen, strict=True)]
         began = time.monotonic()
         fits = False
@@ -185,13 +191,10 @@ class Engine(Generic[S]):
             self._make_room(jobs, samples)
             return
         ended = time.monotonic()
-        self._telemetry.turns += 1
-        self._telemetry.last_step_seconds = ended - began
+        self._telemetry.iterations += 1
         for job in jobs:
             job.step_seconds += (ended - began) / len(jobs)
-            if job.first_step is None:
-                job.first_step = began
-        for job in dict.fromkeys(job.order for job in jobs):
+        for job in dict.fromkeys(job.arrival for job in jobs):
             self._report_step(self._jobs[job], ended)
 
     def _make_room(self, jobs: Sequence[Job[S]], samples: Sequence[S]) -> None:
@@ -208,11 +211,19 @@ class Engine(Generic[S]):
         if job.steps_done == job.reported_steps:
             return
         step = job.reported_steps
-        self._post(Progress(*_ref(job), step, job.request.num_inference_steps, job.step_seconds))
+        self._post(
+            Progress(
+                job_id=job.request.job_id,
+                incarnation=job.request.incarnation,
+                step=step,
+                step_seconds=job.step_seconds,
+            )
+        )
         job.reported_steps += 1
         job.denoise_seconds += job.step_seconds
         job.step_seconds = 0.0
-        job.preview_due = job.cadence is not None and job.cadence.is_due(step, now)
+        if job.cadence is not None and job.cadence.is_due(step, now):
+            job.preview_falls_due()
 
     def _make_preview(self, job: Job[S]) -> None:
         assert job.cadence is not None
@@ -221,10 +232,18 @@ class Engine(Generic[S]):
         pending = self._with_memory(job, lambda: self._model.start_preview(job.samples, plan))
         if pending is None:
             return
-        job.preview_due = False
-        job.slot_busy = True
-        step = job.reported_steps - 1
-        self._previews.submit(job.order, job.ref, step, job.request.num_inference_steps, plan.quality, began, pending)
+        job.preview = "in_flight"
+        self._previews.submit(
+            PreviewTask(
+                arrival=job.arrival,
+                job=job.request,
+                step=job.reported_steps - 1,
+                total_steps=job.params.num_inference_steps,
+                quality=plan.quality,
+                started=began,
+                pending=pending,
+            )
+        )
 
     def _decode(self, job: Job[S], index: int) -> None:
         began = time.monotonic()
@@ -254,27 +273,22 @@ class Engine(Generic[S]):
     def _finish_if_complete(self, job: Job[S]) -> None:
         if not job.is_complete or job.cancelled:
             return
-        assert job.first_step is not None
-        timings = Timings(
-            wait_seconds=job.first_step - job.received,
-            denoise_seconds=job.denoise_seconds,
+        result = Result(
+            job_id=job.request.job_id,
+            incarnation=job.request.incarnation,
+            images=tuple(ImageSize(width=pixels.shape[1], height=pixels.shape[0]) for pixels in job.images),
             decode_seconds=job.decode_seconds,
-            total_seconds=time.monotonic() - job.first_step,
         )
-        images = tuple(
-            ResultImage(pixels.shape[1], pixels.shape[0], job.request.image_seed(index))
-            for index, pixels in enumerate(job.images)
-        )
-        self._end(job, Result(*_ref(job), images, timings), [_rgb8(pixels) for pixels in job.images])
+        self._end(job, result, [_rgb8(pixels) for pixels in job.images])
 
     def _fail(self, job: Job[S], code: FailureCode, message: str) -> None:
-        self._end(job, Failed(*_ref(job), code, message, retryable=code == "out_of_memory"))
+        request = job.request
+        self._end(job, Failed(job_id=request.job_id, incarnation=request.incarnation, code=code, message=message))
 
     def _end(self, job: Job[S], report: Report, payload: Sequence[bytes] = ()) -> None:
         """The one way out: no preview of the job can follow its last report."""
-        self._previews.withdraw(job.order)
-        del self._jobs[job.order]
-        self._telemetry.jobs = len(self._jobs)
+        self._previews.withdraw(job.arrival)
+        del self._jobs[job.arrival]
         self._post(report, payload)
 
     def _post(self, report: Report, payload: Sequence[bytes] = ()) -> None:
@@ -285,12 +299,8 @@ class Engine(Generic[S]):
         return self._batch_limits.get(shape, self._model.capabilities.max_batch)
 
 
-def _ref(job: Job[S]) -> tuple[str, int]:
-    return job.request.job_id, job.request.epoch
-
-
-def _pixels(request: Generate) -> int:
-    return request.width * request.height * request.num_images
+def _pixels(params: GenerationParams) -> int:
+    return params.width * params.height * params.num_images
 
 
 def _rgb8(pixels: Pixels) -> bytes:

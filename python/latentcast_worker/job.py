@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .model.port import Pixels, S
-from .policy import JobView
-from .protocol import Generate, JobRef, PreviewPlan
+from .policy import JobView, PreviewState
+from .protocol import Generate, GenerationParams, InputSizes, PreviewPlan
 
 
 @dataclass(slots=True)
@@ -29,28 +32,42 @@ class PreviewCadence:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class InputImages:
+    """The images that a job starts from: `image` (height, width, 3), `mask` (height, width)."""
+
+    image: Pixels | None = None
+    mask: NDArray[np.uint8] | None = None
+
+    @classmethod
+    def read(cls, sizes: InputSizes, payload: Sequence[bytes]) -> InputImages:
+        """Views of the payload frames of a command, whose sizes have been checked."""
+        frames = iter(payload)
+        image = None if sizes.image is None else _array(next(frames), (sizes.image.height, sizes.image.width, 3))
+        mask = None if sizes.mask is None else _array(next(frames), (sizes.mask.height, sizes.mask.width))
+        return cls(image, mask)
+
+
 @dataclass(slots=True)
 class Job(Generic[S]):
     """One request on its way through the engine."""
 
-    order: int
+    arrival: int
     request: Generate
-    received: float
+    inputs: InputImages
     cadence: PreviewCadence | None = None
     samples: Sequence[S] = ()
     images: list[Pixels] = field(default_factory=list[Pixels])
-    first_step: float | None = None
     reported_steps: int = 0
     step_seconds: float = 0.0
     denoise_seconds: float = 0.0
     decode_seconds: float = 0.0
     cancelled: bool = False
-    preview_due: bool = False
-    slot_busy: bool = False
+    preview: PreviewState = "none"
 
     @property
-    def ref(self) -> JobRef:
-        return JobRef(self.request.job_id, self.request.epoch)
+    def params(self) -> GenerationParams:
+        return self.request.params
 
     @property
     def steps_done(self) -> int:
@@ -59,22 +76,31 @@ class Job(Generic[S]):
 
     @property
     def is_complete(self) -> bool:
-        """True once every picture is decoded and no preview is on its way: the result may be sent."""
-        return 0 < len(self.samples) == len(self.images) and not self.preview_due and not self.slot_busy
+        """True once every image is decoded and no preview is on its way: the result may be sent."""
+        return 0 < len(self.samples) == len(self.images) and self.preview == "none"
 
     @property
     def device_seconds(self) -> float:
         return self.denoise_seconds + self.step_seconds + self.decode_seconds
 
+    def preview_falls_due(self) -> None:
+        self.preview = "due" if self.preview == "none" else "due_behind_another"
+
+    def preview_has_left(self) -> None:
+        self.preview = "due" if self.preview == "due_behind_another" else "none"
+
     def view(self, batch_limit: int) -> JobView:
         return JobView(
-            order=self.order,
+            arrival=self.arrival,
             shape=self.samples[0].shape if self.samples else (0, 0),
-            total_steps=self.request.num_inference_steps,
+            total_steps=self.params.num_inference_steps,
             steps_done=tuple(sample.steps_done for sample in self.samples),
             decoded=len(self.images),
             cancelled=self.cancelled,
-            preview_pending=self.preview_due,
-            preview_slot_free=not self.slot_busy,
+            preview=self.preview,
             batch_limit=batch_limit,
         )
+
+
+def _array(frame: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.frombuffer(frame, np.uint8).reshape(shape)

@@ -1,7 +1,7 @@
-"""The turn policy: which piece of device work comes next. Pure: views in, one turn out; no clock, no torch, no state.
+"""The policy: which piece of device work comes next. Pure: views in, one iteration out; no clock, no torch, no state.
 
 1. Cancelled jobs leave.
-2. Previews that are due are made: the step they show has just finished, and their job cannot go on without its slot.
+2. Previews that are due are made: the step they show has just finished, and their job cannot go on before.
 3. Newcomers get their first steps at once, fewest steps first, so that a first preview comes after about 1.5 steps.
    At load 0.8 that costs 3-6 % of mean latency, where plain first-come-first-served makes them wait for 60 steps.
 4. The oldest job goes on: steps, then its decodes, one at a time.
@@ -15,66 +15,70 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 EARLY_STEPS = 2
 
-# Early turns in a row before the oldest job gets one. A burst of newcomers is over long before; only an endless stream
-# of them (clients that connect and leave) gets this far, and must not stop those that stay.
-MAX_EARLY_TURNS = 32
+# Early iterations in a row before the oldest job gets one. A burst of newcomers is over long before; only an endless
+# stream of them (clients that connect and leave) gets this far, and must not stop those that stay.
+MAX_EARLY_ITERATIONS = 32
 
 # A shared call must be this much cheaper per image than a solo one: it makes everyone in it wait for the slowest.
 BATCH_MUST_SAVE = 0.15
 
 Shape: TypeAlias = tuple[int, int]
 
+PreviewState = Literal["none", "due", "in_flight", "due_behind_another"]
+"""A preview that is due has to be made before the job's next step, and only after the one in flight has left.
+
+A job has at most one in flight. `due_behind_another` is both: the next is due while the last is still on its way.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """What the policy sees of one job. `order` grows with arrival and names the job."""
+    """What the policy sees of one job. `arrival` counts the jobs of this worker and names this one."""
 
-    order: int
+    arrival: int
     shape: Shape
     total_steps: int
     steps_done: tuple[int, ...]
     """Steps done per sample; empty until the job is prepared. Samples of a job stay within one step of each other."""
     decoded: int = 0
     cancelled: bool = False
-    preview_pending: bool = False
-    """A preview of the last step has to be made before the next step."""
-    preview_slot_free: bool = True
+    preview: PreviewState = "none"
     batch_limit: int = 1
     """Most samples of this shape in one call, as far as memory allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    order: int
+    arrival: int
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    order: int
+    arrival: int
 
 
 @dataclass(frozen=True, slots=True)
 class MakePreview:
-    order: int
+    arrival: int
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     samples: tuple[tuple[int, int], ...]
-    """(order of the job, index of the sample) of every row pair in the call."""
+    """(arrival of the job, index of the sample) of every row pair in the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    order: int
+    arrival: int
     sample: int
 
 
-Turn: TypeAlias = Leave | Prepare | MakePreview | Step | Decode
+Iteration: TypeAlias = Leave | Prepare | MakePreview | Step | Decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +114,30 @@ class CallCosts:
         return best + 1 if each[best] <= (1 - BATCH_MUST_SAVE) * each[0] else 1
 
 
-def next_turn(jobs: Sequence[JobView], costs: CallCosts, early_turns: int = 0) -> Turn | None:
-    """The next turn, or None when every job waits for its preview slot or there is no job.
+def next_iteration(jobs: Sequence[JobView], costs: CallCosts, early_iterations: int = 0) -> Iteration | None:
+    """The next iteration, or None when every job waits for its preview in flight or there is no job.
 
-    `early_turns` counts the turns in a row that newcomers have just had.
+    `early_iterations` counts the iterations in a row that newcomers have just had.
     """
     for job in jobs:
         if job.cancelled:
-            return Leave(job.order)
+            return Leave(job.arrival)
     for job in jobs:
-        if job.preview_pending and job.preview_slot_free:
-            return MakePreview(job.order)
-    ranked = _ranked(jobs, early_first=early_turns < MAX_EARLY_TURNS)
+        if job.preview == "due":
+            return MakePreview(job.arrival)
+    ranked = _ranked(jobs, early_first=early_iterations < MAX_EARLY_ITERATIONS)
     if not ranked:
         return None
     leader = ranked[0]
     if not leader.steps_done:
-        return Prepare(leader.order)
+        return Prepare(leader.arrival)
     if min(leader.steps_done) >= leader.total_steps:
-        return Decode(leader.order, leader.decoded)
+        return Decode(leader.arrival, leader.decoded)
     return _fill_call(leader, ranked, costs)
+
+
+def is_preview_due(state: PreviewState) -> bool:
+    return state in ("due", "due_behind_another")
 
 
 def is_early(job: JobView) -> bool:
@@ -146,20 +154,20 @@ def _ranked(jobs: Sequence[JobView], *, early_first: bool) -> list[JobView]:
 
     def rank(job: JobView) -> tuple[int, int, int]:
         if is_early(job) and early_first:
-            return (0, _steps(job), job.order)
-        return (1, 0, job.order)
+            return (0, _steps(job), job.arrival)
+        return (1, 0, job.arrival)
 
     return sorted((job for job in jobs if _has_work(job)), key=rank)
 
 
 def _has_work(job: JobView) -> bool:
-    if job.cancelled or (job.preview_pending and _steps(job) < job.total_steps):
+    if job.cancelled or (is_preview_due(job.preview) and _steps(job) < job.total_steps):
         return False
     return not job.steps_done or _steps(job) < job.total_steps or job.decoded < len(job.steps_done)
 
 
 def _fill_call(leader: JobView, ranked: Sequence[JobView], costs: CallCosts) -> Step:
-    waiting = [(job.order, index) for job in ranked if job.shape == leader.shape for index in _samples_to_step(job)]
+    waiting = [(job.arrival, index) for job in ranked if job.shape == leader.shape for index in _samples_to_step(job)]
     count = costs.best_count(min(len(waiting), leader.batch_limit))
     return Step(tuple(waiting[:count]))
 

@@ -1,7 +1,6 @@
 """The messages between orchestrator and worker, as the worker sees them: commands in, reports out.
 
-`src/protocol/messages.ts` is the source of truth. Names and shapes here follow it field by field; the golden messages
-and the generated `protocol.schema.json` are read by the tests of both sides.
+Generated from `src/protocol/params.ts` and `src/protocol/messages.ts` by `npm run gen`; do not edit.
 """
 
 from __future__ import annotations
@@ -10,245 +9,338 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-PROTOCOL_VERSION = 1
+from .fields import FieldError, Fields
+
+PROTOCOL_VERSION = 2
+MAX_HEADER_BYTES = 1048576
+MAX_SEED = 4294967295
 
 SchedulerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc"]
-PreviewDecoder = Literal["tae", "linear"]
-PreviewSource = Literal["x0", "latents"]
 FailureCode = Literal["invalid_request", "out_of_memory", "numerical_error", "internal_error"]
 LogLevel = Literal["debug", "info", "warn", "error"]
+PreviewDecoder = Literal["tae", "linear"]
+PreviewSource = Literal["x0", "latents"]
 
-SCHEDULERS: tuple[SchedulerName, ...] = get_args(SchedulerName)
+SCHEDULER_NAMES: tuple[SchedulerName, ...] = get_args(SchedulerName)
 PREVIEW_DECODERS: tuple[PreviewDecoder, ...] = get_args(PreviewDecoder)
 PREVIEW_SOURCES: tuple[PreviewSource, ...] = get_args(PreviewSource)
 
-MAX_SEED = 2**32 - 1
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRef:
-    """Names a job on the wire. `epoch` is the life of the worker that the job was given to."""
+    """Names a job on the wire."""
 
     job_id: str
-    epoch: int
+    incarnation: int
+    """The process of the slot that the job was given to, counted from 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreviewPlan:
-    every: int
-    max_per_second: float | None
-    max_side: int | None
-    quality: int
-    decoder: PreviewDecoder
-    source: PreviewSource
-
-
-@dataclass(frozen=True, slots=True)
-class Generate:
-    job_id: str
-    epoch: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationParams:
     prompt: str
+    """What the image shows."""
     negative_prompt: str
+    """What it should not show."""
     num_inference_steps: int
+    """Denoising steps."""
+    width: int
+    """Pixels, a multiple of 8."""
+    height: int
+    """Pixels, a multiple of 8."""
+    seed: int
+    """Same seed, same image. Image i uses (seed + i) mod 2^32."""
+    guidance_scale: float
+    """How strictly the prompt is followed; 1 or less is no guidance."""
+    num_images: int
+    """Image i uses seed + i."""
+    scheduler: SchedulerName | None = None
+    """Sampler; the model's own if null."""
+    clip_skip: int | None = None
+    """Layers of the text encoders left out for the prompt, counted as diffusers does; null leaves out none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    preview_decoders: tuple[PreviewDecoder, ...]
+    """Without a tiny decoder only `linear`."""
+    max_batch: int
+    """Rows of equal latent shape that share a UNet call; 1 is exact mode."""
+    max_jobs: int
+    """Jobs the engine holds at once."""
+    max_pixels: int
+    """Sum of width * height * images over the jobs held at once."""
+    early_steps: int
+    """Steps that the engine gives a newcomer ahead of older jobs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    id: str
+    """torch's name, such as `cuda:0` or `cpu`."""
+    name: str
+    """What is printed on the card."""
+    memory_bytes: int
+    dtype: str
+    """The UNet's, by torch's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSize:
+    """Pixels."""
+
     width: int
     height: int
-    seed: int
-    guidance_scale: float
-    num_images: int
-    scheduler: SchedulerName | None
-    preview: PreviewPlan | None
-    traceparent: str | None
-    type: Literal["generate"] = "generate"
-
-    def image_seed(self, index: int) -> int:
-        """The seed that makes image `index` of this request again as a request of its own."""
-        return (self.seed + index) % (MAX_SEED + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    job_id: str
-    epoch: int
-    type: Literal["cancel"] = "cancel"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSizes:
+    """The images that a job starts from. Each that is not null has one payload frame, in this order."""
+
+    image: ImageSize | None = None
+    """Payload: RGB8, height * width * 3 bytes."""
+    mask: ImageSize | None = None
+    """Payload: one byte per pixel, height * width bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
-    nonce: int
-    type: Literal["ping"] = "ping"
-
-
-@dataclass(frozen=True, slots=True)
-class Shutdown:
-    type: Literal["shutdown"] = "shutdown"
-
-
-EngineCommand: TypeAlias = Generate | Cancel | Shutdown
-Command: TypeAlias = EngineCommand | Ping
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     id: str
+    """What the worker was asked to load: hub id, folder or built-in name."""
     native_width: int
     native_height: int
     min_side: int
     max_side: int
     default_steps: int
     default_guidance_scale: float
-    default_scheduler: SchedulerName | None
+    default_scheduler: SchedulerName | None = None
     is_noise: bool
+    """True when the weights are random and every image is noise."""
     examples: tuple[str, ...]
+    """Prompts that show the model at its best."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceInfo:
-    id: str
-    name: str
-    memory_bytes: int
-    dtype: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewPlan:
+    every: int
+    """A preview after steps 0, every, 2*every, ..."""
+    max_per_second: float | None = None
+    """Upper bound on previews per second of this job; null leaves the cadence to `every`."""
+    max_side: int | None = None
+    """Longest side in pixels; null is the image's own size."""
+    quality: int
+    decoder: PreviewDecoder
+    source: PreviewSource
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    schedulers: tuple[SchedulerName, ...]
-    preview_decoders: tuple[PreviewDecoder, ...]
-    preview_sources: tuple[PreviewSource, ...]
-    max_batch: int
-    max_jobs: int
-    max_pixels: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generate(JobRef):
+    type: Literal["generate"] = "generate"
+    params: GenerationParams
+    inputs: InputSizes
+    preview: PreviewPlan | None = None
+    traceparent: str | None = None
+    """W3C trace context of the request, for the worker's spans."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel(JobRef):
+    type: Literal["cancel"] = "cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    type: Literal["ping"] = "ping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shutdown:
+    type: Literal["shutdown"] = "shutdown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
+    type: Literal["hello"] = "hello"
     protocol: int
     pid: int
-    worker_version: str
-    type: Literal["hello"] = "hello"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    stage: str
-    progress: float | None
-    detail: str | None
     type: Literal["loading"] = "loading"
+    stage: str
+    """Machine-readable, such as `import`, `download`, `weights`, `warmup`."""
+    progress: float | None = None
+    """0..1 within the stage, null where it cannot be known."""
+    detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
+    type: Literal["ready"] = "ready"
     model: ModelInfo
     device: DeviceInfo
     capabilities: Capabilities
     versions: Mapping[str, str]
     step_seconds: float
-    type: Literal["ready"] = "ready"
+    """Measured while warming up at the native size; the first estimate of a queue's speed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    job_id: str
-    epoch: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(JobRef):
     type: Literal["started"] = "started"
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    job_id: str
-    epoch: int
-    step: int
-    total_steps: int
-    step_seconds: float
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(JobRef):
     type: Literal["progress"] = "progress"
+    step: int
+    """Steps count from 0; this one has just finished."""
+    step_seconds: float
+    """Device time of this job's step, without the iterations of other jobs."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSize:
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    job_id: str
-    epoch: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview(JobRef):
+    type: Literal["preview"] = "preview"
     step: int
     total_steps: int
-    images: tuple[ImageSize, ...]
-    preview_seconds: float
     content_type: Literal["image/jpeg"] = "image/jpeg"
-    type: Literal["preview"] = "preview"
+    images: tuple[ImageSize, ...]
+    """Payload: one JPEG each."""
+    preview_seconds: float
+    """Decode to JPEG, first to last."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResultImage:
-    width: int
-    height: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    wait_seconds: float
-    denoise_seconds: float
-    decode_seconds: float
-    total_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    job_id: str
-    epoch: int
-    images: tuple[ResultImage, ...]
-    timings: Timings
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result(JobRef):
     type: Literal["result"] = "result"
+    images: tuple[ImageSize, ...]
+    """Payload: RGB8 each, height * width * 3 bytes."""
+    decode_seconds: float
+    """Final decode and the copy to the host; the worker's spans show it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    job_id: str
-    epoch: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(JobRef):
+    type: Literal["failed"] = "failed"
     code: FailureCode
     message: str
-    retryable: bool
-    type: Literal["failed"] = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    job_id: str
-    epoch: int
-    step: int
-    device_seconds: float
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled(JobRef):
     type: Literal["cancelled"] = "cancelled"
+    device_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pong:
-    nonce: int
-    jobs: int
-    turns: int
-    last_step_seconds: float | None
+    type: Literal["pong"] = "pong"
+    iterations: int
+    """Of the engine since its start; a number that stands still while it holds jobs is a hang."""
     rss_bytes: int
     device_memory_bytes: int
-    type: Literal["pong"] = "pong"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
+    type: Literal["log"] = "log"
     level: LogLevel
     message: str
-    fields: Mapping[str, str | int | float | bool | None]
-    type: Literal["log"] = "log"
+    fields: Mapping[str, str | float | bool | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fatal:
-    code: str
-    message: str
     type: Literal["fatal"] = "fatal"
+    code: str
+    """`model_not_found`, `model_invalid`, `device_unavailable`, `out_of_memory`, `download_failed`, `internal_error`.
+    """
+    message: str
 
 
+Command: TypeAlias = Generate | Cancel | Ping | Shutdown
 Report: TypeAlias = (
     Hello | Loading | Ready | Started | Progress | Preview | Result | Failed | Cancelled | Pong | Log | Fatal
 )
+
+
+def read_command(value: object) -> Command:
+    """Reads a command from JSON and ignores fields that it does not have. Raises FieldError naming the field."""
+    fields = Fields(value, "message")
+    match fields.text("type"):
+        case "generate":
+            return _read_generate(fields)
+        case "cancel":
+            return _read_cancel(fields)
+        case "ping":
+            return Ping()
+        case "shutdown":
+            return Shutdown()
+        case other:
+            raise FieldError(f"unknown command {other[:40]!r}")
+
+
+def _read_generate(fields: Fields) -> Generate:
+    return Generate(
+        job_id=fields.text("job_id", min_length=1),
+        incarnation=fields.integer("incarnation", 0),
+        params=_read_generation_params(fields.nested("params")),
+        inputs=_read_input_sizes(fields.nested("inputs")),
+        preview=None if fields.is_null("preview") else _read_preview_plan(fields.nested("preview")),
+        traceparent=None if fields.is_null("traceparent") else fields.text("traceparent"),
+    )
+
+
+def _read_generation_params(fields: Fields) -> GenerationParams:
+    return GenerationParams(
+        prompt=fields.text("prompt"),
+        negative_prompt=fields.text("negative_prompt"),
+        num_inference_steps=fields.integer("num_inference_steps", 1),
+        width=fields.integer("width", 8),
+        height=fields.integer("height", 8),
+        seed=fields.integer("seed", 0, 4294967295),
+        guidance_scale=fields.number("guidance_scale", 0),
+        num_images=fields.integer("num_images", 1),
+        scheduler=fields.optional_choice("scheduler", SCHEDULER_NAMES),
+        clip_skip=None if fields.is_null("clip_skip") else fields.integer("clip_skip", 0),
+    )
+
+
+def _read_input_sizes(fields: Fields) -> InputSizes:
+    return InputSizes(
+        image=None if fields.is_null("image") else _read_image_size(fields.nested("image")),
+        mask=None if fields.is_null("mask") else _read_image_size(fields.nested("mask")),
+    )
+
+
+def _read_image_size(fields: Fields) -> ImageSize:
+    return ImageSize(
+        width=fields.integer("width", 1),
+        height=fields.integer("height", 1),
+    )
+
+
+def _read_preview_plan(fields: Fields) -> PreviewPlan:
+    return PreviewPlan(
+        every=fields.integer("every", 1),
+        max_per_second=None if fields.is_null("max_per_second") else fields.number("max_per_second", above=0),
+        max_side=None if fields.is_null("max_side") else fields.integer("max_side", 1),
+        quality=fields.integer("quality", 1, 100),
+        decoder=fields.choice("decoder", PREVIEW_DECODERS),
+        source=fields.choice("source", PREVIEW_SOURCES),
+    )
+
+
+def _read_cancel(fields: Fields) -> Cancel:
+    return Cancel(
+        job_id=fields.text("job_id", min_length=1),
+        incarnation=fields.integer("incarnation", 0),
+    )
+
+
+def read_job_ref(fields: Fields) -> JobRef:
+    return JobRef(
+        job_id=fields.text("job_id", min_length=1),
+        incarnation=fields.integer("incarnation", 0),
+    )

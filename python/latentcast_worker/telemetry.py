@@ -15,13 +15,13 @@ def _no_device_memory() -> int:
 
 @dataclass(slots=True)
 class Telemetry:
-    jobs: int = 0
-    turns: int = 0
-    last_step_seconds: float | None = None
+    iterations: int = 0
     device_memory_bytes: Callable[[], int] = _no_device_memory
 
-    def pong(self, nonce: int) -> Pong:
-        return Pong(nonce, self.jobs, self.turns, self.last_step_seconds, resident_bytes(), self.device_memory_bytes())
+    def pong(self) -> Pong:
+        return Pong(
+            iterations=self.iterations, rss_bytes=resident_bytes(), device_memory_bytes=self.device_memory_bytes()
+        )
 
 
 def resident_bytes() -> int:

@@ -21,7 +21,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import unquote
 
-from .protocol import Cancelled, Failed, Generate, Preview, Progress, Report, Result, Started
+from .protocol import Cancelled, Failed, Generate, JobRef, Preview, Progress, Report, Result, Started
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _SAMPLED = 1
@@ -47,6 +47,7 @@ class _Trace:
     attributes: dict[str, str | int | float]
     started: int | None = None
     last_step: int | None = None
+    steps_done: int = 0
     children: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -81,19 +82,19 @@ class JobSpans:
             return
         attributes: dict[str, str | int | float] = {
             "latentcast.job.id": command.job_id,
-            "latentcast.epoch": command.epoch,
-            "latentcast.steps": command.num_inference_steps,
-            "latentcast.width": command.width,
-            "latentcast.height": command.height,
-            "latentcast.images": command.num_images,
+            "latentcast.epoch": command.incarnation,
+            "latentcast.steps": command.params.num_inference_steps,
+            "latentcast.width": command.params.width,
+            "latentcast.height": command.params.height,
+            "latentcast.images": command.params.num_images,
         }
         with self._lock:
             self._traces[command.job_id] = _Trace(match[1], match[2], _span_id(), time.time_ns(), attributes)
 
     def posted(self, report: Report) -> None:
-        job_id = getattr(report, "job_id", None)
-        if job_id is None:
+        if not isinstance(report, JobRef):
             return
+        job_id = report.job_id
         now = time.time_ns()
         with self._lock:
             trace = self._traces.get(job_id)
@@ -104,17 +105,18 @@ class JobSpans:
                     trace.started = now
                 case Progress():
                     trace.last_step = now
+                    trace.steps_done = report.step + 1
                 case Preview():
                     begin = now - _nanoseconds(report.preview_seconds)
                     trace.children.append(_child(trace, "preview", begin, now, {"latentcast.step": report.step}))
                 case Result():
-                    begin = now - _nanoseconds(report.timings.decode_seconds)
+                    begin = now - _nanoseconds(report.decode_seconds)
                     trace.children.append(_child(trace, "decode", begin, now, {}))
                     self._end(job_id, trace, now, None)
                 case Failed():
                     self._end(job_id, trace, now, report.code)
                 case Cancelled():
-                    trace.attributes["latentcast.cancelled_after_step"] = report.step
+                    trace.attributes["latentcast.cancelled_after_step"] = trace.steps_done
                     self._end(job_id, trace, now, None)
                 case _:
                     pass

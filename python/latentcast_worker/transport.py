@@ -17,13 +17,11 @@ from dataclasses import dataclass
 
 import zmq
 
-from .codec import ProtocolError, decode_command, encode_report
+from .codec import EngineCommand, ProtocolError, decode_command, encode_report
 from .protocol import (
     Cancel,
-    EngineCommand,
     Failed,
     Generate,
-    JobRef,
     Log,
     Ping,
     Pong,
@@ -31,7 +29,7 @@ from .protocol import (
     Shutdown,
 )
 
-# How long a closing worker waits for its last report to leave: plenty for a few pictures over a local socket.
+# How long a closing worker waits for its last report to leave: plenty for a few images over a local socket.
 LINGER_MS = 1000
 
 # Messages that may wait inside ZeroMQ. Beyond it they wait in the outbox, where a preview still counts as its job's
@@ -48,21 +46,21 @@ class _Parcel:
 class Transport:
     """Connects a DEALER under `identity` and runs until `close`.
 
-    `deliver` gets every command except `ping`, on the IO thread; `answer_ping` makes the pong. Commands of another
-    epoch than `epoch` are dropped.
+    `deliver` gets every command except `ping` with its payload, on the IO thread; `answer_ping` makes the pong.
+    Commands of another incarnation than `incarnation` are dropped.
     """
 
     def __init__(
         self,
         endpoint: str,
         identity: str,
-        epoch: int,
-        deliver: Callable[[EngineCommand], None],
-        answer_ping: Callable[[int], Pong],
+        incarnation: int,
+        deliver: Callable[[EngineCommand, Sequence[bytes]], None],
+        answer_ping: Callable[[], Pong],
     ) -> None:
         self._endpoint = endpoint
         self._identity = identity
-        self._epoch = epoch
+        self._incarnation = incarnation
         self._deliver = deliver
         self._answer_ping = answer_ping
         self._outbox: deque[_Parcel] = deque()
@@ -141,22 +139,25 @@ class Transport:
 
     def _receive(self, frames: Sequence[bytes]) -> None:
         try:
-            command = decode_command(frames[0])
+            received = decode_command(frames)
         except ProtocolError as error:
             self._refuse(error)
             return
-        match command:
-            case Ping(nonce):
-                self.post(self._answer_ping(nonce))
-            case Generate() | Cancel() if command.epoch != self._epoch:
-                self.post(Log("debug", "command of another epoch", {"type": command.type, "epoch": command.epoch}))
-            case Generate() | Cancel() | Shutdown():
-                self._deliver(command)
+        match received.command:
+            case Ping():
+                self.post(self._answer_ping())
+            case Generate() | Cancel() as command if command.incarnation != self._incarnation:
+                fields = {"type": command.type, "incarnation": command.incarnation}
+                self.post(Log(level="debug", message="command of another incarnation", fields=fields))
+            case Generate() | Cancel() | Shutdown() as command:
+                self._deliver(command, received.payload)
 
     def _refuse(self, error: ProtocolError) -> None:
         print(f"unreadable command: {error}", file=sys.stderr, flush=True)
-        if error.job is None:
-            self.post(Log("warn", "unreadable command", {"problem": str(error)}))
+        job = error.job
+        if job is None:
+            self.post(Log(level="warn", message="unreadable command", fields={"problem": str(error)}))
         else:
-            job: JobRef = error.job
-            self.post(Failed(job.job_id, job.epoch, "invalid_request", str(error), retryable=False))
+            self.post(
+                Failed(job_id=job.job_id, incarnation=job.incarnation, code="invalid_request", message=str(error))
+            )

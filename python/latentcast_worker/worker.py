@@ -7,22 +7,20 @@ import queue
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from . import __version__
+from .codec import EngineCommand
 from .engine import Arrival, Engine, EngineEvent
-from .model.port import LoadError, Model
+from .model.port import LoadedModel, LoadError, Reporter
 from .protocol import (
     PROTOCOL_VERSION,
-    EngineCommand,
     Fatal,
     Generate,
     Hello,
-    Loading,
     Log,
     LogLevel,
     Ready,
@@ -39,28 +37,14 @@ EXIT_FATAL = 1
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """`identity` is `w<slot>.<epoch>`; the epoch stands on every message about a job."""
+    """`identity` is `w<slot>.<incarnation>`; the incarnation stands on every message about a job."""
 
     endpoint: str
     identity: str
 
     @property
-    def epoch(self) -> int:
+    def incarnation(self) -> int:
         return int(self.identity.rpartition(".")[2])
-
-
-@dataclass(frozen=True, slots=True)
-class Reporter:
-    """What a loader may tell while it works."""
-
-    loading: Callable[[Loading], None]
-    log: Callable[[LogLevel, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    model: Model[Any]
-    versions: dict[str, str]
 
 
 LoadModel: TypeAlias = Callable[[Reporter], LoadedModel]
@@ -70,7 +54,8 @@ def run_worker(options: WorkerOptions, load_model: LoadModel) -> int:
     """Runs until a shutdown or a fatal error, and returns the exit code. To be called on the main thread.
 
     Signals do not end it: a terminal and a service manager send theirs to every process of the unit, and the
-    orchestrator decides what they mean. Ends the process at once when stdin reaches its end: the parent is gone, and nobody is left to answer to.
+    orchestrator decides what they mean. Ends the process at once when stdin reaches its end: the parent is gone, and
+    nobody is left to answer to.
     """
     worker = _Worker(options, load_model)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -90,13 +75,17 @@ class _Worker:
         self._exit_code: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ready = False
         self._transport = Transport(
-            options.endpoint, options.identity, options.epoch, deliver=self._receive, answer_ping=self._telemetry.pong
+            options.endpoint,
+            options.identity,
+            options.incarnation,
+            deliver=self._receive,
+            answer_ping=self._telemetry.pong,
         )
         self._engine_thread = threading.Thread(target=self._run_engine, name="engine", daemon=True)
 
     def run(self) -> int:
         self._transport.start()
-        self._transport.post(Hello(PROTOCOL_VERSION, os.getpid(), __version__))
+        self._transport.post(Hello(protocol=PROTOCOL_VERSION, pid=os.getpid()))
         self._engine_thread.start()
         code = self._exit_code.get()
         if self._spans is not None:
@@ -105,18 +94,18 @@ class _Worker:
         return code
 
     def shut_down(self) -> None:
-        """Asks for a clean end: after the current turn, or at once while the model is still loading."""
-        self._inbox.put(Arrival(Shutdown(), time.monotonic()))
+        """Asks for a clean end: after the current iteration, or at once while the model is still loading."""
+        self._inbox.put(Arrival(Shutdown()))
         if not self._ready:
             self._exit_code.put(EXIT_OK)
 
-    def _receive(self, command: EngineCommand) -> None:
+    def _receive(self, command: EngineCommand, payload: Sequence[bytes]) -> None:
         if isinstance(command, Shutdown):
             self.shut_down()
         else:
             if self._spans is not None and isinstance(command, Generate):
                 self._spans.received(command)
-            self._inbox.put(Arrival(command, time.monotonic()))
+            self._inbox.put(Arrival(command, payload))
 
     def _post(self, report: Report, payload: Sequence[bytes] = (), sent: Callable[[], None] | None = None) -> None:
         if self._spans is not None:
@@ -127,11 +116,11 @@ class _Worker:
         try:
             self._serve()
         except LoadError as error:
-            self._transport.post(Fatal(error.code, str(error)))
+            self._transport.post(Fatal(code=error.code, message=str(error)))
             self._exit_code.put(EXIT_FATAL)
         except BaseException as error:  # The thread has no caller, and the worker must not live on without it.
             traceback.print_exc()
-            self._transport.post(Fatal("internal_error", f"{type(error).__name__}: {error}"))
+            self._transport.post(Fatal(code="internal_error", message=f"{type(error).__name__}: {error}"))
             self._exit_code.put(EXIT_FATAL)
         else:
             self._exit_code.put(EXIT_OK)
@@ -143,13 +132,19 @@ class _Worker:
         engine = Engine(model, self._inbox, self._post, self._telemetry)
         self._ready = True
         self._transport.post(
-            Ready(model.info, model.device, model.capabilities, loaded.versions, model.costs.seconds[0])
+            Ready(
+                model=model.info,
+                device=model.device,
+                capabilities=model.capabilities,
+                versions=loaded.versions,
+                step_seconds=model.costs.seconds[0],
+            )
         )
         engine.run()
 
     def _log(self, level: LogLevel, message: str) -> None:
         print(f"{level}: {message}", file=sys.stderr, flush=True)
-        self._transport.post(Log(level, message, {}))
+        self._transport.post(Log(level=level, message=message, fields={}))
 
 
 def _end_process(failure: threading.ExceptHookArgs) -> None:

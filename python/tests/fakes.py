@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from latentcast_worker.codec import EngineCommand
 from latentcast_worker.engine import Arrival, Engine, EngineEvent
+from latentcast_worker.job import Job
 from latentcast_worker.model.port import InvalidRequestError, Model, PendingPreview, Pixels
-from latentcast_worker.policy import CallCosts, Shape
+from latentcast_worker.policy import EARLY_STEPS, CallCosts, Shape
 from latentcast_worker.protocol import (
     PREVIEW_DECODERS,
-    PREVIEW_SOURCES,
-    SCHEDULERS,
     Cancelled,
     Capabilities,
     DeviceInfo,
-    EngineCommand,
     Failed,
-    Generate,
+    GenerationParams,
     ModelInfo,
     PreviewPlan,
     Report,
@@ -30,14 +29,26 @@ from latentcast_worker.protocol import (
 )
 from latentcast_worker.telemetry import Telemetry
 
-INFO = ModelInfo("fake", 64, 64, 8, 64, 20, 5.0, None, is_noise=True, examples=())
-DEVICE = DeviceInfo("cpu", "none", 0, "none")
+INFO = ModelInfo(
+    id="fake",
+    native_width=64,
+    native_height=64,
+    min_side=8,
+    max_side=64,
+    default_steps=20,
+    default_guidance_scale=5.0,
+    is_noise=True,
+    examples=(),
+)
+DEVICE = DeviceInfo(id="cpu", name="none", memory_bytes=0, dtype="none")
 SHARED = CallCosts((1.0, 1.1, 1.2, 1.3))
 """Costs of a device on which sharing a call pays."""
 
 
 @dataclass(slots=True, eq=False)
 class FakeSample:
+    """`job_id` is the prompt, see `requests.job`."""
+
     job_id: str
     index: int
     total_steps: int
@@ -81,17 +92,22 @@ class FakeModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        limits = (self.costs.max_batch, self.max_jobs, 1 << 20)
-        return Capabilities(SCHEDULERS, PREVIEW_DECODERS, PREVIEW_SOURCES, *limits)
+        return Capabilities(
+            preview_decoders=PREVIEW_DECODERS,
+            max_batch=self.costs.max_batch,
+            max_jobs=self.max_jobs,
+            max_pixels=1 << 20,
+            early_steps=EARLY_STEPS,
+        )
 
-    def check(self, request: Generate) -> None:
-        if request.width > self.info.max_side:
+    def check(self, params: GenerationParams) -> None:
+        if params.width > self.info.max_side:
             raise InvalidRequestError("width is too large")
 
-    def prepare(self, request: Generate) -> Sequence[FakeSample]:
-        shape = (request.height, request.width)
-        steps = request.num_inference_steps
-        return [FakeSample(request.job_id, index, steps, shape) for index in range(request.num_images)]
+    def prepare(self, params: GenerationParams) -> Sequence[FakeSample]:
+        shape = (params.height, params.width)
+        steps = params.num_inference_steps
+        return [FakeSample(params.prompt, index, steps, shape) for index in range(params.num_images)]
 
     def step(self, samples: Sequence[FakeSample]) -> None:
         self.before_step(samples)
@@ -130,7 +146,14 @@ class EngineRun:
 
     def send(self, *commands: EngineCommand) -> None:
         for command in commands:
-            self.inbox.put(Arrival(command, 0.0))
+            self.inbox.put(Arrival(command))
+
+    def send_with_payload(self, command: EngineCommand, payload: Sequence[bytes]) -> None:
+        self.inbox.put(Arrival(command, payload))
+
+    def jobs(self) -> Sequence[Job[Any]]:
+        """What the engine holds; to be called on its thread."""
+        return list(self._engine._jobs.values())  # pyright: ignore[reportPrivateUsage]
 
     def run(self, *commands: EngineCommand, endings: int) -> None:
         """Sends the commands and runs until `endings` jobs have ended."""

@@ -1,4 +1,4 @@
-"""One picture by diffusers' pipeline and by the model behind the engine, to be held against each other."""
+"""One image by diffusers' pipeline and by the model behind the engine, to be held against each other."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import torch
 
 from latentcast_worker.model.denoise import SdxlSample
 from latentcast_worker.model.sdxl import SdxlModel
-from latentcast_worker.protocol import Generate
+from latentcast_worker.protocol import GenerationParams
 
 
-def by_pipeline(pipeline: Any, request: Generate, scheduler: Any, **options: object) -> Any:
-    """The pipeline's `images` for a request, with `options` handed through."""
+def by_pipeline(pipeline: Any, params: GenerationParams, scheduler: Any, **options: object) -> Any:
+    """The pipeline's `images` for these parameters, with `options` handed through."""
     pipeline.scheduler = scheduler
     return pipeline(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        num_inference_steps=request.num_inference_steps,
-        width=request.width,
-        height=request.height,
-        guidance_scale=request.guidance_scale,
-        generator=torch.Generator().manual_seed(request.seed),
+        prompt=params.prompt,
+        negative_prompt=params.negative_prompt,
+        num_inference_steps=params.num_inference_steps,
+        width=params.width,
+        height=params.height,
+        clip_skip=params.clip_skip,
+        guidance_scale=params.guidance_scale,
+        generator=torch.Generator().manual_seed(params.seed),
         **options,
     ).images
 
 
-def denoised(model: SdxlModel, request: Generate) -> SdxlSample:
-    """A request of one picture after its last step."""
-    (sample,) = model.prepare(request)
+def denoised(model: SdxlModel, params: GenerationParams) -> SdxlSample:
+    """The one image of these parameters after its last step."""
+    (sample,) = model.prepare(params)
     while sample.steps_done < sample.total_steps:
         model.step([sample])
     return sample

@@ -7,16 +7,16 @@ import sys
 import threading
 import time
 
-from latentcast_worker.model.port import LoadError
+from latentcast_worker.model.port import LoadedModel, LoadError, Reporter
 from latentcast_worker.protocol import Loading
-from latentcast_worker.worker import LoadedModel, Reporter, WorkerOptions, run_worker
+from latentcast_worker.worker import WorkerOptions, run_worker
 
 from .fakes import FakeModel
 
 
 def main(endpoint: str, identity: str, loader: str, step_seconds: str) -> int:
     def load(reporter: Reporter) -> LoadedModel:
-        reporter.loading(Loading("import", None, None))
+        reporter.loading(Loading(stage="import"))
         match loader:
             case "missing":
                 raise LoadError("model_not_found", "no model at nowhere")

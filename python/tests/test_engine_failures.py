@@ -42,7 +42,7 @@ def test_a_job_that_does_not_fit_alone_fails_alone() -> None:
     assert isinstance(run.ending("small"), Result)
     ending = run.ending("big")
     assert isinstance(ending, Failed)
-    assert (ending.code, ending.retryable) == ("out_of_memory", True)
+    assert ending.code == "out_of_memory"
 
 
 def test_a_decode_that_runs_out_of_memory_is_tried_again_with_freed_memory() -> None:
@@ -72,7 +72,7 @@ def test_a_picture_that_is_not_finite_fails_its_job_alone() -> None:
     assert isinstance(run.ending("good"), Result)
     ending = run.ending("nan")
     assert isinstance(ending, Failed)
-    assert (ending.code, ending.retryable) == ("numerical_error", False)
+    assert ending.code == "numerical_error"
 
 
 def test_a_preview_that_is_not_finite_fails_its_job_at_once() -> None:
@@ -93,15 +93,17 @@ def test_a_preview_that_is_not_finite_fails_its_job_at_once() -> None:
 def test_a_request_that_the_model_cannot_serve_is_refused_unprepared() -> None:
     run = EngineRun(FakeModel())
     run.run(job("wide", width=72), job("good"), endings=2)
-    assert run.of("wide") == [Failed("wide", 0, "invalid_request", "width is too large", retryable=False)]
+    assert run.of("wide") == [
+        Failed(job_id="wide", incarnation=0, code="invalid_request", message="width is too large")
+    ]
 
 
-def test_a_worker_that_is_full_refuses_and_says_that_another_try_may_succeed() -> None:
+def test_a_worker_that_is_full_refuses_and_goes_on() -> None:
     run = EngineRun(FakeModel(max_jobs=2))
     run.run(job("a"), job("b"), job("c"), endings=3)
     ending = run.ending("c")
     assert isinstance(ending, Failed)
-    assert ending.retryable
+    assert ending.code == "out_of_memory"
     assert isinstance(run.ending("a"), Result)
 
 

@@ -25,10 +25,10 @@ from latentcast_worker.model.schedulers import make_scheduler, own_scheduler_nam
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB, ModelSettings, read_settings
 from latentcast_worker.policy import Shape
-from latentcast_worker.protocol import SCHEDULERS, SchedulerName
+from latentcast_worker.protocol import SCHEDULER_NAMES, SchedulerName
 from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
 
-from .requests import a_request
+from .requests import a_params
 
 
 def load(folder: Path, cache_dir: Path, tiny_vae: str = "unused") -> tuple[SdxlModel, list[str]]:
@@ -122,7 +122,7 @@ def test_a_cpu_that_is_slow_is_not_kept_busy_with_measuring(
 @pytest.mark.parametrize(("width", "height"), [(56, 64), (64, 1032), (100, 64), (64, 68)])
 def test_sizes_that_the_model_cannot_make_are_refused(tiny_model: SdxlModel, width: int, height: int) -> None:
     with pytest.raises(InvalidRequestError, match=str(width if width != 64 else height)):
-        tiny_model.check(a_request(width=width, height=height))
+        tiny_model.check(a_params(width=width, height=height))
 
 
 def test_the_tiny_model_is_made_once(tiny_folder: Path) -> None:
@@ -231,7 +231,7 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path, text: str) -> N
 # Schedulers and devices
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", SCHEDULER_NAMES)
 def test_a_served_scheduler_knows_its_own_name(name: SchedulerName) -> None:
     made = make_scheduler(EulerDiscreteScheduler(), name)
     assert own_scheduler_name(made) == name

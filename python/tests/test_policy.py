@@ -1,4 +1,4 @@
-"""Laws of the turn policy, and the queue model that it was chosen by, run on the real code."""
+"""Laws of the policy, and the queue model that it was chosen by, run on the real code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import random
 from dataclasses import dataclass
 from statistics import mean
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,98 +14,100 @@ from hypothesis import strategies as st
 
 from latentcast_worker.policy import (
     EARLY_STEPS,
-    MAX_EARLY_TURNS,
+    MAX_EARLY_ITERATIONS,
     CallCosts,
     Decode,
     JobView,
     Leave,
     MakePreview,
     Prepare,
+    PreviewState,
     Step,
     is_early,
-    next_turn,
+    is_preview_due,
+    next_iteration,
 )
 
 SOLO = CallCosts.solo()
 SHARED = CallCosts((1.0, 1.2, 1.4, 1.6))
 
 
-def a_job(order: int, **changes: object) -> JobView:
-    base = JobView(order=order, shape=(8, 8), total_steps=10, steps_done=(5,))
+def a_job(arrival: int, **changes: object) -> JobView:
+    base = JobView(arrival=arrival, shape=(8, 8), total_steps=10, steps_done=(5,))
     return dataclasses.replace(base, **changes)
 
 
 def test_nothing_to_do_without_jobs() -> None:
-    assert next_turn([], SOLO) is None
+    assert next_iteration([], SOLO) is None
 
 
 def test_cancelled_jobs_leave_first() -> None:
-    jobs = [a_job(1, steps_done=()), a_job(2, preview_pending=True), a_job(3, cancelled=True)]
-    assert next_turn(jobs, SOLO) == Leave(3)
+    jobs = [a_job(1, steps_done=()), a_job(2, preview="due"), a_job(3, cancelled=True)]
+    assert next_iteration(jobs, SOLO) == Leave(3)
 
 
 def test_a_due_preview_comes_before_the_next_step() -> None:
-    assert next_turn([a_job(1), a_job(2, preview_pending=True)], SOLO) == MakePreview(2)
+    assert next_iteration([a_job(1), a_job(2, preview="due")], SOLO) == MakePreview(2)
 
 
-def test_a_job_with_a_busy_slot_waits_and_others_go_on() -> None:
-    blocked = a_job(1, preview_pending=True, preview_slot_free=False)
-    assert next_turn([blocked, a_job(2)], SOLO) == Step(((2, 0),))
-    assert next_turn([blocked], SOLO) is None
+def test_a_job_with_a_preview_due_behind_another_waits_and_others_go_on() -> None:
+    blocked = a_job(1, preview="due_behind_another")
+    assert next_iteration([blocked, a_job(2)], SOLO) == Step(((2, 0),))
+    assert next_iteration([blocked], SOLO) is None
 
 
 def test_a_job_goes_on_while_its_preview_is_on_the_way() -> None:
-    assert next_turn([a_job(1, preview_slot_free=False)], SOLO) == Step(((1, 0),))
+    assert next_iteration([a_job(1, preview="in_flight")], SOLO) == Step(((1, 0),))
 
 
 def test_the_last_preview_does_not_hold_up_the_decode() -> None:
-    waiting = a_job(1, steps_done=(10,), preview_pending=True, preview_slot_free=False)
-    assert next_turn([waiting], SOLO) == Decode(1, 0)
+    waiting = a_job(1, steps_done=(10,), preview="due_behind_another")
+    assert next_iteration([waiting], SOLO) == Decode(1, 0)
 
 
 def test_a_newcomer_overtakes() -> None:
-    assert next_turn([a_job(1), a_job(2, steps_done=())], SOLO) == Prepare(2)
-    assert next_turn([a_job(1), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
-    assert next_turn([a_job(1), a_job(2, steps_done=(EARLY_STEPS - 1,))], SOLO) == Step(((2, 0),))
-    assert next_turn([a_job(1), a_job(2, steps_done=(EARLY_STEPS,))], SOLO) == Step(((1, 0),))
+    assert next_iteration([a_job(1), a_job(2, steps_done=())], SOLO) == Prepare(2)
+    assert next_iteration([a_job(1), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
+    assert next_iteration([a_job(1), a_job(2, steps_done=(EARLY_STEPS - 1,))], SOLO) == Step(((2, 0),))
+    assert next_iteration([a_job(1), a_job(2, steps_done=(EARLY_STEPS,))], SOLO) == Step(((1, 0),))
 
 
 def test_among_newcomers_the_one_with_fewest_steps_is_first() -> None:
-    assert next_turn([a_job(1, steps_done=(1,)), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
+    assert next_iteration([a_job(1, steps_done=(1,)), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
 
 
 def test_the_oldest_goes_first_whatever_it_needs() -> None:
-    assert next_turn([a_job(2), a_job(1, steps_done=(10,))], SOLO) == Decode(1, 0)
-    assert next_turn([a_job(1), a_job(2, steps_done=(10,))], SOLO) == Step(((1, 0),))
+    assert next_iteration([a_job(2), a_job(1, steps_done=(10,))], SOLO) == Decode(1, 0)
+    assert next_iteration([a_job(1), a_job(2, steps_done=(10,))], SOLO) == Step(((1, 0),))
 
 
 def test_images_of_a_job_go_step_by_step_together() -> None:
-    assert next_turn([a_job(1, steps_done=(5, 5, 5))], SOLO) == Step(((1, 0),))
-    assert next_turn([a_job(1, steps_done=(6, 5, 5))], SOLO) == Step(((1, 1),))
+    assert next_iteration([a_job(1, steps_done=(5, 5, 5))], SOLO) == Step(((1, 0),))
+    assert next_iteration([a_job(1, steps_done=(6, 5, 5))], SOLO) == Step(((1, 1),))
     pairs = CallCosts((1.0, 1.1))
-    assert next_turn([a_job(1, steps_done=(6, 6, 5), batch_limit=2)], pairs) == Step(((1, 2),))
+    assert next_iteration([a_job(1, steps_done=(6, 6, 5), batch_limit=2)], pairs) == Step(((1, 2),))
 
 
 def test_images_are_decoded_one_at_a_time() -> None:
-    assert next_turn([a_job(1, steps_done=(10, 10), decoded=1)], SOLO) == Decode(1, 1)
+    assert next_iteration([a_job(1, steps_done=(10, 10), decoded=1)], SOLO) == Decode(1, 1)
 
 
 def test_jobs_of_equal_shape_share_a_call_when_it_pays() -> None:
     jobs = [a_job(1), a_job(2, shape=(8, 16)), a_job(3, steps_done=(7,)), a_job(4)]
     jobs = [dataclasses.replace(job, batch_limit=8) for job in jobs]
-    assert next_turn(jobs, SHARED) == Step(((1, 0), (3, 0), (4, 0)))
-    assert next_turn(jobs, CallCosts((1.0, 1.8, 2.7, 3.6))) == Step(((1, 0),))
-    assert next_turn(jobs, SOLO) == Step(((1, 0),))
+    assert next_iteration(jobs, SHARED) == Step(((1, 0), (3, 0), (4, 0)))
+    assert next_iteration(jobs, CallCosts((1.0, 1.8, 2.7, 3.6))) == Step(((1, 0),))
+    assert next_iteration(jobs, SOLO) == Step(((1, 0),))
 
 
 def test_no_call_is_larger_than_memory_allows() -> None:
-    jobs = [a_job(order, batch_limit=2) for order in range(4)]
-    assert next_turn(jobs, SHARED) == Step(((0, 0), (1, 0)))
+    jobs = [a_job(arrival, batch_limit=2) for arrival in range(4)]
+    assert next_iteration(jobs, SHARED) == Step(((0, 0), (1, 0)))
 
 
 def test_an_endless_stream_of_newcomers_lets_the_oldest_pass() -> None:
     jobs = [a_job(1), a_job(2, steps_done=())]
-    assert next_turn(jobs, SOLO, early_turns=MAX_EARLY_TURNS) == Step(((1, 0),))
+    assert next_iteration(jobs, SOLO, early_iterations=MAX_EARLY_ITERATIONS) == Step(((1, 0),))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_a_shared_call_is_cheaper_per_sample_than_a_solo_one(seconds: list[float
 
 views = st.builds(
     JobView,
-    order=st.integers(0, 1000),
+    arrival=st.integers(0, 1000),
     shape=st.sampled_from([(8, 8), (8, 16)]),
     total_steps=st.just(4),
     steps_done=st.integers(0, 4).flatmap(
@@ -132,36 +135,34 @@ views = st.builds(
     ),
     decoded=st.just(0),
     cancelled=st.booleans(),
-    preview_pending=st.booleans(),
-    preview_slot_free=st.booleans(),
+    preview=st.sampled_from(get_args(PreviewState)),
     batch_limit=st.integers(1, 4),
 )
 
 
-@given(st.lists(views, max_size=8, unique_by=lambda view: view.order), st.integers(0, MAX_EARLY_TURNS))
-def test_every_turn_is_work_that_its_job_may_do(jobs: list[JobView], early_turns: int) -> None:
-    by_order = {job.order: job for job in jobs}
-    match next_turn(jobs, SHARED, early_turns):
+@given(st.lists(views, max_size=8, unique_by=lambda view: view.arrival), st.integers(0, MAX_EARLY_ITERATIONS))
+def test_every_iteration_is_work_that_its_job_may_do(jobs: list[JobView], early_iterations: int) -> None:
+    by_arrival = {job.arrival: job for job in jobs}
+    match next_iteration(jobs, SHARED, early_iterations):
         case None:
             assert not any(job.cancelled for job in jobs)
-            assert all(job.preview_pending and not job.preview_slot_free for job in jobs)
-        case Leave(order):
-            assert by_order[order].cancelled
-        case Prepare(order):
-            assert by_order[order].steps_done == ()
-        case MakePreview(order):
-            assert by_order[order].preview_pending
-            assert by_order[order].preview_slot_free
-        case Decode(order, sample):
-            assert min(by_order[order].steps_done) == by_order[order].total_steps
-            assert sample == by_order[order].decoded
+            assert all(job.preview == "due_behind_another" for job in jobs)
+        case Leave(arrival):
+            assert by_arrival[arrival].cancelled
+        case Prepare(arrival):
+            assert by_arrival[arrival].steps_done == ()
+        case MakePreview(arrival):
+            assert by_arrival[arrival].preview == "due"
+        case Decode(arrival, sample):
+            assert min(by_arrival[arrival].steps_done) == by_arrival[arrival].total_steps
+            assert sample == by_arrival[arrival].decoded
         case Step(samples):
-            chosen = [by_order[order] for order, _ in samples]
+            chosen = [by_arrival[arrival] for arrival, _ in samples]
             assert len({job.shape for job in chosen}) == 1
             assert len(set(samples)) == len(samples) <= chosen[0].batch_limit
             for job, (_, index) in zip(chosen, samples, strict=True):
                 assert job.steps_done[index] == min(job.steps_done) < job.total_steps
-                assert not job.preview_pending
+                assert not is_preview_due(job.preview)
             assert not any(job.cancelled for job in jobs)
 
 
@@ -182,7 +183,7 @@ STEPS = 30
 
 def simulate(arrivals: list[float], costs: CallCosts) -> list[_Outcome]:
     """Runs 30-step jobs through the policy: a solo step takes 1, all else no time. Outcomes in order of arrival."""
-    now, early_turns, arrived = 0.0, 0, 0
+    now, early_iterations, arrived = 0.0, 0, 0
     jobs: dict[int, JobView] = {}
     waiting: dict[int, _Waiting] = {}
     outcomes: dict[int, _Outcome] = {}
@@ -193,24 +194,24 @@ def simulate(arrivals: list[float], costs: CallCosts) -> list[_Outcome]:
             jobs[arrived] = JobView(arrived, (8, 8), STEPS, (), batch_limit=len(costs.seconds))
             waiting[arrived] = _Waiting(arrivals[arrived])
             arrived += 1
-        match next_turn(list(jobs.values()), costs, early_turns):
-            case Prepare(order):
-                jobs[order] = dataclasses.replace(jobs[order], steps_done=(0,))
+        match next_iteration(list(jobs.values()), costs, early_iterations):
+            case Prepare(arrival):
+                jobs[arrival] = dataclasses.replace(jobs[arrival], steps_done=(0,))
             case Step(samples):
-                early_turns = early_turns + 1 if is_early(jobs[samples[0][0]]) and len(jobs) > 1 else 0
+                early_iterations = early_iterations + 1 if is_early(jobs[samples[0][0]]) and len(jobs) > 1 else 0
                 now += costs.seconds[len(samples) - 1]
-                for order, _ in samples:
-                    (done,) = jobs[order].steps_done
-                    jobs[order] = dataclasses.replace(jobs[order], steps_done=(done + 1,))
+                for arrival, _ in samples:
+                    (done,) = jobs[arrival].steps_done
+                    jobs[arrival] = dataclasses.replace(jobs[arrival], steps_done=(done + 1,))
                     if done == 0:
-                        waiting[order].first_preview = now - waiting[order].arrived
-            case Decode(order):
-                del jobs[order]
-                ended = waiting.pop(order)
-                outcomes[order] = _Outcome(now - ended.arrived, ended.first_preview)
+                        waiting[arrival].first_preview = now - waiting[arrival].arrived
+            case Decode(arrival):
+                del jobs[arrival]
+                ended = waiting.pop(arrival)
+                outcomes[arrival] = _Outcome(now - ended.arrived, ended.first_preview)
             case other:
                 raise AssertionError(f"{other} cannot happen here")
-    return [outcomes[order] for order in sorted(outcomes)]
+    return [outcomes[arrival] for arrival in sorted(outcomes)]
 
 
 def first_come_first_served(arrivals: list[float]) -> float:
@@ -253,7 +254,7 @@ def test_sharing_calls_shortens_the_queue() -> None:
 )
 def test_nobody_starves(arrivals: list[float]) -> None:
     """A job ends no later than all work that came before it, plus what newcomers may take while it runs."""
-    for order, outcome in enumerate(simulate(arrivals, SOLO)):
-        ahead = STEPS * (order + 1)
-        overtaking = EARLY_STEPS * (len(arrivals) - order - 1)
+    for arrival, outcome in enumerate(simulate(arrivals, SOLO)):
+        ahead = STEPS * (arrival + 1)
+        overtaking = EARLY_STEPS * (len(arrivals) - arrival - 1)
         assert outcome.latency <= ahead + overtaking + 1

@@ -19,9 +19,9 @@ from latentcast_worker.model.port import NumericalError, Pixels
 from latentcast_worker.model.schedulers import SchedulerRun, make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB
-from latentcast_worker.protocol import SCHEDULERS, SchedulerName
+from latentcast_worker.protocol import SCHEDULER_NAMES, SchedulerName
 
-from .requests import a_plan, a_request
+from .requests import a_params, a_plan
 
 PROJECT = Path(__file__).resolve().parents[2]
 TAESDXL = Path(os.environ.get("LATENTCAST_TEST_TAESDXL", PROJECT.parent / "shared" / "models" / "taesdxl"))
@@ -39,7 +39,7 @@ def downscaled(pixels: NDArray[np.uint8], factor: int) -> NDArray[Any]:
 
 
 def preview(model: SdxlModel, **plan: Any) -> Sequence[Pixels]:
-    samples = model.prepare(a_request(width=128, height=64))
+    samples = model.prepare(a_params(width=128, height=64))
     model.step(samples)
     return model.start_preview(samples, a_plan(**plan)).wait()
 
@@ -64,7 +64,7 @@ def test_sizes(tiny_model: SdxlModel, plan: dict[str, Any], size: tuple[int, int
 
 
 def test_a_job_with_several_images_has_one_preview_of_each(tiny_model: SdxlModel) -> None:
-    samples = tiny_model.prepare(a_request(num_images=2))
+    samples = tiny_model.prepare(a_params(num_images=2))
     tiny_model.step(samples)
     both = tiny_model.start_preview(samples, a_plan(decoder="linear")).wait()
     alone = [tiny_model.start_preview([sample], a_plan(decoder="linear")).wait()[0] for sample in samples]
@@ -79,7 +79,7 @@ def test_levels_are_rounded_and_clamped() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_latents_that_are_not_finite_are_an_error(tiny_model: SdxlModel, value: float) -> None:
-    samples = tiny_model.prepare(a_request())
+    samples = tiny_model.prepare(a_params())
     tiny_model.step(samples)
     samples[0].latents = samples[0].latents.clone()
     samples[0].latents[0, 0, 0, 0] = value
@@ -89,7 +89,7 @@ def test_latents_that_are_not_finite_are_an_error(tiny_model: SdxlModel, value: 
         tiny_model.decode(samples[0])
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", SCHEDULER_NAMES)
 def test_x0_of_an_oracle_is_the_picture_itself(tiny_model: SdxlModel, scheduler: SchedulerName) -> None:
     """A model that knows the noise predicts the clean latents at every step, in every scheduler's scale."""
     clean = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(1))
@@ -97,7 +97,7 @@ def test_x0_of_an_oracle_is_the_picture_itself(tiny_model: SdxlModel, scheduler:
         torch.testing.assert_close(x0, clean, atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", SCHEDULER_NAMES)
 def test_noisy_latents_are_shown_in_the_range_of_a_picture(tiny_model: SdxlModel, scheduler: SchedulerName) -> None:
     clean = torch.randn((1, 4, 32, 32), generator=torch.Generator().manual_seed(1))
     for _x0, visible in oracle_run(tiny_model.scheduler, scheduler, clean, steps=10):

@@ -11,18 +11,19 @@ import pytest
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.policy import CallCosts
 from latentcast_worker.protocol import Generate, Result
+from latentcast_worker.seeds import image_seed
 
 from .fakes import EngineRun
 from .requests import a_plan, a_request
 from .test_previews import psnr
 
 CROWD: Sequence[Generate] = [
-    a_request(job_id="euler", scheduler="euler", num_inference_steps=5),
-    a_request(job_id="ancestral", scheduler="euler_a", seed=8, num_inference_steps=4, prompt="a forest"),
-    a_request(job_id="solver", scheduler="dpmpp_2m_karras", seed=9, num_inference_steps=6, guidance_scale=2.5),
-    a_request(job_id="unguided", scheduler="ddim", seed=10, guidance_scale=0.0),
-    a_request(job_id="pair", scheduler="unipc", seed=2**32 - 1, num_images=2, negative_prompt=""),
-    a_request(job_id="wide", width=128, seed=11),
+    a_request("euler", scheduler="euler", num_inference_steps=5),
+    a_request("ancestral", scheduler="euler_a", seed=8, num_inference_steps=4, prompt="a forest"),
+    a_request("solver", scheduler="dpmpp_2m_karras", seed=9, num_inference_steps=6, guidance_scale=2.5),
+    a_request("unguided", scheduler="ddim", seed=10, guidance_scale=0.0),
+    a_request("pair", scheduler="unipc", seed=2**32 - 1, num_images=2, negative_prompt=""),
+    a_request("wide", width=128, seed=11),
 ]
 
 
@@ -61,7 +62,7 @@ def test_exact_mode_gives_the_same_bytes_with_and_without_previews(tiny_model: S
 def test_an_image_of_a_request_is_made_again_alone_by_its_own_seed(tiny_model: SdxlModel) -> None:
     pair = next(request for request in CROWD if request.job_id == "pair")
     together = pictures(tiny_model, [pair])["pair"]
-    second = replace(pair, num_images=1, seed=pair.image_seed(1))
+    second = replace(pair, params=replace(pair.params, num_images=1, seed=image_seed(pair.params.seed, 1)))
     assert pictures(tiny_model, [second])["pair"] == [together[1]]
 
 
@@ -70,8 +71,8 @@ def test_shared_calls_give_nearly_the_same_pictures(tiny_model: SdxlModel, batch
     costs = CallCosts(tuple(1 + 0.1 * count for count in range(batch)))
     sharing = replace(tiny_model, costs=costs, capabilities=replace(tiny_model.capabilities, max_batch=batch))
     together = run_together(sharing, CROWD)
-    steps = sum(request.num_inference_steps * request.num_images for request in CROWD)
-    assert together.telemetry.turns < steps
+    steps = sum(request.params.num_inference_steps * request.params.num_images for request in CROWD)
+    assert together.telemetry.iterations < steps
     shared, exact = pictures_of(together), alone(tiny_model)
     for job_id, images in exact.items():
         for image, expected in zip(shared[job_id], images, strict=True):

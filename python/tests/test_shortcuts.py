@@ -18,10 +18,10 @@ from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.shortcuts import CFG_CUTOFF_RATIO, ShortcutName
 from latentcast_worker.model.step_cache import StepCache
 from latentcast_worker.model.unet_call import UNetCall
-from latentcast_worker.protocol import SCHEDULERS, SchedulerName
+from latentcast_worker.protocol import SCHEDULER_NAMES, SchedulerName
 
 from .reference import by_pipeline, denoised
-from .requests import a_request
+from .requests import a_params
 
 
 def load_with(folder: Path, cache_dir: Path, *names: ShortcutName) -> SdxlModel:
@@ -66,25 +66,25 @@ def counted(model: SdxlModel) -> tuple[SdxlModel, CountingUNet]:
     return replace(model, unet=unet, step_cache=cache), unet
 
 
-@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+@pytest.mark.parametrize("scheduler", [None, *SCHEDULER_NAMES])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_a_cut_off_picture_is_that_of_diffusers_own_callback(
     pipeline: Any, cut_off: SdxlModel, scheduler: SchedulerName | None, steps: int
 ) -> None:
-    request = a_request(scheduler=scheduler, num_inference_steps=steps, guidance_scale=5.0)
+    params = a_params(scheduler=scheduler, num_inference_steps=steps, guidance_scale=5.0)
     expected = by_pipeline(
         pipeline,
-        request,
+        params,
         make_scheduler(pipeline.own_scheduler, scheduler),
         callback_on_step_end=SDXLCFGCutoffCallback(cutoff_step_ratio=CFG_CUTOFF_RATIO),
         output_type="latent",
     )
-    assert torch.equal(denoised(cut_off, request).latents, expected)
+    assert torch.equal(denoised(cut_off, params).latents, expected)
 
 
 def test_after_the_cut_off_calls_are_half_as_wide(cut_off: SdxlModel) -> None:
     model, unet = counted(cut_off)
-    denoised(model, a_request(num_inference_steps=5))
+    denoised(model, a_params(num_inference_steps=5))
     assert unet.rows == [2, 2, 2, 1, 1]
 
 
@@ -92,7 +92,7 @@ def test_after_the_cut_off_calls_are_half_as_wide(cut_off: SdxlModel) -> None:
 def test_outer_layers_on_features_of_the_same_step_give_the_whole_unets_prediction(cached: SdxlModel) -> None:
     cache = cached.step_cache
     assert cache is not None
-    (sample,) = cached.prepare(a_request())
+    (sample,) = cached.prepare(a_params())
     conditioning = sample.conditioning
     inputs = (
         sample.run.model_input(sample.latents, 0).expand(2, -1, -1, -1),
@@ -112,16 +112,16 @@ def test_a_step_cache_calls_the_whole_unet_at_every_second_step(
     cached: SdxlModel, tiny_model: SdxlModel, steps: int, whole_calls: int
 ) -> None:
     model, unet = counted(cached)
-    request = a_request(num_inference_steps=steps)
-    shortened, plain = denoised(model, request), denoised(tiny_model, request)
+    params = a_params(num_inference_steps=steps)
+    shortened, plain = denoised(model, params), denoised(tiny_model, params)
     assert len(unet.rows) == whole_calls
     assert torch.equal(shortened.latents, plain.latents) == (steps == 1)
 
 
 def test_samples_at_different_places_of_the_cache_share_a_step_without_a_trace(cached: SdxlModel) -> None:
-    requests = [a_request(seed=seed, num_inference_steps=5) for seed in (1, 2)]
-    alone = [denoised(cached, request).latents for request in requests]
-    ahead, behind = (cached.prepare(request)[0] for request in requests)
+    both = [a_params(seed=seed, num_inference_steps=5) for seed in (1, 2)]
+    alone = [denoised(cached, params).latents for params in both]
+    ahead, behind = (cached.prepare(params)[0] for params in both)
     cached.step([ahead])
     while ahead.steps_done < ahead.total_steps:
         cached.step([behind, ahead])
@@ -132,9 +132,9 @@ def test_samples_at_different_places_of_the_cache_share_a_step_without_a_trace(c
 
 
 def test_a_step_that_ran_out_of_memory_leaves_the_cache_as_it_was(cached: SdxlModel) -> None:
-    request = a_request(num_inference_steps=4)
+    params = a_params(num_inference_steps=4)
     model, unet = counted(cached)
-    (sample,) = model.prepare(request)
+    (sample,) = model.prepare(params)
     while sample.steps_done < sample.total_steps:
         unet.has_memory = False
         if sample.deep is None:
@@ -142,12 +142,12 @@ def test_a_step_that_ran_out_of_memory_leaves_the_cache_as_it_was(cached: SdxlMo
                 model.step([sample])
         unet.has_memory = True
         model.step([sample])
-    assert torch.equal(sample.latents, denoised(cached, request).latents)
+    assert torch.equal(sample.latents, denoised(cached, params).latents)
 
 
 def test_shortcuts_go_together(tiny_folder: Path, tmp_path: Path) -> None:
     model, unet = counted(load_with(tiny_folder, tmp_path, "cfg-cutoff", "step-cache"))
-    sample = denoised(model, a_request(num_inference_steps=7))
+    sample = denoised(model, a_params(num_inference_steps=7))
     # Guidance ends after three steps; the fourth has the deep features of the third's positive row.
     assert unet.rows == [2, 2, 1, 1]
     assert torch.isfinite(sample.latents).all()
@@ -158,14 +158,14 @@ def test_a_few_step_checkpoint_gets_its_own_defaults(few_step: SdxlModel, tiny_m
     assert tiny_model.info.default_guidance_scale > 1
 
 
-@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+@pytest.mark.parametrize("scheduler", [None, *SCHEDULER_NAMES])
 def test_few_steps_start_at_the_very_end_of_the_schedule(
     pipeline: Any, few_step: SdxlModel, scheduler: SchedulerName | None
 ) -> None:
-    request = a_request(scheduler=scheduler, num_inference_steps=4, guidance_scale=0.0)
+    params = a_params(scheduler=scheduler, num_inference_steps=4, guidance_scale=0.0)
     own = type(pipeline.own_scheduler).from_config(pipeline.own_scheduler.config, timestep_spacing="trailing")
-    expected = by_pipeline(pipeline, request, make_scheduler(own, scheduler), output_type="latent")
-    sample = denoised(few_step, request)
+    expected = by_pipeline(pipeline, params, make_scheduler(own, scheduler), output_type="latent")
+    sample = denoised(few_step, params)
     assert int(sample.timesteps[0]) == 999
     assert torch.equal(sample.latents, expected)
 

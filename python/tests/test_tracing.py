@@ -18,9 +18,7 @@ from latentcast_worker.protocol import (
     Preview,
     Progress,
     Result,
-    ResultImage,
     Started,
-    Timings,
 )
 from latentcast_worker.tracing import JobSpans
 
@@ -28,7 +26,7 @@ from .requests import a_request
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
-EPOCH = 3
+INCARNATION = 3
 
 
 @contextmanager
@@ -58,11 +56,14 @@ def spans_of(export: Any) -> dict[str, dict[str, Any]]:
 
 
 def run_job(spans: JobSpans, job_id: str = "j", flags: str = "01") -> None:
-    spans.received(a_request(job_id=job_id, epoch=EPOCH, traceparent=f"00-{TRACE}-{PARENT}-{flags}"))
-    spans.posted(Started(job_id, EPOCH))
-    spans.posted(Progress(job_id, EPOCH, 0, 1, 0.1))
-    spans.posted(Preview(job_id, EPOCH, 0, 1, (ImageSize(8, 8),), 0.02))
-    spans.posted(Result(job_id, EPOCH, (ResultImage(8, 8, 1),), Timings(0.0, 0.1, 0.03, 0.2)))
+    spans.received(a_request(job_id, incarnation=INCARNATION, traceparent=f"00-{TRACE}-{PARENT}-{flags}"))
+    size = ImageSize(width=8, height=8)
+    spans.posted(Started(job_id=job_id, incarnation=INCARNATION))
+    spans.posted(Progress(job_id=job_id, incarnation=INCARNATION, step=0, step_seconds=0.1))
+    spans.posted(
+        Preview(job_id=job_id, incarnation=INCARNATION, step=0, total_steps=1, images=(size,), preview_seconds=0.02)
+    )
+    spans.posted(Result(job_id=job_id, incarnation=INCARNATION, images=(size,), decode_seconds=0.03))
 
 
 def test_a_job_is_one_span_below_the_request_with_its_parts_below_it() -> None:
@@ -88,8 +89,8 @@ def test_no_prompt_is_in_a_trace() -> None:
         spans = JobSpans.from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": url}, "1.0")
         assert spans is not None
         traceparent = f"00-{TRACE}-{PARENT}-01"
-        spans.received(a_request(job_id="j", epoch=EPOCH, prompt="a secret wish", traceparent=traceparent))
-        spans.posted(Failed("j", EPOCH, "internal_error", "about a secret wish", False))
+        spans.received(a_request("j", incarnation=INCARNATION, prompt="a secret wish", traceparent=traceparent))
+        spans.posted(Failed(job_id="j", incarnation=INCARNATION, code="internal_error", message="about a secret wish"))
         _, _, export = received.get(timeout=10)
     assert "secret" not in json.dumps(export)
     assert spans_of(export)["worker job"]["status"] == {"code": 2, "message": "internal_error"}
@@ -100,8 +101,8 @@ def test_jobs_without_a_sampled_context_are_not_traced() -> None:
         spans = JobSpans.from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": url}, "1.0")
         assert spans is not None
         run_job(spans, "unsampled", "00")
-        spans.received(a_request(job_id="none", epoch=EPOCH, traceparent=None))
-        spans.posted(Cancelled("none", EPOCH, 0, 0.0))
+        spans.received(a_request("none", incarnation=INCARNATION, traceparent=None))
+        spans.posted(Cancelled(job_id="none", incarnation=INCARNATION, device_seconds=0.0))
         run_job(spans, "sampled")
         _, _, export = received.get(timeout=10)
         spans.close()

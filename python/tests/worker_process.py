@@ -15,11 +15,11 @@ from typing import Any
 
 import zmq
 
-from latentcast_worker.protocol import EngineCommand, Ping
+from latentcast_worker.protocol import Command
 
 PYTHON_ROOT = Path(__file__).resolve().parents[1]
 IDENTITY = "w0.3"
-EPOCH = 3
+INCARNATION = 3
 
 # Far beyond what a loaded machine needs to import torch; nothing waits for it unless the worker is broken.
 PATIENCE_SECONDS = 120
@@ -57,11 +57,11 @@ class WorkerProcess:
             if stream is not None:
                 stream.close()
 
-    def send(self, command: EngineCommand | Ping) -> None:
-        self.send_header(json.dumps(dataclasses.asdict(command)).encode())
+    def send(self, command: Command, *payload: bytes) -> None:
+        self.send_header(json.dumps(dataclasses.asdict(command)).encode(), *payload)
 
-    def send_header(self, header: bytes) -> None:
-        self._socket.send_multipart([IDENTITY.encode(), header])
+    def send_header(self, header: bytes, *payload: bytes) -> None:
+        self._socket.send_multipart([IDENTITY.encode(), header, *payload])
 
     def receive(self) -> tuple[dict[str, Any], list[bytes]]:
         assert self._socket.poll(PATIENCE_SECONDS * 1000), f"no message; the worker wrote: {self.output()}"

@@ -1,24 +1,12 @@
 /** The request of `latentcast generate`: checked as a whole before a model is loaded for it. */
 import { stat } from "node:fs/promises";
 import { dirname, extname } from "node:path";
-import { SCHEDULERS } from "../protocol/messages.ts";
 import { generateInput, type GenerateInput, type OutputFormat } from "../schema/input.ts";
 import { parseObject } from "../schema/parse.ts";
 import { UsageError, type Arguments, type FlagTable } from "./arguments.ts";
+import { PARAMETER_FLAGS } from "./parameter-flags.ts";
 import { settingFlags } from "./settings.ts";
 import type { Terminal } from "./terminal.ts";
-
-/** The request's fields behind the flags; everything else of the request keeps its default. */
-const FIELDS = {
-  negative: "negative_prompt",
-  steps: "num_inference_steps",
-  width: "width",
-  height: "height",
-  seed: "seed",
-  guidance: "guidance_scale",
-  "num-images": "num_images",
-  scheduler: "scheduler",
-} as const;
 
 const FORMATS: Readonly<Record<string, OutputFormat>> = {
   ".png": "png",
@@ -34,14 +22,7 @@ export const GENERATE_FLAGS: FlagTable = {
     value: "FILE",
     help: "The file to write: .png, .jpg, .webp or .avif. Several become FILE-1, FILE-2, …",
   },
-  negative: { value: "TEXT", help: "What the image should not show." },
-  steps: { value: "N", help: "Denoising steps, 1 to 50." },
-  width: { value: "PIXELS", help: "A multiple of 8." },
-  height: { value: "PIXELS", help: "A multiple of 8." },
-  seed: { value: "N", help: "The same seed makes the same image." },
-  guidance: { value: "N", help: "How closely the image follows the prompt, 0 to 20." },
-  "num-images": { value: "N", help: "1 to 4; picture i uses seed + i." },
-  scheduler: { value: "NAME", help: `One of ${SCHEDULERS.join(", ")}.` },
+  ...Object.fromEntries(Object.entries(PARAMETER_FLAGS).map(([flag, { definition }]) => [flag, definition])),
   previews: { value: "FOLDER", help: "Write each preview to this folder." },
   show: { help: "Draw the previews in the terminal (24-bit colour)." },
   ...settingFlags(["model", "tiny-vae", "devices", "python"]),
@@ -70,10 +51,9 @@ export async function readGenerateRequest(
   const show = switches.has("show");
   if (show && !terminal.isInteractive) throw new UsageError("--show needs a terminal");
   const input: Record<string, unknown> = { prompt, output_format: format };
-  for (const [flag, field] of Object.entries(FIELDS)) {
+  for (const [flag, { field, isNumber }] of Object.entries(PARAMETER_FLAGS)) {
     const value = values[flag];
-    if (value === undefined) continue;
-    input[field] = flag === "negative" || flag === "scheduler" ? value : numberOf(flag, value);
+    if (value !== undefined) input[field] = isNumber ? numberOf(flag, value) : value;
   }
   // A terminal can draw every step, at most ten a second; files keep the default of every fifth step.
   if (show) input["preview"] = { every: 1, max_per_second: 10 };
@@ -99,7 +79,7 @@ async function isFolder(path: string): Promise<boolean> {
 function checked(input: Record<string, unknown>): GenerateInput {
   const parsed = parseObject(generateInput, input);
   if (parsed.ok) return parsed.input;
-  const flagOf = new Map<string, string>(Object.entries(FIELDS).map(([flag, field]) => [field, `--${flag}`]));
+  const flagOf = new Map(Object.entries(PARAMETER_FLAGS).map(([flag, { field }]) => [field, `--${flag}`]));
   const messages = parsed.problems.map(({ loc, msg }) => {
     const field = loc[1] ?? "prompt";
     return `${flagOf.get(field) ?? field}: ${msg}`;

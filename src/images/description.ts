@@ -1,27 +1,9 @@
-/** What made a picture, as the text that is written into it. Enough to make it again. */
+/** What made an image, as the text that is written into it. Enough to make it again. */
+import type { GenerationParams } from "../protocol/params.ts";
 import { toAsciiJson } from "../schema/ascii-json.ts";
 
-export interface PictureOrigin {
-  readonly prompt: string;
-  readonly negativePrompt: string;
-  readonly steps: number;
-  readonly width: number;
-  readonly height: number;
-  readonly guidanceScale: number;
-  readonly scheduler: string | null;
-}
-
-/** JSON with the request's own field names. */
-export function describePicture(origin: PictureOrigin, seed: number, model: string): string {
-  return toAsciiJson({
-    prompt: origin.prompt,
-    negative_prompt: origin.negativePrompt,
-    seed,
-    num_inference_steps: origin.steps,
-    width: origin.width,
-    height: origin.height,
-    guidance_scale: origin.guidanceScale,
-    scheduler: origin.scheduler,
-    model,
-  });
+/** JSON with the request's own field names. `seed` is the image's own, with which it is the only image of its request. */
+export function describePicture(params: GenerationParams, seed: number, model: string): string {
+  const { num_images: _images, ...made } = params;
+  return toAsciiJson({ ...made, seed, model });
 }

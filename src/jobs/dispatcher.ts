@@ -2,9 +2,9 @@
 import type { Logger } from "pino";
 import { after, type Timer } from "../async/timer.ts";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
-import type { ReportFrames } from "../protocol/frames.ts";
-import type { Command, ModelInfo, ReportOf } from "../protocol/messages.ts";
-import type { SlotState } from "../worker/slot-state.ts";
+import type { CommandFrames, ReportFrames } from "../protocol/frames.ts";
+import type { ModelInfo, ReportOf } from "../protocol/messages.ts";
+import type { SlotState, WorkerInfo } from "../worker/slot-state.ts";
 import type { WorkerListener } from "../worker/supervisor.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
 import type { Counters } from "./counters.ts";
@@ -20,7 +20,7 @@ import { soonestWorker, WorkerLoad, type Run } from "./worker-load.ts";
 /** What the dispatcher needs of the pool. */
 export interface Workers {
   /** Rejects when the worker is gone; its `lost` follows. */
-  send(slot: number, command: Command): Promise<void>;
+  send(slot: number, frames: CommandFrames): Promise<void>;
   /** Replaces a worker that broke the protocol. */
   kill(slot: number, reason: string): void;
 }
@@ -30,7 +30,7 @@ export interface DispatcherOptions {
   readonly counters: Counters;
   readonly observers: readonly JobObserver[];
   /** What a submitted job becomes on this model. Throws `invalid_request`. */
-  resolve(job: Job, model: ModelInfo): JobRequest;
+  resolve(job: Job, worker: WorkerInfo): JobRequest;
   /** One RGB8 buffer per image to finished images. */
   finishImages(request: JobRequest, report: ReportOf<"result">, rgb: readonly Buffer[]): Promise<EncodedImage[]>;
   /** A slot has changed its state, or has lost its process; the dispatcher has dealt with it. */
@@ -50,7 +50,7 @@ export class Dispatcher implements WorkerListener {
   readonly #workers = new Map<number, WorkerLoad>();
   /** Every job that has not ended, with the timers that may end it. */
   readonly #unfinished = new Map<Job, readonly Timer[]>();
-  #model: ModelInfo | undefined;
+  #loaded: WorkerInfo | undefined;
   #drained: (() => void) | undefined;
 
   constructor(pool: Workers, options: DispatcherOptions) {
@@ -60,7 +60,12 @@ export class Dispatcher implements WorkerListener {
 
   /** What the newest worker that became ready has loaded. */
   get model(): ModelInfo | undefined {
-    return this.#model;
+    return this.#loaded?.model;
+  }
+
+  /** The newest worker that became ready; undefined until the first has. */
+  get loaded(): WorkerInfo | undefined {
+    return this.#loaded;
   }
 
   /** Jobs that have not begun to be drawn, wherever they are, in the order in which they will. */
@@ -117,8 +122,9 @@ export class Dispatcher implements WorkerListener {
 
   changed(slot: number, state: SlotState): void {
     if (state.kind === "ready") {
-      this.#workers.set(slot, new WorkerLoad(slot, state.epoch, state.info));
-      this.#resolvePending((this.#model = state.info.model));
+      this.#workers.set(slot, new WorkerLoad(slot, state.incarnation, state.info));
+      this.#loaded = state.info;
+      this.#resolvePending(state.info);
       this.#assign();
     }
     this.#options.slotChanged();
@@ -132,7 +138,7 @@ export class Dispatcher implements WorkerListener {
     if (!("job_id" in report)) return;
     const worker = this.#workers.get(slot);
     const run = worker?.runs.get(report.job_id);
-    if (worker === undefined || run === undefined || report.epoch !== worker.epoch) {
+    if (worker === undefined || run === undefined || report.incarnation !== worker.incarnation) {
       this.#options.counters.stale += 1;
       return;
     }
@@ -176,9 +182,9 @@ export class Dispatcher implements WorkerListener {
   }
 
   /** A worker process is gone. Its jobs go back to the head of the queue, with the same seed, once. */
-  lost(slot: number, epoch: number, reason: string): void {
+  lost(slot: number, incarnation: number, reason: string): void {
     const worker = this.#workers.get(slot);
-    if (worker === undefined || worker.epoch !== epoch) return;
+    if (worker === undefined || worker.incarnation !== incarnation) return;
     this.#workers.delete(slot);
     const returned: Job[] = [];
     for (const { job } of worker.runs.values()) {
@@ -197,11 +203,11 @@ export class Dispatcher implements WorkerListener {
     this.#options.slotChanged();
   }
 
-  #resolvePending(model: ModelInfo): void {
+  #resolvePending(worker: WorkerInfo): void {
     for (const job of this.#queue) {
       if (job.state.kind !== "pending") continue;
       try {
-        job.resolve(this.#options.resolve(job, model));
+        job.resolve(this.#options.resolve(job, worker));
         this.#observe((observer) => observer.resolved?.(job));
       } catch (error) {
         this.#end(job, { kind: "failed", error: toLatentcastError(error) });
@@ -217,7 +223,7 @@ export class Dispatcher implements WorkerListener {
       if (worker === undefined) continue;
       this.#queue.remove(job);
       worker.runs.set(job.id, { job, request, isStarted: false, stepsDone: 0, cancelling: false });
-      this.#pool.send(worker.slot, toCommand(request, job.id, worker.epoch)).catch((error: unknown) => {
+      this.#pool.send(worker.slot, toCommand(request, job.id, worker.incarnation)).catch((error: unknown) => {
         // Unreachable though it looked ready: replacing it brings the job back through `lost`.
         this.#pool.kill(worker.slot, `could not be reached: ${String(error)}`);
       });
@@ -241,7 +247,8 @@ export class Dispatcher implements WorkerListener {
       const run = worker.runs.get(job.id);
       if (run === undefined || run.cancelling) continue;
       run.cancelling = true;
-      this.#pool.send(worker.slot, { type: "cancel", job_id: job.id, epoch: worker.epoch }).catch(() => undefined);
+      const command = { type: "cancel", job_id: job.id, incarnation: worker.incarnation } as const;
+      this.#pool.send(worker.slot, { command, payload: [] }).catch(() => undefined);
     }
   }
 

@@ -34,7 +34,9 @@ function notSent(workers: readonly WorkerLoad[], jobs: readonly Job[]): Waiting[
   const running = workers.flatMap((worker) => [...worker.runs.values()].map((run) => worker.remainingSeconds(run)));
   const ahead = [
     ...running,
-    ...jobs.map(({ request }) => (request === undefined ? 0 : request.steps * first.stepSeconds(request))),
+    ...jobs.map(({ request }) =>
+      request === undefined ? 0 : request.params.num_inference_steps * first.stepSeconds(request),
+    ),
   ];
   let seconds = 0;
   return jobs.map((job, place) => {

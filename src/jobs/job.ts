@@ -118,7 +118,7 @@ export class Job {
   }
 
   get #totalSteps(): number {
-    return this.request?.steps ?? 0;
+    return this.request?.params.num_inference_steps ?? 0;
   }
 
   #apply(change: Parameters<typeof transition>[1]): boolean {

@@ -1,24 +1,24 @@
-/** From what a client asked to what a worker does: the model's defaults filled in, its limits applied, names turned camelCase. */
+/** From what a client asked to what a worker does: the model's defaults filled in, its limits applied. */
 import { LatentcastError, type FieldProblem } from "../errors.ts";
-import type { GenerateCommand, ModelInfo, PreviewPlan, Scheduler } from "../protocol/messages.ts";
+import type { CommandFrames } from "../protocol/frames.ts";
+import type { Capabilities, ModelInfo, PreviewPlan } from "../protocol/messages.ts";
+import { pixelsOf, type GenerationParams } from "../protocol/params.ts";
 import type { OutputFormat, ParsedInput } from "../schema/input.ts";
 import { drawSeed } from "./submission.ts";
 
-/** Everything that decides the picture, and how it is shown on the way. */
 export interface JobRequest {
-  readonly prompt: string;
-  readonly negativePrompt: string;
-  readonly steps: number;
-  readonly width: number;
-  readonly height: number;
-  readonly seed: number;
-  readonly guidanceScale: number;
-  readonly numImages: number;
-  readonly scheduler: Scheduler | null;
+  /** Everything that decides the image. */
+  readonly params: GenerationParams;
   readonly outputFormat: OutputFormat;
   readonly preview: PreviewPlan | null;
   readonly warnings: readonly string[];
   readonly traceparent: string | null;
+}
+
+/** What a request is resolved against: the loaded model and what its worker can do. */
+export interface Serving {
+  readonly model: ModelInfo;
+  readonly capabilities: Pick<Capabilities, "preview_decoders">;
 }
 
 export interface RequestLimits {
@@ -28,31 +28,34 @@ export interface RequestLimits {
 /** Throws `invalid_request` naming every field that the loaded model or this server cannot serve. */
 export function resolveRequest(
   input: ParsedInput,
-  model: ModelInfo,
+  { model, capabilities }: Serving,
   limits: RequestLimits,
   extras: { readonly warnings?: readonly string[]; readonly traceparent?: string | null } = {},
 ): JobRequest {
-  const width = input.width ?? model.native_width;
-  const height = input.height ?? model.native_height;
+  const params: GenerationParams = {
+    prompt: input.prompt,
+    negative_prompt: input.negative_prompt,
+    num_inference_steps: input.num_inference_steps ?? model.default_steps,
+    width: input.width ?? model.native_width,
+    height: input.height ?? model.native_height,
+    seed: drawSeed(input).seed,
+    guidance_scale: input.guidance_scale ?? model.default_guidance_scale,
+    num_images: input.num_images,
+    scheduler: input.scheduler ?? null,
+    clip_skip: input.clip_skip ?? null,
+  };
   const problems = [
-    ...sideProblems("width", width, model),
-    ...sideProblems("height", height, model),
-    ...pixelProblems(width * height * input.num_images, limits),
+    ...sideProblems("width", params.width, model),
+    ...sideProblems("height", params.height, model),
+    ...pixelProblems(pixelsOf(params), limits),
   ];
   if (problems.length > 0) throw invalidRequest(problems);
+  const preview = input.preview === false ? null : previewPlan(input.preview, capabilities);
   return {
-    prompt: input.prompt,
-    negativePrompt: input.negative_prompt,
-    steps: input.num_inference_steps ?? model.default_steps,
-    width,
-    height,
-    seed: drawSeed(input).seed,
-    guidanceScale: input.guidance_scale ?? model.default_guidance_scale,
-    numImages: input.num_images,
-    scheduler: input.scheduler ?? null,
+    params,
     outputFormat: input.output_format,
-    preview: input.preview === false ? null : previewPlan(input.preview),
-    warnings: extras.warnings ?? [],
+    preview,
+    warnings: [...(extras.warnings ?? []), ...previewWarnings(input.preview, preview)],
     traceparent: extras.traceparent ?? null,
   };
 }
@@ -63,36 +66,26 @@ export function invalidRequest(fields: readonly FieldProblem[]): LatentcastError
   return new LatentcastError("invalid_request", { fields, message });
 }
 
-export function toCommand(request: JobRequest, jobId: string, epoch: number): GenerateCommand {
+export function toCommand(request: JobRequest, jobId: string, incarnation: number): CommandFrames {
+  const { params, preview, traceparent } = request;
+  const inputs = { image: null, mask: null };
   return {
-    type: "generate",
-    job_id: jobId,
-    epoch,
-    prompt: request.prompt,
-    negative_prompt: request.negativePrompt,
-    num_inference_steps: request.steps,
-    width: request.width,
-    height: request.height,
-    seed: request.seed,
-    guidance_scale: request.guidanceScale,
-    num_images: request.numImages,
-    scheduler: request.scheduler,
-    preview: request.preview,
-    traceparent: request.traceparent,
+    command: { type: "generate", job_id: jobId, incarnation, params, inputs, preview, traceparent },
+    payload: [],
   };
 }
 
-export function imagePixelsOf({ width, height }: JobRequest): number {
-  return width * height;
+type PreviewOptions = Exclude<ParsedInput["preview"], false>;
+
+/** A model without a tiny decoder has linear previews, whatever was asked for. */
+function previewPlan(options: PreviewOptions, { preview_decoders: available }: Serving["capabilities"]): PreviewPlan {
+  const { decoder = "tae", max_per_second = null, max_side = null } = options;
+  return { ...options, decoder: available.includes(decoder) ? decoder : "linear", max_per_second, max_side };
 }
 
-/** Of all images together. */
-export function pixelsOf(request: JobRequest): number {
-  return imagePixelsOf(request) * request.numImages;
-}
-
-function previewPlan(options: Exclude<ParsedInput["preview"], false>): PreviewPlan {
-  return { ...options, max_per_second: options.max_per_second ?? null, max_side: options.max_side ?? null };
+function previewWarnings(asked: ParsedInput["preview"], plan: PreviewPlan | null): string[] {
+  if (asked === false || plan === null || asked.decoder === undefined || asked.decoder === plan.decoder) return [];
+  return [`preview.decoder ${asked.decoder} is not available: no tiny decoder is loaded; previews are ${plan.decoder}`];
 }
 
 function sideProblems(field: "width" | "height", value: number, model: ModelInfo): FieldProblem[] {

@@ -3,7 +3,7 @@ import { LatentcastError } from "../errors.ts";
 import { describePicture } from "../images/description.ts";
 import { CONTENT_TYPES, encodePicture } from "../images/encode.ts";
 import type { ReportOf } from "../protocol/messages.ts";
-import { MAX_SEED } from "../schema/input.ts";
+import { imageSeed } from "../protocol/params.ts";
 import type { EncodedImage, JobResult, PreviewEvent } from "./events.ts";
 import type { Job } from "./job.ts";
 import type { JobRequest } from "./request.ts";
@@ -32,8 +32,8 @@ export async function finishImages(
 ): Promise<EncodedImage[]> {
   return Promise.all(
     report.images.map(async ({ width, height }, index) => {
-      const seed = imageSeed(request.seed, index);
-      const description = modelId === null ? null : describePicture(request, seed, modelId);
+      const seed = imageSeed(request.params.seed, index);
+      const description = modelId === null ? null : describePicture(request.params, seed, modelId);
       const raw = { rgb: rgb[index] ?? Buffer.alloc(0), width, height };
       const bytes = await encodePicture(raw, request.outputFormat, description);
       return { bytes, contentType: CONTENT_TYPES[request.outputFormat], width, height, seed };
@@ -42,12 +42,12 @@ export async function finishImages(
 }
 
 export function jobResult(job: Job, request: JobRequest, images: readonly EncodedImage[], nowMs: number): JobResult {
-  const { seed, prompt, warnings } = request;
+  const { params, warnings } = request;
   const { acceptedAtMs, startedAtMs = nowMs, firstPreviewAtMs } = job;
   return {
     images,
-    seed,
-    prompt,
+    seed: params.seed,
+    prompt: params.prompt,
     timings: {
       queueMs: startedAtMs - acceptedAtMs,
       inferenceMs: nowMs - startedAtMs,
@@ -60,9 +60,4 @@ export function jobResult(job: Job, request: JobRequest, images: readonly Encode
 /** The worker's words reach the client only where they are about the client's own input. */
 export function workerFailure({ code, message }: ReportOf<"failed">): LatentcastError {
   return new LatentcastError(code, code === "invalid_request" ? { message } : { cause: message });
-}
-
-/** Image i of a request can be made again alone with this seed. */
-export function imageSeed(seed: number, index: number): number {
-  return (seed + index) % (MAX_SEED + 1);
 }

@@ -13,7 +13,7 @@ import { Dispatcher } from "./dispatcher.ts";
 import type { CancelReason } from "./events.ts";
 import { Job } from "./job.ts";
 import type { JobObserver } from "./observer.ts";
-import { resolveRequest, type JobRequest } from "./request.ts";
+import { resolveRequest, type JobRequest, type Serving } from "./request.ts";
 import { finishImages } from "./result.ts";
 import { takeSnapshot, type ServiceSnapshot } from "./snapshot.ts";
 import { deriveStatus, type Phase, type ServiceStatus } from "./status.ts";
@@ -60,7 +60,7 @@ export class JobService {
       log,
       counters,
       observers: [counters, ...observers],
-      resolve: (job, model) => this.#resolve(job.submission, model),
+      resolve: (job, worker) => this.#resolve(job.submission, worker),
       finishImages: (request, report, rgb) =>
         finishImages(request, report, rgb, config.metadata ? (this.model?.id ?? "") : null),
       slotChanged: () => this.#slotChanged(),
@@ -126,7 +126,8 @@ export class JobService {
     const job = new Job({ ...submission, id, input: drawSeed(submission.input) }, performance.now(), (abandoned) => {
       this.cancel(abandoned, "client_gone");
     });
-    if (this.model !== undefined) job.resolve(this.#resolve(job.submission, this.model));
+    const { loaded } = this.#dispatcher;
+    if (loaded !== undefined) job.resolve(this.#resolve(job.submission, loaded));
     place.consume();
     this.#dispatcher.add(job);
     return job;
@@ -203,17 +204,18 @@ export class JobService {
   }
 
   /** What `submission` becomes on this model. Throws `invalid_request` naming the fields that it cannot serve. */
-  #resolve({ input, fit, traceparent = null, ...given }: Submission, model: ModelInfo): JobRequest {
-    const fitted = fit?.(input, model) ?? { input, warnings: [] };
+  #resolve({ input, fit, traceparent = null, ...given }: Submission, worker: Serving): JobRequest {
+    const fitted = fit?.(input, worker.model) ?? { input, warnings: [] };
     const warnings = [...(given.warnings ?? []), ...fitted.warnings];
     const { maxPixels } = this.#options.config;
-    return resolveRequest(fitted.input, model, { maxPixels }, { warnings, traceparent });
+    return resolveRequest(fitted.input, worker, { maxPixels }, { warnings, traceparent });
   }
 
   #wouldBegin(submission: Submission): boolean {
-    if (this.model === undefined) return false;
+    const { loaded } = this.#dispatcher;
+    if (loaded === undefined) return false;
     try {
-      return this.#dispatcher.wouldBegin(this.#resolve(submission, this.model));
+      return this.#dispatcher.wouldBegin(this.#resolve(submission, loaded));
     } catch {
       // Submitting it says what is wrong.
       return true;

@@ -48,14 +48,14 @@ function describeWorker(
   { slot, pid, state, vitals }: SnapshotFacts["slots"][number],
   jobs: number,
 ): ServiceSnapshot["workers"][number] {
-  const { epoch, lastError } = state;
+  const { incarnation, lastError } = state;
   return {
     slot,
     pid: pid ?? null,
     jobs,
     state: state.kind,
-    epoch,
-    restarts: epoch - 1,
+    epoch: incarnation,
+    restarts: incarnation - 1,
     last_error: lastError,
     ...(state.kind === "starting" ? { loading: { ...state.loading } } : {}),
     ...(state.kind === "ready"
@@ -69,7 +69,7 @@ function describeWorker(
       ? {}
       : {
           vitals: {
-            iterations: vitals.turns,
+            iterations: vitals.iterations,
             resident_bytes: vitals.rss_bytes,
             device_memory_bytes: vitals.device_memory_bytes,
           },

@@ -1,8 +1,9 @@
 /** What one ready worker holds and how fast it is: the basis of admission, dispatch, estimates and of what counts as a hang. */
+import { imagePixelsOf, pixelsOf } from "../protocol/params.ts";
 import type { WorkerInfo } from "../worker/slot-state.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
 import type { Job } from "./job.ts";
-import { imagePixelsOf, pixelsOf, type JobRequest } from "./request.ts";
+import type { JobRequest } from "./request.ts";
 
 /** What decides where a job may run: what it is, and whether it is suspected of killing workers. */
 export interface Placeable {
@@ -10,7 +11,7 @@ export interface Placeable {
   readonly deaths: number;
 }
 
-/** A job that a worker of a certain epoch holds. It outlives the job's own ending until the worker has confirmed. */
+/** A job that a worker of a certain incarnation holds. It outlives the job's own ending until the worker has confirmed. */
 export interface Run {
   readonly job: Job;
   readonly request: JobRequest;
@@ -20,40 +21,38 @@ export interface Run {
   cancelling: boolean;
 }
 
-/** Steps that the engine gives a newcomer with previews ahead of older jobs. */
-const EARLY_STEPS = 2;
 /** Weight of the newest step in the running average: about the last ten steps count. */
 const SMOOTHING = 0.2;
 
 export class WorkerLoad {
   readonly slot: number;
-  readonly epoch: number;
+  readonly incarnation: number;
   readonly info: WorkerInfo;
   /** By job id, in the order in which they were sent. */
   readonly runs = new Map<string, Run>();
   #secondsPerPixelStep: number;
   #newestSecondsPerPixelStep = 0;
 
-  constructor(slot: number, epoch: number, info: WorkerInfo) {
+  constructor(slot: number, incarnation: number, info: WorkerInfo) {
     this.slot = slot;
-    this.epoch = epoch;
+    this.incarnation = incarnation;
     this.info = info;
     this.#secondsPerPixelStep = info.stepSeconds / (info.model.native_width * info.model.native_height);
   }
 
   /** A step of all images of a job took this long on the device. */
   noteStep(request: JobRequest, seconds: number): void {
-    const measured = seconds / pixelsOf(request);
+    const measured = seconds / pixelsOf(request.params);
     this.#secondsPerPixelStep += SMOOTHING * (measured - this.#secondsPerPixelStep);
     this.#newestSecondsPerPixelStep = measured;
   }
 
   stepSeconds(request: JobRequest): number {
-    return this.#secondsPerPixelStep * pixelsOf(request);
+    return this.#secondsPerPixelStep * pixelsOf(request.params);
   }
 
   remainingSeconds({ request, stepsDone }: Run): number {
-    return (request.steps - stepsDone) * this.stepSeconds(request);
+    return (request.params.num_inference_steps - stepsDone) * this.stepSeconds(request);
   }
 
   /** Runs that the worker has not begun and whose jobs still wait, in the order in which they will begin. */
@@ -71,7 +70,7 @@ export class WorkerLoad {
     if (deaths > 0) return false;
     if ([...this.runs.values()].some((run) => run.job.deaths > 0)) return false;
     const { max_jobs: maxJobs, max_pixels: maxPixels } = this.info.capabilities;
-    return this.runs.size < maxJobs && this.#pixels() + pixelsOf(request) <= maxPixels;
+    return this.runs.size < maxJobs && this.#pixels() + pixelsOf(request.params) <= maxPixels;
   }
 
   /** Whether a job would begin as soon as it is here: the engine takes newcomers with previews at once, others when a call has room. */
@@ -82,7 +81,7 @@ export class WorkerLoad {
 
   /** Whether the calls that the engine makes now have room for another image. */
   get hasIdleRows(): boolean {
-    const images = [...this.runs.values()].reduce((sum, { request }) => sum + request.numImages, 0);
+    const images = [...this.runs.values()].reduce((sum, { request }) => sum + request.params.num_images, 0);
     return this.runs.size === 0 || images < this.info.capabilities.max_batch;
   }
 
@@ -95,7 +94,9 @@ export class WorkerLoad {
 
   /** What is left of the steps that a newcomer gets ahead of older jobs. */
   earlySeconds({ request, stepsDone }: Run): number {
-    return isEager(request) ? Math.max(0, EARLY_STEPS - stepsDone) * this.stepSeconds(request) : 0;
+    return isEager(request)
+      ? Math.max(0, this.info.capabilities.early_steps - stepsDone) * this.stepSeconds(request)
+      : 0;
   }
 
   totalSeconds(): number {
@@ -104,17 +105,17 @@ export class WorkerLoad {
 
   /** The longest single piece of work that the worker may be busy with, for whoever watches it. Undefined when it holds nothing. */
   longestPiece(): LongestPiece | undefined {
-    const requests = [...this.runs.values()].map(({ request }) => request);
-    if (requests.length === 0) return undefined;
+    const params = [...this.runs.values()].map(({ request }) => request.params);
+    if (params.length === 0) return undefined;
     const secondsPerPixel = Math.max(this.#secondsPerPixelStep, this.#newestSecondsPerPixelStep);
-    const largest = Math.max(...requests.map(imagePixelsOf));
-    const images = requests.reduce((sum, { numImages }) => sum + numImages, 0);
+    const largest = Math.max(...params.map(imagePixelsOf));
+    const images = params.reduce((sum, { num_images: count }) => sum + count, 0);
     const rows = Math.min(images, this.info.capabilities.max_batch);
     return { seconds: secondsPerPixel === 0 ? null : secondsPerPixel * largest * rows };
   }
 
   #pixels(): number {
-    return [...this.runs.values()].reduce((sum, { request }) => sum + pixelsOf(request), 0);
+    return [...this.runs.values()].reduce((sum, { request }) => sum + pixelsOf(request.params), 0);
   }
 }
 

@@ -40,7 +40,7 @@ export class JobLog implements JobObserver {
 /** Unknown until a model is loaded. */
 function sizesOf({ request }: Job): object {
   if (request === undefined) return {};
-  const { steps, width, height, numImages } = request;
+  const { num_inference_steps: steps, width, height, num_images: numImages } = request.params;
   return { steps, width, height, numImages };
 }
 

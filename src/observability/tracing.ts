@@ -123,11 +123,11 @@ class JobSpans implements JobObserver {
 /** Unknown until a model is loaded. */
 function sizesOf({ request }: Job): Attributes {
   if (request === undefined) return {};
-  const { steps, width, height, numImages } = request;
+  const { params } = request;
   return {
-    "latentcast.steps": steps,
-    "latentcast.width": width,
-    "latentcast.height": height,
-    "latentcast.images": numImages,
+    "latentcast.steps": params.num_inference_steps,
+    "latentcast.width": params.width,
+    "latentcast.height": params.height,
+    "latentcast.images": params.num_images,
   };
 }

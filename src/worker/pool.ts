@@ -1,6 +1,6 @@
 /** All worker slots behind one door: starts them, routes their reports, tells what each can do. */
 import type { Logger } from "pino";
-import type { ReportFrames } from "../protocol/frames.ts";
+import type { CommandFrames, ReportFrames } from "../protocol/frames.ts";
 import type { Command } from "../protocol/messages.ts";
 import type { Launch } from "../processes/child.ts";
 import { Supervisor, type SpawnWorker, type SupervisorSettings, type WorkerListener } from "./supervisor.ts";
@@ -11,7 +11,7 @@ export interface PoolOptions {
   readonly settings: SupervisorSettings;
   readonly log: Logger;
   readonly counters: PoolCounters;
-  launch(slot: number, epoch: number, endpoint: string): Promise<Launch>;
+  launch(slot: number, incarnation: number, endpoint: string): Promise<Launch>;
   /** The wire and the processes; unit tests put their own here. */
   readonly open?: () => Promise<Transport>;
   readonly spawn?: SpawnWorker;
@@ -35,7 +35,7 @@ export class WorkerPool implements TransportHandlers {
     this.#counters = options.counters;
     this.#log = options.log;
     const ports = {
-      launch: (slot: number, epoch: number) => options.launch(slot, epoch, transport.endpoint),
+      launch: (slot: number, incarnation: number) => options.launch(slot, incarnation, transport.endpoint),
       send: (identity: string, command: Command) => transport.send(identity, command),
       spawn: options.spawn,
     };
@@ -62,8 +62,8 @@ export class WorkerPool implements TransportHandlers {
   }
 
   /** Rejects when the worker is gone; its `lost` follows. */
-  send(slot: number, command: Command): Promise<void> {
-    return this.#transport.send(this.#supervisor(slot).identity, command);
+  send(slot: number, { command, payload }: CommandFrames): Promise<void> {
+    return this.#transport.send(this.#supervisor(slot).identity, command, payload);
   }
 
   kill(slot: number, reason: string): void {

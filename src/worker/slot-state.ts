@@ -1,6 +1,6 @@
 /**
  * The life of one worker slot as data: a state, the events that can happen to it, and a pure function between them.
- * starting → ready → draining → stopped; a death leads through backoff to the next epoch, too many of them to `failed`.
+ * starting → ready → draining → stopped; a death leads through backoff to the next incarnation, too many of them to `failed`.
  */
 import type { Capabilities, DeviceInfo, ModelInfo } from "../protocol/messages.ts";
 
@@ -22,7 +22,7 @@ export interface LoadingStage {
 
 interface Common {
   /** Counts the processes this slot has had; messages of an older one are stale. */
-  readonly epoch: number;
+  readonly incarnation: number;
   /** When this slot's workers died, oldest first, within {@link CRASH_WINDOW_MS}. */
   readonly crashes: readonly number[];
   readonly lastError: string | null;
@@ -57,36 +57,38 @@ export const FAILED_RETRY_MS = 60_000;
 
 export const INITIAL_STATE: SlotState = {
   kind: "starting",
-  epoch: 1,
+  incarnation: 1,
   crashes: [],
   lastError: null,
   loading: { stage: "spawn", progress: null, detail: null },
 };
 
 export function transition(state: SlotState, event: SlotEvent): SlotState {
-  const { epoch, crashes, lastError } = state;
+  const { incarnation, crashes, lastError } = state;
   if (state.kind === "stopped") return state;
   switch (event.kind) {
     case "loading":
       return state.kind === "starting" ? { ...state, loading: event.loading } : state;
     case "ready":
-      return state.kind === "starting" ? { kind: "ready", epoch, crashes, lastError, info: event.info } : state;
+      return state.kind === "starting" ? { kind: "ready", incarnation, crashes, lastError, info: event.info } : state;
     case "died":
-      return state.kind === "draining" ? { kind: "stopped", epoch, crashes, lastError } : afterDeath(state, event);
+      return state.kind === "draining"
+        ? { kind: "stopped", incarnation, crashes, lastError }
+        : afterDeath(state, event);
     case "retry":
       return state.kind === "backoff" || state.kind === "failed"
-        ? { ...INITIAL_STATE, epoch: epoch + 1, crashes, lastError }
+        ? { ...INITIAL_STATE, incarnation: incarnation + 1, crashes, lastError }
         : state;
     case "drain":
-      return { kind: "draining", epoch, crashes, lastError };
+      return { kind: "draining", incarnation, crashes, lastError };
     case "stopped":
-      return { kind: "stopped", epoch, crashes, lastError };
+      return { kind: "stopped", incarnation, crashes, lastError };
   }
 }
 
 function afterDeath(state: SlotState, event: Extract<SlotEvent, { kind: "died" }>): SlotState {
   const crashes = [...state.crashes.filter((at) => at > event.nowMs - CRASH_WINDOW_MS), event.nowMs];
-  const common = { epoch: state.epoch, crashes, lastError: event.reason };
+  const common = { incarnation: state.incarnation, crashes, lastError: event.reason };
   if (event.permanent || crashes.length > MAX_CRASHES) {
     return { kind: "failed", ...common, untilMs: event.nowMs + FAILED_RETRY_MS, reason: event.reason };
   }

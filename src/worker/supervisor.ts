@@ -23,7 +23,7 @@ export type SpawnWorker = typeof spawnChild;
 
 export interface SupervisorPorts {
   /** Prepares what the slot's next process is started with. Rejects with {@link LaunchError}. */
-  launch(slot: number, epoch: number): Promise<Launch>;
+  launch(slot: number, incarnation: number): Promise<Launch>;
   send(identity: string, command: Command): Promise<void>;
   readonly spawn: SpawnWorker | undefined;
 }
@@ -33,8 +33,8 @@ export interface WorkerListener {
   changed(slot: number, state: SlotState): void;
   /** A report about a job, from the slot's current process. */
   report(slot: number, frames: ReportFrames): void;
-  /** The process of this epoch is gone, with every job it held. */
-  lost(slot: number, epoch: number, reason: string): void;
+  /** The process of this incarnation is gone, with every job it held. */
+  lost(slot: number, incarnation: number, reason: string): void;
   /** What the worker holds according to the listener; undefined when it holds nothing, and a pong is sign of life enough. */
   longestPiece(slot: number): LongestPiece | undefined;
 }
@@ -56,8 +56,7 @@ export class Supervisor {
   #watchTimer: NodeJS.Timeout | undefined;
   #retryTimer: Timer | undefined;
   #isRetired = false;
-  #nonce = 0;
-  #turns = -1;
+  #iterations = -1;
   #pid = 0;
   /** Why we ended the process, or what it said before it ended itself; better than its exit code. */
   #verdict: { readonly reason: string; readonly permanent: boolean } | undefined;
@@ -76,7 +75,7 @@ export class Supervisor {
   }
 
   get identity(): string {
-    return `w${this.slot}.${this.#state.epoch}`;
+    return `w${this.slot}.${this.#state.incarnation}`;
   }
 
   get pid(): number | undefined {
@@ -118,7 +117,7 @@ export class Supervisor {
     this.#process?.kill();
   }
 
-  /** Takes a report whose identity named this slot's current epoch. */
+  /** Takes a report whose identity named this slot's current incarnation. */
   handle(frames: ReportFrames): void {
     const { report } = frames;
     const now = performance.now();
@@ -143,8 +142,8 @@ export class Supervisor {
         this.#becomeReady(report);
         return;
       case "pong":
-        if (report.turns !== this.#turns || this.#longestPiece === undefined) this.#watchdog.sign(now);
-        this.#turns = report.turns;
+        if (report.iterations !== this.#iterations || this.#longestPiece === undefined) this.#watchdog.sign(now);
+        this.#iterations = report.iterations;
         this.#lastPong = report;
         return;
       case "log":
@@ -165,19 +164,19 @@ export class Supervisor {
   }
 
   async #run(): Promise<void> {
-    const { epoch } = this.#state;
+    const { incarnation } = this.#state;
     this.#verdict = undefined;
     this.#lastPong = undefined;
     let launch: Launch;
     try {
-      launch = await this.#ports.launch(this.slot, epoch);
+      launch = await this.#ports.launch(this.slot, incarnation);
     } catch (error) {
       this.#died(error instanceof Error ? error.message : String(error), error instanceof LaunchError);
       return;
     }
     // The wait for the launch may have outlasted this supervisor.
     if (this.#state.kind !== "starting") return;
-    const log = this.#log.child({ epoch });
+    const log = this.#log.child({ epoch: incarnation });
     this.#watchdog = new Watchdog(performance.now());
     const spawn = this.#ports.spawn ?? spawnChild;
     this.#process = spawn(launch, (line, stream) => log.info({ stream }, line));
@@ -189,7 +188,7 @@ export class Supervisor {
     const verdict = this.#verdict ?? { reason: describeExit(exit), permanent: exit.spawnError !== null };
     if (!this.#isDraining()) log.warn({ exit }, `worker ended: ${verdict.reason}`);
     this.#died(verdict.reason, verdict.permanent);
-    this.#listener?.lost(this.slot, epoch, verdict.reason);
+    this.#listener?.lost(this.slot, incarnation, verdict.reason);
   }
 
   async #askToLeave(running: Child): Promise<void> {
@@ -208,7 +207,7 @@ export class Supervisor {
   #becomeReady({ model, device, capabilities, versions, step_seconds }: ReportOf<"ready">): void {
     const info = { pid: this.#pid, model, device, capabilities, versions, stepSeconds: step_seconds };
     this.#watchdog = new Watchdog(performance.now());
-    this.#turns = -1;
+    this.#iterations = -1;
     this.#apply({ kind: "ready", info });
   }
 
@@ -225,9 +224,8 @@ export class Supervisor {
           false,
         );
       } else if (this.#state.kind === "ready") {
-        this.#nonce += 1;
         // A worker that cannot be reached is about to be found dead or stalled.
-        this.#ports.send(this.identity, { type: "ping", nonce: this.#nonce }).catch(() => undefined);
+        this.#ports.send(this.identity, { type: "ping" }).catch(() => undefined);
       }
     }, intervalMs);
     this.#watchTimer.unref();

@@ -15,7 +15,7 @@ export interface Transport {
   /** Begins to hand on what workers send; until then it waits in the socket. To be called once. */
   start(handlers: TransportHandlers): void;
   /** Rejects when the worker is unknown or the socket is closed. */
-  send(identity: string, command: Command): Promise<void>;
+  send(identity: string, command: Command, payload?: readonly Buffer[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -48,7 +48,7 @@ export async function openTransport(): Promise<Transport> {
     start: (handlers) => {
       received = receive(socket, handlers);
     },
-    send: (identity, command) => sends.run(() => socket.send([identity, encodeCommand(command)])),
+    send: (identity, command, payload) => sends.run(() => socket.send([identity, ...encodeCommand(command, payload)])),
     close: async () => {
       sends.close(new Error("transport closed"));
       socket.close();

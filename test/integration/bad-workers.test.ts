@@ -26,7 +26,7 @@ describe("a worker that", () => {
     await using server = await startTestServer({ worker: "wrong_version" });
     await eventually(() => expect(server.jobs.snapshot().status).toBe("failed"));
     const health = await (await fetch(`${server.url}/health`)).json();
-    expect(health).toMatchObject({ status: "failed", reason: expect.stringMatching(/protocol 999 and this server 1/) });
+    expect(health).toMatchObject({ status: "failed", reason: expect.stringMatching(/protocol 999 and this server 2/) });
     const response = await post(server.url, { prompt: "x" });
     expect(response.status).toBe(503);
     expect(await response.json()).toMatchObject({ error_type: "worker_unavailable" });

@@ -35,20 +35,21 @@ describe("two workers on the CPU", () => {
   });
 
   it("share what comes at once, and make the same picture from the same seed", async () => {
-    const before = turnsOf(server);
+    const before = iterationsOf(server);
     const answers = await Promise.all(Array.from({ length: 4 }, () => post(server.url, picture)));
     const pictures = await Promise.all(
       answers.map(async (answer) => ((await answer.json()) as { image: { url: string } }).image.url),
     );
     expect(new Set(pictures).size).toBe(1);
     await eventually(() => {
-      for (const [slot, turns] of turnsOf(server).entries()) expect(turns).toBeGreaterThan(before[slot] ?? 0);
+      for (const [slot, iterations] of iterationsOf(server).entries())
+        expect(iterations).toBeGreaterThan(before[slot] ?? 0);
     });
   });
 });
 
 /** Steps that each worker says it has made. */
-function turnsOf({ jobs }: TestServer): number[] {
+function iterationsOf({ jobs }: TestServer): number[] {
   return jobs.snapshot().workers.map(({ vitals }) => vitals?.iterations ?? 0);
 }
 

@@ -28,12 +28,11 @@ export function workerInfo(capabilities: Partial<Capabilities> = {}): WorkerInfo
     model: modelInfo(),
     device: { id: "cpu", name: "test", memory_bytes: 0, dtype: "float32" },
     capabilities: {
-      schedulers: ["euler"],
       preview_decoders: ["tae", "linear"],
-      preview_sources: ["x0", "latents"],
       max_batch: 1,
       max_jobs: 64,
       max_pixels: 2 ** 26,
+      early_steps: 2,
       ...capabilities,
     },
     versions: {},
@@ -42,7 +41,7 @@ export function workerInfo(capabilities: Partial<Capabilities> = {}): WorkerInfo
 }
 
 export function jobRequest(input: Partial<GenerateInput> = {}): JobRequest {
-  return resolveRequest(generateInput.parse({ prompt: "x", seed: 1, ...input }), modelInfo(), { maxPixels: 2 ** 24 });
+  return resolveRequest(generateInput.parse({ prompt: "x", seed: 1, ...input }), workerInfo(), { maxPixels: 2 ** 24 });
 }
 
 export interface TestJobOptions {

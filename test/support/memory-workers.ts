@@ -64,7 +64,7 @@ export class MemoryWorker {
   isReachable = true;
   /** Whether it answers pings, and does what it is told at the end. */
   isPolite = true;
-  turns = 0;
+  iterations = 0;
   readonly child: Child;
   readonly #send: Send;
   #exit: (exit: ChildExit) => void = () => undefined;
@@ -105,7 +105,7 @@ export class MemoryWorker {
 
   hello(protocol?: number): void;
   hello(protocol: number): void {
-    this.say({ type: "hello", protocol, pid: 4_711, worker_version: "memory" });
+    this.say({ type: "hello", protocol, pid: 4_711 });
   }
 
   /** Loads at once. */
@@ -119,8 +119,8 @@ export class MemoryWorker {
   }
 
   step(id: string, step: number, seconds = 0.1): void {
-    this.turns += 1;
-    this.say({ type: "progress", ...this.#ref(id), step, total_steps: 20, step_seconds: seconds });
+    this.iterations += 1;
+    this.say({ type: "progress", ...this.#ref(id), step, step_seconds: seconds });
   }
 
   preview(id: string, step: number): void {
@@ -139,13 +139,12 @@ export class MemoryWorker {
   }
 
   finish(id: string): void {
-    const timings = { wait_seconds: 0, denoise_seconds: 0, decode_seconds: 0, total_seconds: 0 };
-    const images = [{ width: 8, height: 8, seed: 1 }];
-    this.say({ type: "result", ...this.#ref(id), images, timings }, Buffer.alloc(8 * 8 * 3));
+    const images = [{ width: 8, height: 8 }];
+    this.say({ type: "result", ...this.#ref(id), images, decode_seconds: 0 }, Buffer.alloc(8 * 8 * 3));
   }
 
   confirmCancel(id: string): void {
-    this.say({ type: "cancelled", ...this.#ref(id), step: 1, device_seconds: 0.5 });
+    this.say({ type: "cancelled", ...this.#ref(id), device_seconds: 0.5 });
   }
 
   die(signal: string | null = null): void {
@@ -159,18 +158,10 @@ export class MemoryWorker {
     if (!this.isPolite) return;
     if (command.type === "shutdown") this.die();
     if (command.type === "ping")
-      this.say({
-        type: "pong",
-        nonce: command.nonce,
-        jobs: 0,
-        turns: this.turns,
-        last_step_seconds: null,
-        rss_bytes: 1,
-        device_memory_bytes: 2,
-      });
+      this.say({ type: "pong", iterations: this.iterations, rss_bytes: 1, device_memory_bytes: 2 });
   }
 
-  #ref(id: string): { job_id: string; epoch: number } {
-    return { job_id: id, epoch: this.incarnation };
+  #ref(id: string): { job_id: string; incarnation: number } {
+    return { job_id: id, incarnation: this.incarnation };
   }
 }

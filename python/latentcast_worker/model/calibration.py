@@ -14,7 +14,7 @@ import torch
 
 from .. import __version__
 from ..policy import CallCosts
-from ..protocol import Generate, PreviewPlan
+from ..protocol import GenerationParams, PreviewPlan
 from .acceleration import AcceleratedUNet, WriteLog
 from .calibration_store import Calibration, CalibrationStore, Key
 from .denoise import SdxlSample
@@ -119,7 +119,7 @@ def _key(model: SdxlModel, max_batch: int | None) -> Key:
 def _expected_seconds(model: SdxlModel) -> float:
     """Seconds of a step at the native size, as far as the smallest size can tell."""
     side = -(-model.info.min_side // model.size_factor) * model.size_factor
-    samples = model.prepare(replace(_request(model, 1), width=side, height=side))
+    samples = model.prepare(replace(_params(model, 1), width=side, height=side))
     model.step(samples)
     began = time.perf_counter()
     model.step(samples)
@@ -128,17 +128,17 @@ def _expected_seconds(model: SdxlModel) -> float:
 
 def _warm_up(model: SdxlModel) -> None:
     """One whole picture with previews of each kind, so that no first request pays for lazy set-up."""
-    samples = model.prepare(_request(model, 1))
+    samples = model.prepare(_params(model, 1))
     model.step(samples)
     for decoder in model.capabilities.preview_decoders:
-        model.start_preview(samples, PreviewPlan(1, None, None, 70, decoder, "x0")).wait()
+        model.start_preview(samples, PreviewPlan(every=1, quality=70, decoder=decoder, source="x0")).wait()
     model.decode(samples[0])
 
 
 def _warm_up_counts(model: SdxlModel, max_batch: int) -> None:
     """Every call that will be made at the native size, often enough for its graph to be captured."""
     for count in range(1, max_batch + 1):
-        samples = model.prepare(_request(model, count))
+        samples = model.prepare(_params(model, count))
         # A cut-off makes calls of two widths: half of a whole run has guidance, the other half has not.
         for _ in range(samples[0].total_steps if "cfg-cutoff" in model.shortcuts else REPEATS + 1):
             model.step(samples)
@@ -154,16 +154,16 @@ def _measure(model: SdxlModel, max_batch: int | None) -> Mapping[int, float]:
     The fastest of a few, because disturbances only add; in turns, so that a disturbance meets every count.
     """
     counts = (1, *COUNTS) if max_batch is None else tuple(range(1, max_batch + 1))
-    samples = {count: model.prepare(_request(model, count)) for count in counts}
+    samples = {count: model.prepare(_params(model, count)) for count in counts}
     seconds: dict[int, float] = {}
-    for turn in range(2 * REPEATS):
+    for repeat in range(2 * REPEATS):
         for count in [count for count in counts if count in samples]:
             took = _timed_step(model, samples[count])
             if took is None:
                 for larger in [other for other in samples if other >= count]:
                     del samples[larger]
                     seconds.pop(larger, None)
-            elif turn >= REPEATS:  # The first calls of a shape choose kernels, compile, and are captured.
+            elif repeat >= REPEATS:  # The first calls of a shape choose kernels, compile, and are captured.
                 seconds[count] = min(took, seconds.get(count, took))
     return seconds
 
@@ -181,10 +181,8 @@ def _timed_step(model: SdxlModel, samples: Sequence[SdxlSample]) -> float | None
     return None
 
 
-def _request(model: SdxlModel, images: int) -> Generate:
-    return Generate(
-        job_id="calibration",
-        epoch=0,
+def _params(model: SdxlModel, images: int) -> GenerationParams:
+    return GenerationParams(
         prompt="calibration",
         negative_prompt="",
         num_inference_steps=2 * REPEATS,
@@ -193,7 +191,4 @@ def _request(model: SdxlModel, images: int) -> Generate:
         seed=0,
         guidance_scale=model.info.default_guidance_scale,
         num_images=images,
-        scheduler=None,
-        preview=None,
-        traceparent=None,
     )

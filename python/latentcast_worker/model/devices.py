@@ -61,9 +61,9 @@ def describe_device(device: torch.device, dtype: torch.dtype) -> DeviceInfo:
     name = str(dtype).removeprefix("torch.")
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        return DeviceInfo(str(device), properties.name, properties.total_memory, name)
+        return DeviceInfo(id=str(device), name=properties.name, memory_bytes=properties.total_memory, dtype=name)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return DeviceInfo(str(device), _cpu_name(), memory, name)
+    return DeviceInfo(id=str(device), name=_cpu_name(), memory_bytes=memory, dtype=name)
 
 
 def _cpu_name() -> str:

@@ -90,7 +90,7 @@ def _progress_bar(model: str, report: ReportLoading) -> type[Any]:
             now = time.monotonic()
             if self.unit == "B" and self.total and now - last_report >= _PROGRESS_INTERVAL_SECONDS:
                 last_report = now
-                report(Loading("download", min(1.0, self.n / self.total), model))
+                report(Loading(stage="download", progress=min(1.0, self.n / self.total), detail=model))
             return done
 
     return ReportingBar

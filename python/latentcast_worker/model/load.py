@@ -13,8 +13,8 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, EulerDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from ..policy import CallCosts
-from ..protocol import PREVIEW_SOURCES, SCHEDULERS, Capabilities, Loading, LogLevel, ModelInfo
+from ..policy import EARLY_STEPS, CallCosts
+from ..protocol import Capabilities, Loading, LogLevel, ModelInfo
 from .acceleration import AcceleratedUNet
 from .calibration import calibrate
 from .calibration_store import CalibrationStore
@@ -82,7 +82,7 @@ def load_sdxl(options: LoadOptions, report: ReportLoading, log: WriteLog) -> Sdx
     try:
         with memory_guard(), torch.inference_mode():
             model = _assemble(options, folder, settings, device, report, log)
-            report(Loading("warmup", None, None))
+            report(Loading(stage="warmup"))
             store = CalibrationStore(options.cache_dir / "calibration")
             return calibrate(model, options.max_batch, store, log)
     except DeviceOutOfMemoryError as error:
@@ -133,7 +133,13 @@ def _assemble(
             examples=settings.examples,
         ),
         device=describe_device(device, dtypes.unet),
-        capabilities=Capabilities(SCHEDULERS, renderer.decoders, PREVIEW_SOURCES, 1, MAX_JOBS, MAX_PIXELS),
+        capabilities=Capabilities(
+            preview_decoders=renderer.decoders,
+            max_batch=1,
+            max_jobs=MAX_JOBS,
+            max_pixels=MAX_PIXELS,
+            early_steps=EARLY_STEPS,
+        ),
         costs=CallCosts.solo(),
         prompts=PromptEncoder(tokenizers, encoders, device),
         unet=accelerated,
@@ -184,7 +190,7 @@ class _PartLoader:
         return part.to(self._device).eval()
 
     def _load(self, name: str, load: Callable[[Path], Any]) -> Any:
-        self._report(Loading("weights", self._loaded / self.COUNT, name))
+        self._report(Loading(stage="weights", progress=self._loaded / self.COUNT, detail=name))
         self._loaded += 1
         try:
             return load(self._folder / name)

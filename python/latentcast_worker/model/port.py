@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..policy import CallCosts, Shape
-from ..protocol import Capabilities, DeviceInfo, Generate, ModelInfo, PreviewPlan
+from ..protocol import Capabilities, DeviceInfo, GenerationParams, Loading, LogLevel, ModelInfo, PreviewPlan
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """RGB8, (height, width, 3), contiguous."""
 
 
 class InvalidRequestError(ValueError):
-    """The model cannot make this picture; the text says what to change."""
+    """The model cannot make this image; the text says what to change."""
 
 
 class DeviceOutOfMemoryError(RuntimeError):
@@ -24,7 +25,7 @@ class DeviceOutOfMemoryError(RuntimeError):
 
 
 class NumericalError(ArithmeticError):
-    """The picture holds NaN or infinity."""
+    """The image holds NaN or infinity."""
 
 
 class LoadError(RuntimeError):
@@ -36,7 +37,7 @@ class LoadError(RuntimeError):
 
 
 class Sample(Protocol):
-    """One picture in the making. Models hang their tensors on it; the engine reads only this."""
+    """One image in the making. Models hang their tensors on it; the engine reads only this."""
 
     @property
     def steps_done(self) -> int: ...
@@ -81,11 +82,11 @@ class Model(Protocol[S]):
         """What a step costs by the number of samples that share it; seconds[0] is the solo step measured at load."""
         ...
 
-    def check(self, request: Generate) -> None:
-        """Raises InvalidRequestError for a request that this model cannot serve."""
+    def check(self, params: GenerationParams) -> None:
+        """Raises InvalidRequestError for parameters that this model cannot serve."""
         ...
 
-    def prepare(self, request: Generate) -> Sequence[S]:
+    def prepare(self, params: GenerationParams) -> Sequence[S]:
         """Encodes the prompts and draws the first noise: one sample per image. Raises DeviceOutOfMemoryError."""
         ...
 
@@ -101,7 +102,7 @@ class Model(Protocol[S]):
         ...
 
     def decode(self, sample: S) -> Pixels:
-        """The final picture. Raises NumericalError, DeviceOutOfMemoryError."""
+        """The final image. Raises NumericalError, DeviceOutOfMemoryError."""
         ...
 
     def release_memory(self) -> None:
@@ -111,3 +112,18 @@ class Model(Protocol[S]):
     def device_memory_bytes(self) -> int:
         """Device memory in use. Called on the IO thread at any time; must not wait for the device."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """What a loader may report while it works."""
+
+    loading: Callable[[Loading], None]
+    log: Callable[[LogLevel, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    model: Model[Any]
+    versions: Mapping[str, str]
+    """Of the packages that compute, by name."""

@@ -27,21 +27,25 @@ class PromptEncoder:
     def __init__(self, tokenizers: tuple[Any, Any], encoders: tuple[Any, Any], device: torch.device) -> None:
         self._parts = tuple(zip(tokenizers, encoders, strict=True))
         self._device = device
-        self._cache: OrderedDict[str, TextEmbedding] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int | None], TextEmbedding] = OrderedDict()
         self.projection_dim = int(encoders[1].config.projection_dim)
+        # Beyond it the smaller encoder has nothing left but its token embeddings.
+        self.max_clip_skip = min(int(encoder.config.num_hidden_layers) for encoder in encoders) - 1
 
-    def encode(self, text: str) -> TextEmbedding:
-        cached = self._cache.get(text)
+    def encode(self, text: str, clip_skip: int | None = None) -> TextEmbedding:
+        """`clip_skip` as in diffusers: hidden states `-(clip_skip + 2)` of both encoders; None is the same as 0."""
+        key = (text, clip_skip)
+        cached = self._cache.get(key)
         if cached is not None:
-            self._cache.move_to_end(text)
+            self._cache.move_to_end(key)
             return cached
-        embedding = self._encode(text)
-        self._cache[text] = embedding
+        embedding = self._encode(text, clip_skip)
+        self._cache[key] = embedding
         if len(self._cache) > CACHED_PROMPTS:
             self._cache.popitem(last=False)
         return embedding
 
-    def _encode(self, text: str) -> TextEmbedding:
+    def _encode(self, text: str, clip_skip: int | None) -> TextEmbedding:
         # One text per call: both prompts in one batch would be a little faster, and not bit-identical to the pipeline.
         hidden: list[Tensor] = []
         pooled: Tensor | None = None
@@ -56,6 +60,6 @@ class PromptEncoder:
             output = encoder(tokens.input_ids.to(self._device), output_hidden_states=True)
             if pooled is None and output[0].ndim == 2:
                 pooled = output[0]
-            hidden.append(output.hidden_states[-2])
+            hidden.append(output.hidden_states[-((clip_skip or 0) + 2)])
         assert pooled is not None
         return TextEmbedding(torch.concat(hidden, dim=-1), pooled)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..policy import CallCosts
-from ..protocol import Capabilities, DeviceInfo, Generate, ModelInfo, PreviewPlan
+from ..protocol import Capabilities, DeviceInfo, GenerationParams, ModelInfo, PreviewPlan
+from ..seeds import image_seed
 from .acceleration import AcceleratedUNet
 from .decode import FullDecoder, InlinePreviews, StreamPreviews
 from .denoise import SdxlSample, denoise_step, first_latents, make_conditioning
@@ -42,28 +43,32 @@ class SdxlModel:
     shortcuts: Shortcuts = frozenset()
     step_cache: StepCache | None = None
 
-    def check(self, request: Generate) -> None:
+    def check(self, params: GenerationParams) -> None:
         low, high = self.info.min_side, self.info.max_side
-        for name, side in (("width", request.width), ("height", request.height)):
+        for name, side in (("width", params.width), ("height", params.height)):
             if not low <= side <= high:
                 raise InvalidRequestError(f"{name} {side} is outside {low}..{high} of this model")
             if side % self.size_factor != 0:
                 raise InvalidRequestError(f"{name} {side} is not a multiple of {self.size_factor}")
+        if params.clip_skip is not None and params.clip_skip > self.prompts.max_clip_skip:
+            raise InvalidRequestError(
+                f"clip_skip {params.clip_skip} is above {self.prompts.max_clip_skip} of this model"
+            )
 
     @torch.inference_mode()
-    def prepare(self, request: Generate) -> Sequence[SdxlSample]:
+    def prepare(self, params: GenerationParams) -> Sequence[SdxlSample]:
         with memory_guard():
-            positive = self.prompts.encode(request.prompt)
+            positive = self.prompts.encode(params.prompt, params.clip_skip)
             # The pipeline's rule: a scale of 1 or less is no guidance, and the negative prompt is not read.
-            negative = self.prompts.encode(request.negative_prompt) if request.guidance_scale > 1 else None
-            size = (request.height, request.width)
-            conditioning = make_conditioning(positive, negative, size, request.guidance_scale)
-            shape = (request.height // self.size_factor, request.width // self.size_factor)
+            negative = self.prompts.encode(params.negative_prompt) if params.guidance_scale > 1 else None
+            size = (params.height, params.width)
+            conditioning = make_conditioning(positive, negative, size, params.guidance_scale)
+            shape = (params.height // self.size_factor, params.width // self.size_factor)
             samples: list[SdxlSample] = []
-            for index in range(request.num_images):
-                generator = torch.Generator().manual_seed(request.image_seed(index))
-                scheduler = make_scheduler(self.scheduler, request.scheduler)
-                run = SchedulerRun.start(scheduler, request.num_inference_steps, generator)
+            for index in range(params.num_images):
+                generator = torch.Generator().manual_seed(image_seed(params.seed, index))
+                scheduler = make_scheduler(self.scheduler, params.scheduler)
+                run = SchedulerRun.start(scheduler, params.num_inference_steps, generator)
                 latents = first_latents(run, shape, self.latent_channels, self.torch_device)
                 timesteps = run.timesteps.to(self.torch_device)
                 guided = guided_steps(len(timesteps), self.shortcuts)

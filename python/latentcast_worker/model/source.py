@@ -6,9 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..tiny_sdxl.build import ensure_tiny_sdxl
-from ..worker import LoadedModel, Reporter
 from .load import LoadOptions, load_sdxl
-from .port import LoadError
+from .port import LoadedModel, LoadError, Reporter
 from .shortcuts import Shortcuts
 
 DEMO_FOLDER = Path(__file__).resolve().parents[3] / "models" / "demo"

@@ -2,12 +2,16 @@ import { describe, expect, it } from "vitest";
 import { resolveRequest } from "../../../src/jobs/request.ts";
 import { drawSeed } from "../../../src/jobs/submission.ts";
 import { generateInput, MAX_SEED, type GenerateInput } from "../../../src/schema/input.ts";
-import { modelInfo } from "../../support/builders.ts";
+import { modelInfo, workerInfo } from "../../support/builders.ts";
 
 const model = modelInfo({ native_width: 256, native_height: 128, min_side: 64, max_side: 512 });
 
 function resolve(input: Partial<GenerateInput> = {}, maxPixels = 2 ** 20) {
-  return resolveRequest(drawSeed(generateInput.parse({ prompt: "x", ...input })), model, { maxPixels });
+  return resolveRequest(
+    drawSeed(generateInput.parse({ prompt: "x", ...input })),
+    { ...workerInfo(), model },
+    { maxPixels },
+  );
 }
 
 function problems(input: Partial<GenerateInput>, maxPixels?: number): unknown {
@@ -20,13 +24,13 @@ function problems(input: Partial<GenerateInput>, maxPixels?: number): unknown {
 
 describe("a resolved request", () => {
   it("has the size of the model where none was asked for, and what was asked for where it was", () => {
-    expect(resolve()).toMatchObject({ width: 256, height: 128 });
-    expect(resolve({ width: 64, height: 512 })).toMatchObject({ width: 64, height: 512 });
+    expect(resolve().params).toMatchObject({ width: 256, height: 128 });
+    expect(resolve({ width: 64, height: 512 }).params).toMatchObject({ width: 64, height: 512 });
   });
 
   it("keeps every seed that was given, 0 included, and draws one where none was", () => {
-    for (const seed of [0, 7, MAX_SEED]) expect(resolve({ seed }).seed).toBe(seed);
-    const seeds = Array.from({ length: 20 }, () => resolve({ seed: null }).seed);
+    for (const seed of [0, 7, MAX_SEED]) expect(resolve({ seed }).params.seed).toBe(seed);
+    const seeds = Array.from({ length: 20 }, () => resolve({ seed: null }).params.seed);
     expect(new Set(seeds).size).toBeGreaterThan(10);
     for (const seed of seeds) expect(seed).toBeLessThanOrEqual(MAX_SEED);
   });
@@ -42,5 +46,28 @@ describe("a resolved request", () => {
     });
     expect(problems({ num_images: 4 }, 256 * 128 * 3)).toMatchObject({ fields: [{ loc: ["body", "num_images"] }] });
     expect(problems({ num_images: 4 }, 256 * 128 * 4)).not.toHaveProperty("code");
+  });
+});
+
+describe("the previews of a model without a tiny decoder", () => {
+  const serving = workerInfo({ preview_decoders: ["linear"] });
+  const preview = (options: GenerateInput["preview"]) => {
+    const input = generateInput.parse({ prompt: "x", preview: options });
+    const { preview: plan, warnings } = resolveRequest(drawSeed(input), serving, { maxPixels: 2 ** 20 });
+    return { decoder: plan?.decoder, warnings };
+  };
+
+  it("are linear, with a warning for who asked for the tiny decoder", () => {
+    const { decoder, warnings } = preview({ decoder: "tae" });
+    expect(decoder).toBe("linear");
+    expect(warnings).toEqual([expect.stringContaining("preview.decoder tae is not available")]);
+  });
+
+  it.each([{}, { decoder: "linear" }] as const)("are linear without a warning for who asked for %j", (options) => {
+    expect(preview(options)).toEqual({ decoder: "linear", warnings: [] });
+  });
+
+  it("warn nobody who wants none", () => {
+    expect(preview(false)).toEqual({ decoder: undefined, warnings: [] });
   });
 });

@@ -8,7 +8,7 @@ describe("a job that is accepted before a model is loaded", () => {
     const job = submit("a", { input: { seed: null } });
     expect([job.state.kind, job.request]).toEqual(["pending", undefined]);
     worker.ready();
-    expect(await job.resolved).toMatchObject({ width: 64, seed: job.seed });
+    expect(await job.resolved).toMatchObject({ params: { width: 64, seed: job.seed } });
     expect(worker.jobs).toEqual(["a"]);
   });
 

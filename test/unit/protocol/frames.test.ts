@@ -4,16 +4,33 @@ import { describe, expect, it } from "vitest";
 import { decodeCommand, decodeReport, encodeCommand, ProtocolError } from "../../../src/protocol/frames.ts";
 import { commandMessage, reportMessage, type Report } from "../../../src/protocol/messages.ts";
 
-async function golden(
-  name: string,
-): Promise<Record<string, { type: string; images?: { width: number; height: number }[] }>> {
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+interface Header {
+  readonly type: string;
+  readonly images?: readonly Size[];
+  readonly inputs?: { readonly image: Size | null; readonly mask: Size | null };
+}
+
+async function golden(name: string): Promise<Record<string, Header>> {
   return JSON.parse(await readFile(new URL(`../../golden/protocol/${name}.json`, import.meta.url), "utf8"));
 }
 
 const commands = await golden("commands");
 const reports = await golden("reports");
 
-function payloadOf(header: (typeof reports)[string]): Buffer[] {
+function commandPayload({ inputs }: Header): Buffer[] {
+  const { image = null, mask = null } = inputs ?? {};
+  return [
+    ...(image === null ? [] : [Buffer.alloc(image.width * image.height * 3, 1)]),
+    ...(mask === null ? [] : [Buffer.alloc(mask.width * mask.height, 2)]),
+  ];
+}
+
+function payloadOf(header: Header): Buffer[] {
   return (header.images ?? []).map(({ width, height }) =>
     Buffer.alloc(header.type === "result" ? width * height * 3 : 10),
   );
@@ -21,7 +38,9 @@ function payloadOf(header: (typeof reports)[string]): Buffer[] {
 
 describe("golden messages", () => {
   it.each(Object.entries(commands))("command %s survives the wire unchanged", (_name, header) => {
-    expect(decodeCommand(encodeCommand(commandMessage.parse(header)))).toEqual(header);
+    const payload = commandPayload(header);
+    const frames = encodeCommand(commandMessage.parse(header), payload);
+    expect(decodeCommand(frames)).toEqual({ command: header, payload });
   });
 
   it.each(Object.entries(reports))("report %s survives the wire unchanged", (_name, header) => {
@@ -49,7 +68,7 @@ describe("the codec", () => {
   it.each(Object.keys(reports))("refuses report %s with any one field missing", (name) => {
     const header = reports[name]!;
     for (const field of Object.keys(header)) {
-      const { [field]: _left, ...rest } = header as Record<string, unknown>;
+      const { [field]: _left, ...rest } = header as unknown as Record<string, unknown>;
       expect(() => decodeReport([Buffer.from(JSON.stringify(rest)), ...payloadOf(header)])).toThrow(ProtocolError);
     }
   });
@@ -58,7 +77,14 @@ describe("the codec", () => {
     const result = reports["result"] as unknown as Report;
     const header = Buffer.from(JSON.stringify(result));
     expect(() => decodeReport([header])).toThrow("announces 2 payload frames and carries 0");
-    expect(() => decodeReport([header, Buffer.alloc(6), Buffer.alloc(5)])).toThrow("image 1 is not 6 bytes of RGB8");
+    expect(() => decodeReport([header, Buffer.alloc(6), Buffer.alloc(5)])).toThrow("image 1 has 5 bytes, expected 6");
     expect(() => decodeReport([Buffer.from(JSON.stringify(reports["hello"])), Buffer.alloc(1)])).toThrow(ProtocolError);
+  });
+  it("refuses to send a command whose payload does not fit its header", () => {
+    const generate = commandMessage.parse(commands["generate"]);
+    const [image, mask] = commandPayload(commands["generate"]!) as [Buffer, Buffer];
+    expect(() => encodeCommand(generate, [])).toThrow("generate announces 2 payload frames and carries 0");
+    expect(() => encodeCommand(generate, [mask, image])).toThrow("inputs.image has 8 bytes, expected 24");
+    expect(() => encodeCommand({ type: "ping" }, [image])).toThrow(ProtocolError);
   });
 });

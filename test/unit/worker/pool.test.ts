@@ -58,11 +58,12 @@ describe("the pool", () => {
 
   it("sends to a slot's current process, and rejects when it is gone", async () => {
     const { pool, workers } = await open(1);
+    const shutdown = { command: { type: "shutdown" }, payload: [] } as const;
     workers.of(0).ready();
-    await pool.send(0, { type: "shutdown" });
+    await pool.send(0, shutdown);
     expect(workers.of(0).received).toEqual([{ type: "shutdown" }]);
-    await expect(pool.send(0, { type: "shutdown" })).rejects.toThrow("not there");
-    expect(() => pool.send(5, { type: "shutdown" })).toThrow(RangeError);
+    await expect(pool.send(0, shutdown)).rejects.toThrow("not there");
+    expect(() => pool.send(5, shutdown)).toThrow(RangeError);
   });
 
   it("that is retired replaces nobody", async () => {

@@ -26,13 +26,13 @@ describe("a slot", () => {
     expect(after(ready, { kind: "drain" }, died(1)).kind).toBe("stopped");
   });
 
-  it("comes back after a death, as the next epoch", () => {
+  it("comes back after a death, as the next incarnation", () => {
     expect(after(ready, died(1_000))).toMatchObject({
       kind: "backoff",
       untilMs: 1_000 + FIRST_BACKOFF_MS,
       lastError: "it broke",
     });
-    expect(after(ready, died(1_000), { kind: "retry" })).toMatchObject({ kind: "starting", epoch: 2 });
+    expect(after(ready, died(1_000), { kind: "retry" })).toMatchObject({ kind: "starting", incarnation: 2 });
   });
 
   it("waits twice as long after each further death, up to a limit", () => {
@@ -59,7 +59,7 @@ describe("a slot", () => {
 
   it("fails at once of what no retry can mend, and is tried again later all the same", () => {
     expect(after(died(0, true))).toMatchObject({ kind: "failed", reason: "it broke" });
-    expect(after(died(0, true), { kind: "retry" })).toMatchObject({ kind: "starting", epoch: 2 });
+    expect(after(died(0, true), { kind: "retry" })).toMatchObject({ kind: "starting", incarnation: 2 });
   });
 
   it("ignores what comes in the wrong state", () => {
@@ -70,7 +70,7 @@ describe("a slot", () => {
     expect(after(died(0), ready).kind).toBe("backoff");
   });
 
-  it("never leaves `stopped`, and its epoch never goes back", () => {
+  it("never leaves `stopped`, and its incarnation never goes back", () => {
     const event = fc.oneof(
       fc.constant(ready),
       fc.constant<SlotEvent>({ kind: "retry" }),
@@ -84,7 +84,7 @@ describe("a slot", () => {
         for (const next of events) {
           const previous: SlotState = state;
           state = transition(previous, next);
-          expect(state.epoch).toBeGreaterThanOrEqual(previous.epoch);
+          expect(state.incarnation).toBeGreaterThanOrEqual(previous.incarnation);
           if (previous.kind === "stopped") expect(state).toBe(previous);
         }
       }),

@@ -104,7 +104,7 @@ describe("a worker that holds work", () => {
     workers.of(0).ready();
     holds.piece = small;
     for (let n = 0; n < 20; n += 1) {
-      workers.of(0).turns += 1;
+      workers.of(0).iterations += 1;
       await vi.advanceTimersByTimeAsync(STALL_MS / 2);
     }
     expect(supervisor.state.kind).toBe("ready");

@@ -1,0 +1,46 @@
+/**
+ * The parameters of one generation, resolved: every value that decides what an image looks like, under diffusers' names.
+ *
+ * They are defined here once and travel whole from the validated request to the UNet. The client's schema (`src/schema/input.ts`)
+ * derives its fields from these; `python/latentcast_worker/protocol.py` is generated from them.
+ */
+import { z } from "zod";
+
+export const MAX_SEED = 2 ** 32 - 1;
+export const SCHEDULERS = ["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc"] as const;
+
+export const schedulerName = z.enum(SCHEDULERS);
+
+export const generationParams = z.object({
+  prompt: z.string().describe("What the image shows."),
+  negative_prompt: z.string().describe("What it should not show."),
+  num_inference_steps: z.int().min(1).describe("Denoising steps."),
+  width: z.int().min(8).describe("Pixels, a multiple of 8."),
+  height: z.int().min(8).describe("Pixels, a multiple of 8."),
+  seed: z.int().min(0).max(MAX_SEED).describe("Same seed, same image. Image i uses (seed + i) mod 2^32."),
+  guidance_scale: z.number().min(0).describe("How strictly the prompt is followed; 1 or less is no guidance."),
+  num_images: z.int().min(1).describe("Image i uses seed + i."),
+  scheduler: schedulerName.nullable().describe("Sampler; the model's own if null."),
+  clip_skip: z
+    .int()
+    .min(0)
+    .nullable()
+    .describe("Layers of the text encoders left out for the prompt, counted as diffusers does; null leaves out none."),
+});
+
+export type GenerationParams = z.infer<typeof generationParams>;
+
+/** The seed that makes image `index` of a request again as a request of its own. */
+export function imageSeed(seed: number, index: number): number {
+  return (seed + index) % (MAX_SEED + 1);
+}
+
+/** Pixels of one image of a request. */
+export function imagePixelsOf({ width, height }: GenerationParams): number {
+  return width * height;
+}
+
+/** Pixels of all images of a request together. */
+export function pixelsOf(params: GenerationParams): number {
+  return imagePixelsOf(params) * params.num_images;
+}
