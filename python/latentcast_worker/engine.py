@@ -79,6 +79,7 @@ class Engine(Generic[S]):
                     self._handle(self._inbox.get())
                 else:
                     self._take(iteration)
+                    self._telemetry.iterations += 1
         finally:
             self._previews.stop()
 
@@ -191,7 +192,6 @@ class Engine(Generic[S]):
             self._make_room(jobs, samples)
             return
         ended = time.monotonic()
-        self._telemetry.iterations += 1
         for job in jobs:
             job.step_seconds += (ended - began) / len(jobs)
         for job in dict.fromkeys(job.arrival for job in jobs):

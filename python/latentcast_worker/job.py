@@ -97,6 +97,7 @@ class Job(Generic[S]):
             steps_done=tuple(sample.steps_done for sample in self.samples),
             decoded=len(self.images),
             cancelled=self.cancelled,
+            has_previews=self.cadence is not None,
             preview=self.preview,
             batch_limit=batch_limit,
         )

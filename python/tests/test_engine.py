@@ -65,7 +65,7 @@ def test_a_newcomer_gets_its_first_steps_before_an_older_job_goes_on() -> None:
 
     def send_newcomer(samples: Sequence[FakeSample]) -> None:
         if samples[0].job_id == "old" and samples[0].steps_done == 4:
-            run.send(job("new", num_inference_steps=5))
+            run.send(job("new", num_inference_steps=5, preview=a_plan(every=5)))
 
     model = FakeModel(before_step=send_newcomer)
     run = EngineRun(model)
@@ -211,10 +211,11 @@ def test_a_shutdown_ends_after_the_current_iteration() -> None:
     assert len(model.calls) == 3
 
 
-def test_counters_follow_the_work() -> None:
+def test_every_piece_of_work_counts_as_an_iteration() -> None:
     run = EngineRun(FakeModel())
     run.run(job("a", num_inference_steps=3), job("b", num_inference_steps=2), endings=2)
-    assert run.telemetry.iterations == 5
+    prepared = decoded = 2
+    assert run.telemetry.iterations == prepared + 3 + 2 + decoded
 
 
 @given(

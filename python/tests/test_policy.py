@@ -72,6 +72,21 @@ def test_a_newcomer_overtakes() -> None:
     assert next_iteration([a_job(1), a_job(2, steps_done=(EARLY_STEPS,))], SOLO) == Step(((1, 0),))
 
 
+def test_a_newcomer_without_previews_waits_until_it_is_the_oldest() -> None:
+    newcomer = a_job(2, has_previews=False, steps_done=())
+    assert next_iteration([a_job(1, steps_done=(5,)), newcomer], SOLO) == Step(((1, 0),))
+    assert next_iteration([newcomer, a_job(3, steps_done=(5,))], SOLO) == Prepare(2)
+
+
+def test_a_newcomer_without_previews_begins_when_calls_have_room() -> None:
+    oldest = a_job(1, steps_done=(5,), batch_limit=4)
+    newcomers = [a_job(arrival, has_previews=False, steps_done=()) for arrival in (2, 3)]
+    shared = CallCosts((1.0, 1.1))
+    assert next_iteration([oldest, *newcomers], shared) == Prepare(2)
+    begun = a_job(2, has_previews=False, steps_done=(0,))
+    assert next_iteration([oldest, begun, newcomers[1]], shared) == Step(((1, 0), (2, 0)))
+
+
 def test_among_newcomers_the_one_with_fewest_steps_is_first() -> None:
     assert next_iteration([a_job(1, steps_done=(1,)), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
 
