@@ -1,19 +1,25 @@
-/** Which model name speaks which dialect. */
+/** The dialects there are. */
 import type { Dialect } from "./dialect.ts";
 import { fastSdxlDialect } from "./fast-sdxl/dialect.ts";
 import { latentcastDialect } from "./latentcast/dialect.ts";
 
-/** Programs that ask for a model of fal's read that model's shape, whichever it is: LiteLLM takes `images[0]` for all of them. */
-const OF_FAL = /^fal-ai\//;
+export const DIALECTS: readonly Dialect[] = [latentcastDialect, fastSdxlDialect];
 
-const BY_NAME = new Map([latentcastDialect, fastSdxlDialect].map((dialect) => [dialect.name, dialect]));
+/** Ours has every path that no longer prefix claims. */
+export function dialectAt(path: string): Dialect {
+  const reach = ({ prefixes }: Dialect): number =>
+    Math.max(-1, ...prefixes.filter((prefix) => path.startsWith(prefix)).map(({ length }) => length));
+  return DIALECTS.reduce((best, dialect) => (reach(dialect) > reach(best) ? dialect : best), latentcastDialect);
+}
 
 /** @param model `owner/alias`; empty for the model of `POST /`. */
 export function dialectOf(model: string): Dialect {
-  return OF_FAL.test(model) ? fastSdxlDialect : latentcastDialect;
+  return dialectAt(`/${model}`);
 }
 
-/** For requests that were stored with the dialect's name. */
+/** For requests that were stored with the dialect's name. Throws for one that only another version knows. */
 export function dialectNamed(name: string): Dialect {
-  return BY_NAME.get(name) ?? latentcastDialect;
+  const dialect = DIALECTS.find((candidate) => candidate.name === name);
+  if (dialect === undefined) throw new Error(`no dialect is called ${JSON.stringify(name)}`);
+  return dialect;
 }

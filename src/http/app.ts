@@ -10,6 +10,7 @@ import type { Storage } from "../storage/open.ts";
 import type { PublishedImages } from "../storage/published-images.ts";
 import type { RequestService } from "../requests/service.ts";
 import type { KeySet } from "../requests/webhook-key.ts";
+import { collectOperations } from "./documented.ts";
 import { handleError } from "./error-body.ts";
 import { handleNotFound } from "./not-found.ts";
 import { logRequests } from "./plugins/access-log.ts";
@@ -114,6 +115,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   await limitCallers(app, { ratePerMinute: config.ratePerMinute, concurrent: config.concurrentPerKey });
   refuseBodies(app);
   acceptJson(app);
+  const documentedRoutes = collectOperations(app);
   metricsRoutes(app, metrics);
 
   generateRoutes(app, { jobs, images, publicUrl });
@@ -127,7 +129,9 @@ export async function buildApp(options: AppOptions): Promise<App> {
   });
   webhookKeyRoutes(app, options.webhookKeys);
   healthRoutes(app, jobs);
-  await openApiRoutes(app, { version: packageVersion(), needsKey: config.apiKeys.length > 0 });
+  // Routes in scopes of their own are added late.
+  await app.after();
+  await openApiRoutes(app, documentedRoutes, { version: packageVersion(), needsKey: config.apiKeys.length > 0 });
   await playgroundRoutes(app);
   proxyRoutes(app);
   handleNotFound(app);

@@ -6,7 +6,10 @@ import type { ServerResponse } from "node:http";
  * nginx speaks it to the servers behind it unless told otherwise, and breaks off too when it is reset.
  */
 export function cutOff(response: ServerResponse): void {
-  const { req, socket } = response;
-  if (req.httpVersion === "1.0" && socket !== null && !socket.destroyed) socket.resetAndDestroy();
+  if (needsReset(response)) response.socket?.resetAndDestroy();
   else response.destroy();
+}
+
+export function needsReset({ req }: ServerResponse): boolean {
+  return req.httpVersion === "1.0";
 }

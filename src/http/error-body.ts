@@ -1,37 +1,21 @@
-/** Failures as HTTP: one body shape, the headers fal's clients read, and no text of ours that could carry a path or a prompt. */
+/** Failures as HTTP, in the shape of the dialect that was asked, and with no text of ours that could carry a path or a prompt. */
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { errorResponse } from "../dialects/fal-error.ts";
+import { dialectAt } from "../dialects/registry.ts";
 import { LatentcastError, type ErrorCode } from "../errors.ts";
 import { toAsciiJson } from "../schema/ascii-json.ts";
-import type { ErrorBody } from "../schema/output.ts";
 import { discardBody } from "./plugins/bodies.ts";
 
-export function errorBody(error: LatentcastError): ErrorBody {
-  return {
-    detail: error.fields.length > 0 ? error.fields.map((field) => ({ ...field, loc: [...field.loc] })) : error.message,
-    // fal's and Vercel's clients show `message`; `detail` never reaches their error texts.
-    message: error.message,
-    error_type: error.code,
-  };
-}
-
-/** The headers that go with an error. */
-export function errorHeaders(error: LatentcastError): Record<string, string> {
-  return {
-    "x-fal-error-type": error.code,
-    ...(error.retryAfterSeconds === undefined ? {} : { "retry-after": String(error.retryAfterSeconds) }),
-    // Stops fal's clients from trying again: it was the caller's own limit.
-    ...(error.code === "request_timeout" ? { "x-fal-request-timeout-type": "user" } : {}),
-  };
-}
-
 export function sendError(reply: FastifyReply, error: LatentcastError): FastifyReply {
-  return reply.code(error.status).headers(errorHeaders(error)).send(errorBody(error));
+  const { status, headers, body } = dialectAt(reply.request.url).error(error);
+  return reply.code(status).headers(headers).send(body);
 }
 
 /** The same as something that can be kept and answered later. When to try again is left out: trying again gets the same. */
 export function storedError(error: LatentcastError): { status: number; headers: Record<string, string>; body: Buffer } {
-  const { "retry-after": _, ...headers } = errorHeaders(error);
-  return { status: error.status, headers, body: Buffer.from(toAsciiJson(errorBody(error))) };
+  const { status, body, headers: all } = errorResponse(error);
+  const { "retry-after": _, ...headers } = all;
+  return { status, headers, body: Buffer.from(toAsciiJson(body)) };
 }
 
 /** Fastify's error handler. */

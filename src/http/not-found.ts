@@ -21,6 +21,6 @@ export function handleNotFound(app: FastifyInstance): void {
 function isAnswered(app: FastifyInstance, path: string, method: HTTPMethods): boolean {
   const route = app.findRoute({ url: path, method });
   if (route === null) return false;
-  const takesAnyName = "owner" in route.params || path.startsWith(QUEUE);
+  const takesAnyName = "alias" in route.params || path.startsWith(QUEUE);
   return !takesAnyName || modelName(path.replace(QUEUE, "")) !== undefined;
 }

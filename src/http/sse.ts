@@ -6,7 +6,7 @@ import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import type { FastifyReply } from "fastify";
 import { toAsciiJson } from "../schema/ascii-json.ts";
-import { cutOff } from "./cut-off.ts";
+import { cutOff, needsReset } from "./cut-off.ts";
 
 /** Proxies and load balancers cut connections that are silent for 60 s, some after 30. */
 const KEEP_ALIVE_MS = 15_000;
@@ -14,6 +14,8 @@ const KEEP_ALIVE_MS = 15_000;
 const STALL_MS = 120_000;
 /** How long the last words of a failed stream may take to reach the socket before it is destroyed all the same. */
 const LAST_WORDS_MS = 2_000;
+/** A reader that finds the last bytes and the reset at once takes them for a clean end (libuv does): it gets time to read them. */
+const BEFORE_RESET_MS = 100;
 
 export function dataFrame(value: object): string {
   return `data: ${toAsciiJson(value)}\n\n`;
@@ -101,11 +103,14 @@ async function* eventStream(
 
 /** Destroying a socket drops what it has not yet handed to the kernel, so the last frame must have got there first. */
 async function flushed(response: ServerResponse): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
+  const timers: NodeJS.Timeout[] = [];
   await new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, LAST_WORDS_MS);
+    timers.push(setTimeout(resolve, LAST_WORDS_MS));
     response.once("close", resolve);
-    response.write(comment("failed"), () => resolve());
+    response.write(comment("failed"), () => {
+      if (needsReset(response)) timers.push(setTimeout(resolve, BEFORE_RESET_MS));
+      else resolve();
+    });
   });
-  clearTimeout(timer);
+  for (const timer of timers) clearTimeout(timer);
 }

@@ -18,7 +18,7 @@ interface Document {
 
 /** Other names of what is documented, the page itself, and what only says that it does not exist here. */
 const UNDOCUMENTED =
-  /^\/($|fal$|api\/fal\/proxy|:owner\/:alias|queue\/?\*|requests\/:id\/response|docs|openapi\.json|assets|favicon|(rest\/)?\.well-known|rest\/tokens|rest\/storage\/(auth|upload\/initiate-multipart))/;
+  /^\/($|fal$|api\/fal\/proxy|:owner\/:alias|fal-ai\/:alias|queue\/?\*|requests\/:id\/response|docs|openapi\.json|assets|favicon|(rest\/)?\.well-known|rest\/tokens|rest\/storage\/(auth|upload\/initiate-multipart))/;
 
 let server: TestServer;
 let document: Document;
@@ -123,7 +123,7 @@ describe("/docs", () => {
       });
       page.on("pageerror", (error) => complaints.push(error.message));
       await page.goto(`${server.url}/docs`);
-      await page.getByText("Make pictures and show them while they form").first().waitFor();
+      await page.getByText("Make images and show them while they form").first().waitFor();
       expect(asked.filter((url) => !url.startsWith(server.url) && !url.startsWith("data:"))).toEqual([]);
       expect(complaints).toEqual([]);
     } finally {

@@ -2,11 +2,13 @@
 import { inlineImage } from "../../storage/published-images.ts";
 import type { Fitted } from "../../jobs/submission.ts";
 import type { ModelInfo } from "../../protocol/messages.ts";
-import { fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type FastSdxlResult } from "./schema.ts";
+import { asGenerateInput, fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type FastSdxlResult } from "./schema.ts";
 import { MAX_SEED, type ParsedInput } from "../../schema/input.ts";
 import { parseObject } from "../../schema/parse.ts";
 import type { Dialect } from "../dialect.ts";
-import { seconds } from "../latentcast/dialect.ts";
+import { errorResponse, falFrame } from "../fal-error.ts";
+import { deliveryByPath, seconds } from "../latentcast/dialect.ts";
+import { fastSdxlOperation, fastSdxlStreamOperation } from "./operations.ts";
 
 const DEFAULT_SIDE = 1_024;
 const SIDE_MULTIPLE = 8;
@@ -19,6 +21,14 @@ const CONSEQUENTIAL = ["loras", "embeddings", "image_url", "mask_url", "strength
 
 export const fastSdxlDialect: Dialect = {
   name: "fast-sdxl",
+  routes: [
+    { path: "/fal-ai/fast-sdxl", delivery: () => "result", operation: fastSdxlOperation },
+    { path: "/fal-ai/fast-sdxl/stream", delivery: () => "events", operation: fastSdxlStreamOperation },
+    { path: "/fal-ai/:alias", delivery: () => "result" },
+    { path: "/fal-ai/:alias/*", delivery: deliveryByPath },
+  ],
+  // Programs that ask for a model of fal's read this shape, whichever model it is: LiteLLM takes `images[0]` for all of them.
+  prefixes: ["/fal-ai/"],
   parse: (body) => {
     const parsed = parseObject(fastSdxlInput, withNumbers(body));
     if (!parsed.ok) return parsed;
@@ -43,6 +53,8 @@ export const fastSdxlDialect: Dialect = {
     prompt,
     warnings: [...warnings],
   }),
+  error: errorResponse,
+  frame: falFrame,
 };
 
 function withNumbers(body: unknown): unknown {
@@ -56,7 +68,7 @@ function withNumbers(body: unknown): unknown {
 
 function toInput({ image_size: size, seed, ...input }: FastSdxlInput): ParsedInput {
   const [width, height] = typeof size === "string" ? IMAGE_SIZES[size] : [size?.width, size?.height];
-  return {
+  return asGenerateInput.parse({
     prompt: input.prompt,
     negative_prompt: input.negative_prompt,
     num_inference_steps: input.num_inference_steps,
@@ -67,7 +79,7 @@ function toInput({ image_size: size, seed, ...input }: FastSdxlInput): ParsedInp
     preview: input.preview,
     seed: typeof seed === "number" ? seed % (MAX_SEED + 1) : null,
     ...(width === undefined || height === undefined ? {} : { width, height }),
-  };
+  });
 }
 
 function ignoredWarnings(input: FastSdxlInput): string[] {

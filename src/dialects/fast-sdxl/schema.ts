@@ -44,6 +44,13 @@ export const fastSdxlInput = z.object({
   request_id: ignored("every request has its id in the header x-fal-request-id"),
 });
 
+/** The same under our names. What differs from our own limits is spelled out; everything else is checked by them. */
+export const asGenerateInput = generateInput.extend({
+  width: z.int().min(1).max(14_142).optional(),
+  height: z.int().min(1).max(14_142).optional(),
+  num_images: z.int().min(1).max(8),
+});
+
 export const fastSdxlResult = z.object({
   images: z.array(image),
   timings: z.object({ inference: z.number().describe("Seconds.") }),

@@ -3,10 +3,20 @@ import { inlineImage } from "../../storage/published-images.ts";
 import { generateInput } from "../../schema/input.ts";
 import type { GenerateResult, Image, PreviewEvent } from "../../schema/output.ts";
 import { parseObject } from "../../schema/parse.ts";
-import type { Dialect } from "../dialect.ts";
+import type { Dialect, DialectRequest } from "../dialect.ts";
+import { errorResponse, falFrame } from "../fal-error.ts";
+import { generateOperation, generateStreamOperation } from "./operations.ts";
 
 export const latentcastDialect: Dialect = {
   name: "latentcast",
+  prefixes: ["/"],
+  routes: [
+    { path: "/", delivery: () => "result", operation: generateOperation },
+    { path: "/stream", delivery: () => "events", operation: generateStreamOperation },
+    { path: "/:owner/:alias", delivery: () => "result" },
+    // Sub paths are variants of a model; here there is one.
+    { path: "/:owner/:alias/*", delivery: deliveryByPath },
+  ],
   parse: (body) => parseObject(generateInput, body),
   // What the model cannot make is refused, so that nobody gets another size than the one asked for.
   fit: (input) => ({ input, warnings: [] }),
@@ -26,7 +36,14 @@ export const latentcastDialect: Dialect = {
     },
     warnings: [...warnings],
   }),
+  error: errorResponse,
+  frame: falFrame,
 };
+
+/** As fal's clients say it. */
+export function deliveryByPath({ path }: DialectRequest): "result" | "events" {
+  return path.endsWith("/stream") ? "events" : "result";
+}
 
 function imageOrImages(images: readonly Image[]): { image: Image } | { images: Image[] } {
   const [first, ...others] = images;

@@ -16,9 +16,6 @@ declare module "fastify" {
   }
 }
 
-/** What anybody may ask: probes carry no keys, and a browser asks for permission before it sends one. */
-const OPEN_PATHS = new Set(["/health", "/ready"]);
-
 /** Enough of a digest to tell keys apart, too little to find one by. */
 const NAME_DIGITS = 8;
 
@@ -30,8 +27,8 @@ export function requireKeys(app: FastifyInstance, keys: readonly string[]): void
   app.addHook("onRequest", async (request) => {
     request.caller = request.ip;
     if (keys.length === 0) return;
-    const { url = "", config } = request.routeOptions;
-    if (request.method === "OPTIONS" || OPEN_PATHS.has(url) || config.isOpen === true) return;
+    // A browser asks for permission before it sends a key.
+    if (request.method === "OPTIONS" || request.routeOptions.config.isOpen === true) return;
     const given = /^(?:Key|Bearer)\s+(.+)$/i.exec(request.headers.authorization ?? "")?.[1];
     if (given === undefined) throw new LatentcastError("unauthorized");
     const candidate = digest(given);

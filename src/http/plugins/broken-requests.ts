@@ -3,9 +3,9 @@ import { randomUUID } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyServerOptions } from "fastify";
+import { errorResponse } from "../../dialects/fal-error.ts";
 import { LatentcastError, type ErrorCode } from "../../errors.ts";
 import { toAsciiJson } from "../../schema/ascii-json.ts";
-import { errorBody, errorHeaders } from "../error-body.ts";
 import { corsHeaders } from "./cors.ts";
 
 const CODES: Readonly<Record<string, ErrorCode>> = {
@@ -33,9 +33,10 @@ function isAnswering(socket: Socket & { _httpMessage?: { headersSent?: boolean }
 }
 
 function response(error: LatentcastError, cors: Readonly<Record<string, string>>): string {
-  const body = toAsciiJson(errorBody(error));
+  const answer = errorResponse(error);
+  const body = toAsciiJson(answer.body);
   const headers = {
-    ...errorHeaders(error),
+    ...answer.headers,
     ...cors,
     "x-fal-request-id": randomUUID(),
     "cache-control": "no-store",
@@ -44,7 +45,7 @@ function response(error: LatentcastError, cors: Readonly<Record<string, string>>
     connection: "close",
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n${lines.join("")}\r\n${body}`;
+  return `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}\r\n${lines.join("")}\r\n${body}`;
 }
 
 /** What was read before it went wrong. The value is only ever compared with the listed origins. */

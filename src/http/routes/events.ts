@@ -3,6 +3,8 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import type { RequestService } from "../../requests/service.ts";
 import { encodeEvents } from "../encode-events.ts";
+import { documented } from "../documented.ts";
+import { eventsOperation } from "../operations/queue.ts";
 import { refOf } from "../request-owner.ts";
 import { sendEvents } from "../sse.ts";
 
@@ -12,7 +14,7 @@ interface Events {
 }
 
 export function eventRoutes(app: FastifyInstance, requests: RequestService): void {
-  app.get("/requests/:id/events", async (request: FastifyRequest<Events>, reply) => {
+  app.get("/requests/:id/events", documented(eventsOperation), async (request: FastifyRequest<Events>, reply) => {
     const { id } = request.params;
     const { headers, query } = request;
     // Stand-ins for EventSource cannot set headers; they say `lastEventId`.

@@ -2,6 +2,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import type { ObjectStore, StoredObject } from "../../storage/object-store.ts";
+import { documented } from "../documented.ts";
+import { fileOperation } from "../operations/files.ts";
 
 /** What a browser may show in place; anything else is offered as a download, so that no upload becomes a page of this origin. */
 const SHOWN_TYPES = new Set(["image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"]);
@@ -9,7 +11,7 @@ const SHOWN_TYPES = new Set(["image/jpeg", "image/png", "image/webp", "image/avi
 export function fileRoutes(app: FastifyInstance, objects: ObjectStore): void {
   app.get(
     "/files/:key",
-    { config: { isOpen: true } },
+    documented(fileOperation),
     async (request: FastifyRequest<{ Params: { key: string } }>, reply): Promise<FastifyReply> => {
       const file = await objects.find(request.params.key);
       const maxAge = Math.floor((file?.remainingMs ?? 0) / 1_000);

@@ -2,12 +2,14 @@
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import type { JobService } from "../../jobs/service.ts";
+import { documented } from "../documented.ts";
 import { sendError } from "../error-body.ts";
+import { healthOperation, readyOperation } from "../operations/service.ts";
 
 export function healthRoutes(app: FastifyInstance, jobs: JobService): void {
-  app.get("/health", () => jobs.snapshot());
+  app.get("/health", documented(healthOperation), () => jobs.snapshot());
 
-  app.get("/ready", (_request, reply) => {
+  app.get("/ready", documented(readyOperation), (_request, reply) => {
     const { status } = jobs.snapshot();
     if (status === "ready" || status === "busy") return { status };
     return sendError(reply, notReady(status));

@@ -1,5 +1,7 @@
 /** `GET /metrics` for Prometheus, and the counting of what HTTP alone knows. */
 import type { FastifyInstance } from "fastify";
+import { documented } from "../documented.ts";
+import { metricsOperation } from "../operations/service.ts";
 import type { Metrics } from "../../observability/metrics.ts";
 
 export function metricsRoutes(app: FastifyInstance, metrics: Metrics): void {
@@ -14,7 +16,7 @@ export function metricsRoutes(app: FastifyInstance, metrics: Metrics): void {
     const route = routeOptions.url ?? "none";
     metrics.httpRequest.observe({ method, route, status: reply.statusCode }, reply.elapsedTime / 1_000);
   });
-  app.get("/metrics", async (_request, reply) =>
+  app.get("/metrics", documented(metricsOperation), async (_request, reply) =>
     reply.header("content-type", metrics.registry.contentType).send(await metrics.registry.metrics()),
   );
 }

@@ -2,12 +2,7 @@
 import swagger, { type StaticDocumentSpec } from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import type { FastifyInstance } from "fastify";
-import { openApiDocument } from "../openapi.ts";
-
-export interface OpenApiOptions {
-  readonly version: string;
-  readonly needsKey: boolean;
-}
+import { openApiDocument, type DocumentedRoute, type DocumentFacts } from "../../openapi/document.ts";
 
 /** Nothing from elsewhere, and no page around it. Swagger UI sets styles on its elements and draws its icons from data URIs. */
 const DOCS_POLICY = {
@@ -22,8 +17,13 @@ const DOCS_POLICY = {
   "frame-ancestors": ["'none'"],
 };
 
-export async function openApiRoutes(app: FastifyInstance, { version, needsKey }: OpenApiOptions): Promise<void> {
-  const document = openApiDocument(version, needsKey);
+/** To be called after every route that is documented. */
+export async function openApiRoutes(
+  app: FastifyInstance,
+  routes: readonly DocumentedRoute[],
+  facts: DocumentFacts,
+): Promise<void> {
+  const document = openApiDocument(routes, facts);
   // The types of the plugin end with OpenAPI 3.0; it passes the document on as it is.
   const specification = { document } as unknown as StaticDocumentSpec;
   await app.register(async (docs) => {

@@ -7,10 +7,18 @@ import type { RequestService } from "../../requests/service.ts";
 import type { CancelReply, RequestStatus, RequestSubmission } from "../../requests/submission.ts";
 import type { CancelReply as CancelBody, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
 import { modelName } from "../../dialects/model-name.ts";
+import { errorBody } from "../../dialects/fal-error.ts";
 import { dialectOf } from "../../dialects/registry.ts";
-import { errorBody } from "../error-body.ts";
+import { documented } from "../documented.ts";
 import { priority, startTimeoutMs, traceparent, webhookUrl } from "../fal-headers.ts";
 import { seconds } from "../../dialects/latentcast/dialect.ts";
+import {
+  cancelOperation,
+  resultOperation,
+  statusOperation,
+  statusStreamOperation,
+  submitOperation,
+} from "../operations/queue.ts";
 import { publicUrl } from "../public-url.ts";
 import { EarlyCancellations } from "../request-id.ts";
 import { refOf } from "../request-owner.ts";
@@ -80,7 +88,7 @@ export function queueRoutes(app: FastifyInstance, { requests, ...options }: Queu
       metrics: {},
     };
   };
-  app.post("/queue", submit);
+  app.post("/queue", documented(submitOperation), submit);
   app.post("/queue/*", submit);
 
   const result = async (request: FastifyRequest<ById>, reply: FastifyReply): Promise<FastifyReply> => {
@@ -100,26 +108,30 @@ export function queueRoutes(app: FastifyInstance, { requests, ...options }: Queu
       .header("content-type", "application/json; charset=utf-8")
       .send(response.body);
   };
-  app.get("/requests/:id", result);
+  app.get("/requests/:id", documented(resultOperation), result);
   app.get("/requests/:id/response", result);
 
-  app.get("/requests/:id/status", async (request: FastifyRequest<ById>, reply) => {
+  app.get("/requests/:id/status", documented(statusOperation), async (request: FastifyRequest<ById>, reply) => {
     const { id } = request.params;
     const status = known(await requests.status(refOf(request, id)));
     reply.header("x-fal-request-id", id).code(status.kind === "ended" ? 200 : 202);
     return toStatus(status, linksOf(publicUrl(request, configuredUrl), status.app, id), wantsLogs(request) ? 0 : null);
   });
 
-  app.get("/requests/:id/status/stream", async (request: FastifyRequest<ById>, reply) => {
-    const { id } = request.params;
-    const ref = refOf(request, id);
-    const { app: model } = known(await requests.status(ref));
-    const gone = new AbortController();
-    reply.raw.once("close", () => gone.abort());
-    const links = linksOf(publicUrl(request, configuredUrl), model, id);
-    reply.header("x-fal-request-id", id);
-    return sendEvents(reply, statusFrames(requests.statuses(ref, gone.signal), links, wantsLogs(request)));
-  });
+  app.get(
+    "/requests/:id/status/stream",
+    documented(statusStreamOperation),
+    async (request: FastifyRequest<ById>, reply) => {
+      const { id } = request.params;
+      const ref = refOf(request, id);
+      const { app: model } = known(await requests.status(ref));
+      const gone = new AbortController();
+      reply.raw.once("close", () => gone.abort());
+      const links = linksOf(publicUrl(request, configuredUrl), model, id);
+      reply.header("x-fal-request-id", id);
+      return sendEvents(reply, statusFrames(requests.statuses(ref, gone.signal), links, wantsLogs(request)));
+    },
+  );
 
   const cancel = async (request: FastifyRequest<ById>, reply: FastifyReply): Promise<FastifyReply> => {
     const { id } = request.params;
@@ -127,7 +139,7 @@ export function queueRoutes(app: FastifyInstance, { requests, ...options }: Queu
     if (outcome === "unknown") cancelledEarly.add(id);
     return sendCancel(reply, outcome, id);
   };
-  app.put("/requests/:id/cancel", cancel);
+  app.put("/requests/:id/cancel", documented(cancelOperation), cancel);
   app.post("/requests/:id/cancel", cancel);
 }
 

@@ -1,13 +1,14 @@
 /** fal's storage: ask for a place, put the bytes there, use its URL. */
 import type { Readable } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { z } from "zod";
 import { LatentcastError } from "../../errors.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import { fileKey } from "../../storage/published-images.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { Conflict } from "../../storage/request-store.ts";
 import { parseObject } from "../../schema/parse.ts";
+import { documented } from "../documented.ts";
+import { initiateUploadInput, initiateUploadOperation, uploadOperation } from "../operations/files.ts";
 import { publicUrl } from "../public-url.ts";
 import { UploadTickets, type Ticket } from "../upload-ticket.ts";
 
@@ -25,19 +26,11 @@ interface Upload {
 /** A slow line and a large file have to fit in. */
 const TICKET_LIFE_MS = 15 * 60_000;
 
-const initiateInput = z.object({
-  content_type: z
-    .string()
-    .regex(/^[\w.+-]{1,64}\/[\w.+-]{1,64}$/, "must be a media type such as image/png")
-    .default("application/octet-stream"),
-  file_name: z.string().max(1_024).optional(),
-});
-
 export function storageRoutes(app: FastifyInstance, options: StorageRoutesOptions): void {
   const tickets = new UploadTickets();
 
-  app.post("/rest/storage/upload/initiate", (request) => {
-    const parsed = parseObject(initiateInput, request.body);
+  app.post("/rest/storage/upload/initiate", documented(initiateUploadOperation), (request) => {
+    const parsed = parseObject(initiateUploadInput, request.body);
     if (!parsed.ok) throw invalidRequest(parsed.problems);
     const { content_type: contentType } = parsed.input;
     const key = fileKey(contentType);
@@ -54,7 +47,7 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
     );
     scope.put(
       "/files/:key",
-      { config: { isOpen: true }, bodyLimit: options.uploadLimitBytes },
+      { ...documented(uploadOperation), bodyLimit: options.uploadLimitBytes },
       async (request: FastifyRequest<Upload>, reply) => {
         // Cleared when the body has been read to its end: else the connection cannot be used again.
         reply.header("connection", "close");

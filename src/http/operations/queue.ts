@@ -1,0 +1,155 @@
+/** What the paths of the queue do. */
+import {
+  OF_WORK,
+  outputSchema,
+  WITH_BODY,
+  WITH_KEY,
+  type Answer,
+  type Operation,
+  type Parameter,
+} from "../../openapi/operation.ts";
+import { GENERATE_INPUT, GENERATE_RESULT, PREVIEW_EVENT } from "../../dialects/latentcast/operations.ts";
+import { cancelReply, logLine, queueStatus, requestEvents, submitReply } from "../../schema/queue.ts";
+
+const [inQueue, inProgress, completed] = queueStatus.options;
+const STATUS = outputSchema(
+  "QueueStatus",
+  queueStatus,
+  outputSchema("LogLine", logLine),
+  outputSchema("InQueue", inQueue),
+  outputSchema("InProgress", inProgress),
+  outputSchema("Completed", completed),
+);
+const CANCEL_REPLY = outputSchema("CancelReply", cancelReply);
+
+const REQUEST: Parameter = {
+  in: "path",
+  name: "id",
+  schema: { type: "string", format: "uuid" },
+  description: "The `request_id` of the submit.",
+};
+const LOGS: Parameter = {
+  in: "query",
+  name: "logs",
+  schema: { type: "string", enum: ["0", "1"] },
+  description: "`1` for log lines.",
+};
+
+export const submitOperation: Operation = {
+  id: "submit",
+  tag: "Queue",
+  summary: "Leave a request with the server",
+  description:
+    "Kept with its result until it expires, also when the server is restarted. What is wrong with the input is told by the " +
+    "result. `/queue/{owner}/{alias}` asks in the shape of that model.",
+  parameters: [
+    {
+      in: "query",
+      name: "fal_webhook",
+      schema: { type: "string", format: "uri" },
+      description: "Where to post the result.",
+    },
+    {
+      in: "query",
+      name: "fal_max_queue_length",
+      schema: { type: "integer", minimum: 0 },
+      description: "Refuse when more are waiting.",
+    },
+    {
+      in: "header",
+      name: "x-fal-queue-priority",
+      schema: { type: "string", enum: ["normal", "low"] },
+      description: "`low` runs after everything else.",
+    },
+    {
+      in: "header",
+      name: "x-fal-request-timeout",
+      schema: { type: "number" },
+      description: "Seconds within which work must begin.",
+    },
+  ],
+  body: { json: GENERATE_INPUT },
+  answers: {
+    200: {
+      description: "It is kept.",
+      json: outputSchema("SubmitReply", submitReply),
+      linksTo: ["status", "statusStream", "events", "result", "cancel"],
+    },
+  },
+  errors: [...WITH_BODY, "queue_full", "draining", "worker_unavailable", "storage_full"],
+};
+
+export const resultOperation = aboutRequest({
+  id: "result",
+  summary: "Get the result of a request",
+  description: "With the status that a direct request would have had; 400 while there is none.",
+  answers: { 200: { description: "The finished images.", json: GENERATE_RESULT } },
+  errors: [...WITH_KEY, "not_found", "invalid_request", ...OF_WORK],
+});
+
+export const statusOperation = aboutRequest({
+  id: "status",
+  summary: "Ask where a request is",
+  description: "Failed and cancelled requests are completed too, with `error` and `error_type`.",
+  parameters: [REQUEST, LOGS],
+  answers: {
+    200: { description: "It has ended, well or not.", json: STATUS },
+    202: { description: "It has not ended.", json: STATUS },
+  },
+});
+
+export const statusStreamOperation = aboutRequest({
+  id: "statusStream",
+  summary: "Follow the status of a request",
+  description: "Every change of it as Server-Sent Events; of the log only the lines that are new.",
+  parameters: [REQUEST, LOGS],
+  answers: { 200: { description: "The events.", events: [STATUS] } },
+});
+
+export const eventsOperation = aboutRequest({
+  id: "events",
+  summary: "Follow what happens to a request",
+  description:
+    "Named Server-Sent Events with ids: `queued`, `started`, `progress`, `preview`, then `result` or `error`. Without an id to go " +
+    "on from, how things stand comes first. A plain `EventSource` is enough.",
+  parameters: [
+    REQUEST,
+    {
+      in: "header",
+      name: "last-event-id",
+      schema: { type: "string" },
+      description: "Go on after this event; `lastEventId` in the query does the same.",
+    },
+  ],
+  answers: {
+    200: {
+      description: "The events.",
+      events: [
+        outputSchema("QueuedEvent", requestEvents.queued),
+        outputSchema("StartedEvent", requestEvents.started),
+        outputSchema("ProgressEvent", requestEvents.progress),
+        PREVIEW_EVENT,
+        GENERATE_RESULT,
+        outputSchema("ErrorEvent", requestEvents.error),
+      ],
+    },
+    204: { description: "That event was the last one.", empty: true },
+  },
+});
+
+export const cancelOperation = aboutRequest({
+  id: "cancel",
+  summary: "Stop a request",
+  description: "At its next step if it runs.",
+  answers: {
+    200: { description: "It never ran.", json: CANCEL_REPLY },
+    202: { description: "It will stop.", json: CANCEL_REPLY },
+  },
+});
+
+function aboutRequest(
+  rest: Pick<Operation, "id" | "summary" | "description"> &
+    Partial<Pick<Operation, "parameters" | "errors">> & { answers: Readonly<Record<number, Answer>> },
+): Operation {
+  return { tag: "Queue", parameters: [REQUEST], errors: [...WITH_KEY, "not_found"], ...rest };
+}

@@ -1,0 +1,34 @@
+/** What the paths about the server itself do. */
+import { ALWAYS, outputSchema, WITH_KEY, type Operation } from "../../openapi/operation.ts";
+import { health, ready } from "../../schema/health.ts";
+
+export const healthOperation: Operation = {
+  id: "health",
+  tag: "Service",
+  summary: "Ask how things are",
+  description: "200 while the process lives.",
+  answers: {
+    200: { description: "The state of the service and its workers.", json: outputSchema("Health", health) },
+  },
+  errors: ALWAYS,
+  isOpen: true,
+};
+
+export const readyOperation: Operation = {
+  id: "ready",
+  tag: "Service",
+  summary: "Ask whether a request would start now",
+  description: "For load balancers and health checks.",
+  answers: { 200: { description: "It would.", json: outputSchema("Ready", ready) } },
+  errors: [...ALWAYS, "worker_unavailable", "draining"],
+  isOpen: true,
+};
+
+export const metricsOperation: Operation = {
+  id: "metrics",
+  tag: "Service",
+  summary: "Read counters for Prometheus",
+  description: "In Prometheus' text format.",
+  answers: { 200: { description: "The counters.", text: true } },
+  errors: WITH_KEY,
+};

@@ -1,0 +1,79 @@
+/** What a route says about itself for the OpenAPI document. Registered with the route, so that no list of routes has to agree with it. */
+import type { z } from "zod";
+import type { ErrorCode } from "../errors.ts";
+
+/** A schema with the name that generated clients give its type. */
+export interface NamedSchema {
+  readonly name: string;
+  readonly schema: z.ZodType;
+  /** Whether fields with a default may be absent (`input`) or are always there. */
+  readonly io: "input" | "output";
+  /** Schemas inside of it that get names of their own; generators make up worse ones. */
+  readonly parts: readonly NamedSchema[];
+}
+
+export interface Parameter {
+  readonly in: "path" | "query" | "header";
+  readonly name: string;
+  readonly schema: Readonly<Record<string, unknown>>;
+  readonly description: string;
+}
+
+/** What an answer carries besides its description. */
+export type Content =
+  | { readonly json: NamedSchema }
+  /** Server-Sent Events whose data is one of these. */
+  | { readonly events: readonly NamedSchema[] }
+  | { readonly text: true }
+  | { readonly bytes: true }
+  | { readonly empty: true };
+
+export type Answer = Content & {
+  readonly description: string;
+  /** Operations, by id, that take the `request_id` of this answer. */
+  readonly linksTo?: readonly string[];
+};
+
+export interface Operation {
+  readonly id: string;
+  readonly tag: "Images" | "Queue" | "Files" | "Service";
+  readonly summary: string;
+  readonly description: string;
+  readonly parameters?: readonly Parameter[];
+  readonly body?: { readonly json: NamedSchema } | { readonly bytes: true };
+  readonly answers: Readonly<Record<number, Answer>>;
+  readonly errors: readonly ErrorCode[];
+  /** Answered without a key. */
+  readonly isOpen?: boolean;
+}
+
+export function inputSchema(name: string, schema: z.ZodType, ...parts: readonly NamedSchema[]): NamedSchema {
+  return { name, schema, io: "input", parts };
+}
+
+export function outputSchema(name: string, schema: z.ZodType, ...parts: readonly NamedSchema[]): NamedSchema {
+  return { name, schema, io: "output", parts };
+}
+
+/** Whatever is asked for may be refused for these. */
+export const ALWAYS: readonly ErrorCode[] = ["bad_request", "forbidden", "internal_error", "overloaded"];
+export const WITH_KEY: readonly ErrorCode[] = [...ALWAYS, "unauthorized"];
+export const WITH_BODY: readonly ErrorCode[] = [
+  ...WITH_KEY,
+  "rate_limited",
+  "payload_too_large",
+  "unsupported_media_type",
+  "invalid_request",
+];
+/** How a request for images can end. */
+export const OF_WORK: readonly ErrorCode[] = [
+  "queue_full",
+  "cancelled",
+  "numerical_error",
+  "out_of_memory",
+  "worker_crashed",
+  "worker_unavailable",
+  "draining",
+  "request_timeout",
+  "storage_full",
+];
