@@ -43,7 +43,8 @@ export async function guardedPost(url: URL, options: PostOptions): Promise<numbe
 export function checkedLookup(rules: AddressRules, lookup: LookupFunction = dnsLookup): LookupFunction {
   return (hostname, options, callback) => {
     lookup(hostname, { ...options, all: true }, (error, found) => {
-      const addresses: LookupAddress[] = typeof found === "string" ? [] : found;
+      // With an error there is no second argument at all, whatever its type says.
+      const addresses: LookupAddress[] = Array.isArray(found) ? found : [];
       const problem = addresses.map(({ address }) => reachProblem(reachOf(address), rules)).find(Boolean);
       const failure = error ?? (problem === undefined ? null : new Error(`the address ${problem}`));
       const [first] = addresses;

@@ -48,6 +48,13 @@ describe("a guarded POST", () => {
     await expect(guardedPost(new URL("http://127.0.0.1/"), options(lookup, false))).rejects.toThrow(/private/);
   });
 
+  it("fails when the name cannot be resolved", async () => {
+    // As Node's own resolution does: with an error there are no addresses at all.
+    const fails = ((_name, _options, callback: (error: Error) => void) =>
+      callback(new Error("no such name"))) as LookupFunction;
+    await expect(guardedPost(new URL("http://hook.example/"), options(fails))).rejects.toThrow("no such name");
+  });
+
   it("ends when its signal fires", async () => {
     await using receiver = await receiveWebhooks(() => undefined);
     const stop = new AbortController();
