@@ -100,8 +100,9 @@ def test_a_ping_is_answered_while_a_step_runs(slow_worker: WorkerProcess) -> Non
     slow_worker.until("started")
     slow_worker.send(Ping())
     pong, _ = slow_worker.receive()
-    # Its first step still runs; the prompt before it has been encoded.
-    assert (pong["type"], pong["iterations"]) == ("pong", 1)
+    # Its first step still runs; the prompt before it may have been encoded.
+    assert pong["type"] == "pong"
+    assert pong["iterations"] <= 1
     assert pong["rss_bytes"] > 1 << 20
 
 

@@ -173,7 +173,7 @@ describe("a server whose every process is signalled at once, as service managers
   it("leaves to the next server what a worker that died of it held, however often that happens", async () => {
     const env = { LATENTCAST_DATA_DIR: dataDir, LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" };
     const ids: string[] = [];
-    for (let round = 0; round < 2; round += 1) {
+    for (let round = 0; round < 4; round += 1) {
       await using server = await serve("fixture_worker", env);
       const url = await server.url();
       await isReady(url);
