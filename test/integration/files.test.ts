@@ -77,7 +77,7 @@ describe("an upload", () => {
     const bytes = Buffer.alloc(5_000_000, "latentcast");
     const { upload_url: uploadUrl, file_url: fileUrl } = await initiate("image/png");
     const put = await fetch(uploadUrl, { method: "PUT", body: bytes, headers: { "content-type": "image/png" } });
-    expect(put.status).toBe(200);
+    expect([put.status, await put.json()]).toEqual([200, {}]);
     const back = await fetch(fileUrl);
     expect(back.headers.get("content-type")).toBe("image/png");
     expect(sha256(await back.arrayBuffer())).toBe(sha256(bytes));
