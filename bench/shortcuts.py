@@ -14,8 +14,9 @@ import torch
 
 from latentcast_worker.model.port import Pixels
 from latentcast_worker.model.sdxl import SdxlModel
-from latentcast_worker.model.shortcuts import ShortcutName, Shortcuts
+from latentcast_worker.model.shortcuts import Shortcuts
 from latentcast_worker.protocol import GenerationParams
+from latentcast_worker.settings import ShortcutName
 from trained import likeness, load_exact, model_arguments, small
 
 # `few-step` needs a checkpoint of its own and is no comparison.

@@ -11,7 +11,7 @@ import numpy as np
 from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import Pixels
 from latentcast_worker.model.sdxl import SdxlModel
-from latentcast_worker.model.shortcuts import ShortcutName
+from latentcast_worker.settings import ShortcutName
 
 
 def model_arguments() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import * as messages from "../src/protocol/messages.ts";
 import * as params from "../src/protocol/params.ts";
+import * as settings from "../src/protocol/worker-settings.ts";
 import { pythonModule } from "./lib/python-from-zod.ts";
 
 await update(
@@ -25,6 +26,20 @@ await update(
       { name: "Report", schema: messages.reportMessage, read: false },
     ],
     read: ["jobRef"],
+  }),
+);
+
+await update(
+  "settings.py",
+  pythonModule({
+    doc: [
+      "What a worker process is started with, as the orchestrator writes it.",
+      "",
+      "Generated from `src/protocol/worker-settings.ts` by `npm run gen`; do not edit.",
+    ].join("\n"),
+    constants: {},
+    named: namedSchemas(settings),
+    read: ["workerSettings"],
   }),
 );
 

@@ -5,6 +5,7 @@
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { z } from "zod";
+import { SHORTCUTS, type Shortcut } from "./protocol/worker-settings.ts";
 
 const text = z.string().trim();
 const toggle = text
@@ -48,10 +49,6 @@ function isOrigin(value: string): boolean {
   // Extensions of browsers have schemes whose origin URL does not know.
   return canonical === "null" || canonical === value;
 }
-
-/** What a worker can leave out at the price of another picture; `model/shortcuts.py` says how. */
-const SHORTCUTS = ["cfg-cutoff", "step-cache", "few-step"] as const;
-type Shortcut = (typeof SHORTCUTS)[number];
 
 interface Setting<Value> {
   /** Names of the environment variables, first wins. */

@@ -21,10 +21,10 @@ import { PublishedImages } from "./storage/published-images.ts";
 import { RequestService } from "./requests/service.ts";
 import { SigningKey } from "./requests/webhook-key.ts";
 import { WebhookSender } from "./requests/webhooks.ts";
-import { childEnvironment } from "./worker/child-environment.ts";
 import { managedPython } from "./python/environment.ts";
 import { resolveModel } from "./worker/model-choice.ts";
-import { resolveDevices, type Device } from "./worker/devices.ts";
+import { resolveDevices } from "./worker/devices.ts";
+import { configuredSettings, workerLaunch } from "./worker/launch.ts";
 
 export interface RuntimeOptions {
   /** Defaults to the settings in `env`. */
@@ -168,13 +168,19 @@ export async function startJobs(
   const devices = await resolveDevices(config.devices, env);
   const model = resolveModel(
     config.model,
-    devices.some(({ cudaVisible }) => cudaVisible !== null),
+    devices.some(({ kind }) => kind === "cuda"),
   );
   const launch = async (slot: number, incarnation: number, endpoint: string): Promise<Launch> => {
     const device = devices[slot];
     if (device === undefined) throw new RangeError(`no device for slot ${slot}`);
-    const identity = `w${slot}.${incarnation}`;
-    return workerLaunch({ ...options, python: await python(), device, model, endpoint, identity });
+    return workerLaunch({
+      env,
+      python: await python(),
+      program: options.workerProgram,
+      pythonPath: join(packageRoot(), "python"),
+      device,
+      settings: { ...configuredSettings(config), endpoint, slot, incarnation, model },
+    });
   };
   return JobService.start({
     config,
@@ -183,42 +189,4 @@ export async function startJobs(
     observers,
     workers: { slots: devices.length, launch },
   });
-}
-
-interface WorkerLaunchOptions extends Omit<RuntimeOptions, "python"> {
-  readonly config: Config;
-  readonly env: Environment;
-  readonly python: string;
-  readonly device: Device;
-  readonly model: string;
-  readonly endpoint: string;
-  readonly identity: string;
-}
-
-function workerLaunch(options: WorkerLaunchOptions): Launch {
-  const { config, device, python, workerProgram = ["-m", "latentcast_worker"] } = options;
-  const flags = {
-    endpoint: options.endpoint,
-    identity: options.identity,
-    model: options.model,
-    "tiny-vae": config.tinyVae,
-    device: device.cudaVisible === null ? "cpu" : "cuda:0",
-    "cache-dir": config.cacheDir,
-    "max-batch": config.maxBatch === null ? "auto" : String(config.maxBatch),
-    shortcuts: config.shortcuts.join(","),
-    ...(device.cpuShare === undefined ? {} : { "cpu-share": `${device.cpuShare.index}/${device.cpuShare.count}` }),
-  };
-  return {
-    file: python,
-    args: [...workerProgram, ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])],
-    env: childEnvironment(options.env, {
-      PYTHONPATH: join(packageRoot(), "python"),
-      // Log lines when they are written, and no .pyc files in an installed package.
-      PYTHONUNBUFFERED: "1",
-      PYTHONDONTWRITEBYTECODE: "1",
-      ...(device.cudaVisible === null
-        ? {}
-        : { CUDA_VISIBLE_DEVICES: device.cudaVisible, CUDA_DEVICE_ORDER: "PCI_BUS_ID" }),
-    }),
-  };
 }

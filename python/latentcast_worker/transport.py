@@ -44,7 +44,7 @@ class _Parcel:
 
 
 class Transport:
-    """Connects a DEALER under `identity` and runs until `close`.
+    """Connects a DEALER under `w<slot>.<incarnation>` and runs until `close`.
 
     `deliver` gets every command except `ping` with its payload, on the IO thread; `answer_ping` makes the pong.
     Commands of another incarnation than `incarnation` are dropped.
@@ -53,13 +53,13 @@ class Transport:
     def __init__(
         self,
         endpoint: str,
-        identity: str,
+        slot: int,
         incarnation: int,
         deliver: Callable[[EngineCommand, Sequence[bytes]], None],
         answer_ping: Callable[[], Pong],
     ) -> None:
         self._endpoint = endpoint
-        self._identity = identity
+        self._identity = f"w{slot}.{incarnation}"
         self._incarnation = incarnation
         self._deliver = deliver
         self._answer_ping = answer_ping

@@ -9,7 +9,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from . import __version__
@@ -27,6 +26,7 @@ from .protocol import (
     Report,
     Shutdown,
 )
+from .settings import WorkerSettings
 from .telemetry import Telemetry
 from .tracing import JobSpans
 from .transport import Transport
@@ -35,29 +35,17 @@ EXIT_OK = 0
 EXIT_FATAL = 1
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """`identity` is `w<slot>.<incarnation>`; the incarnation stands on every message about a job."""
-
-    endpoint: str
-    identity: str
-
-    @property
-    def incarnation(self) -> int:
-        return int(self.identity.rpartition(".")[2])
-
-
 LoadModel: TypeAlias = Callable[[Reporter], LoadedModel]
 
 
-def run_worker(options: WorkerOptions, load_model: LoadModel) -> int:
+def run_worker(settings: WorkerSettings, load_model: LoadModel) -> int:
     """Runs until a shutdown or a fatal error, and returns the exit code. To be called on the main thread.
 
     Signals do not end it: a terminal and a service manager send theirs to every process of the unit, and the
     orchestrator decides what they mean. Ends the process at once when stdin reaches its end: the parent is gone, and
     nobody is left to answer to.
     """
-    worker = _Worker(options, load_model)
+    worker = _Worker(settings, load_model)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A handler that does nothing, not SIG_IGN, which compile helpers would inherit.
         signal.signal(name, lambda _signal, _frame: None)
@@ -67,7 +55,7 @@ def run_worker(options: WorkerOptions, load_model: LoadModel) -> int:
 
 
 class _Worker:
-    def __init__(self, options: WorkerOptions, load_model: LoadModel) -> None:
+    def __init__(self, settings: WorkerSettings, load_model: LoadModel) -> None:
         self._load_model = load_model
         self._inbox: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
         self._telemetry = Telemetry()
@@ -75,9 +63,9 @@ class _Worker:
         self._exit_code: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ready = False
         self._transport = Transport(
-            options.endpoint,
-            options.identity,
-            options.incarnation,
+            settings.endpoint,
+            settings.slot,
+            settings.incarnation,
             deliver=self._receive,
             answer_ping=self._telemetry.pong,
         )

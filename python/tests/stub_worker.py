@@ -1,4 +1,4 @@
-"""A worker process around a model without torch: `-m tests.stub_worker ENDPOINT IDENTITY LOADER STEP_SECONDS`."""
+"""A worker process around a model without torch: `-m tests.stub_worker --settings JSON LOADER STEP_SECONDS`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import sys
 import threading
 import time
 
+from latentcast_worker.__main__ import settings_of
 from latentcast_worker.model.port import LoadedModel, LoadError, Reporter
 from latentcast_worker.protocol import Loading
-from latentcast_worker.worker import WorkerOptions, run_worker
+from latentcast_worker.worker import run_worker
 
 from .fakes import FakeModel
 
 
-def main(endpoint: str, identity: str, loader: str, step_seconds: str) -> int:
+def main(flag: str, settings: str, loader: str, step_seconds: str) -> int:
     def load(reporter: Reporter) -> LoadedModel:
         reporter.loading(Loading(stage="import"))
         match loader:
@@ -29,7 +30,7 @@ def main(endpoint: str, identity: str, loader: str, step_seconds: str) -> int:
         # The step sleeps outside the interpreter lock, like a call that waits for a device.
         return LoadedModel(FakeModel(before_step=lambda _samples: time.sleep(float(step_seconds))), {"stub": "1"})
 
-    return run_worker(WorkerOptions(endpoint, identity), load)
+    return run_worker(settings_of([flag, settings]), load)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import DeviceOutOfMemoryError
 from latentcast_worker.model.schedulers import make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
-from latentcast_worker.model.shortcuts import CFG_CUTOFF_RATIO, ShortcutName
+from latentcast_worker.model.shortcuts import CFG_CUTOFF_RATIO
 from latentcast_worker.model.step_cache import StepCache
 from latentcast_worker.model.unet_call import UNetCall
 from latentcast_worker.protocol import SCHEDULER_NAMES, SchedulerName
+from latentcast_worker.settings import ShortcutName
 
 from .reference import by_pipeline, denoised
 from .requests import a_params

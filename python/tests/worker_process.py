@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,26 +16,39 @@ from typing import Any
 import zmq
 
 from latentcast_worker.protocol import Command
+from latentcast_worker.settings import WorkerSettings
 
 PYTHON_ROOT = Path(__file__).resolve().parents[1]
 IDENTITY = "w0.3"
 INCARNATION = 3
+SETTINGS = WorkerSettings(
+    endpoint="ipc://unused",
+    slot=0,
+    incarnation=INCARNATION,
+    model="noise",
+    tiny_vae="unused",
+    device="cpu",
+    cache_dir="/unused",
+    max_batch=1,
+    shortcuts=(),
+)
 
 # Far beyond what a loaded machine needs to import torch; nothing waits for it unless the worker is broken.
 PATIENCE_SECONDS = 120
 
 
 class WorkerProcess:
-    """Starts `module` with the arguments `(endpoint, identity, *arguments)` made by `command`, and talks to it."""
+    """Starts `python -m module --settings ... arguments`, and talks to it. `changes` are to the settings."""
 
-    def __init__(self, folder: Path, command: Sequence[str]) -> None:
+    def __init__(self, folder: Path, module: str, *arguments: str, **changes: object) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         endpoint = f"ipc://{folder}/s"
         self._socket.bind(endpoint)
-        filled = [part.format(endpoint=endpoint, identity=IDENTITY) for part in command]
+        settings = dataclasses.asdict(dataclasses.replace(SETTINGS, endpoint=endpoint, cache_dir=str(folder)))
+        command = [module, "--settings", json.dumps({**settings, **changes}), *arguments]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *filled],
+            [sys.executable, "-m", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -93,14 +106,11 @@ class WorkerProcess:
 
 @contextmanager
 def stub_worker(folder: Path, loader: str = "ready", step_seconds: float = 0.0) -> Iterator[WorkerProcess]:
-    command = ["tests.stub_worker", "{endpoint}", "{identity}", loader, str(step_seconds)]
-    with WorkerProcess(folder, command) as worker:
+    with WorkerProcess(folder, "tests.stub_worker", loader, str(step_seconds)) as worker:
         yield worker
 
 
 @contextmanager
 def real_worker(folder: Path, model: str, cache_dir: Path) -> Iterator[WorkerProcess]:
-    command = ["latentcast_worker", "--endpoint", "{endpoint}", "--identity", "{identity}", "--model", model]
-    command += ["--tiny-vae", "unused", "--device", "cpu", "--cache-dir", str(cache_dir), "--max-batch", "1"]
-    with WorkerProcess(folder, command) as worker:
+    with WorkerProcess(folder, "latentcast_worker", model=model, cache_dir=str(cache_dir)) as worker:
         yield worker

@@ -15,12 +15,12 @@ import torch
 from .. import __version__
 from ..policy import CallCosts
 from ..protocol import GenerationParams, PreviewPlan
+from ..settings import ShortcutName
 from .acceleration import AcceleratedUNet, WriteLog
 from .calibration_store import Calibration, CalibrationStore, Key
 from .denoise import SdxlSample
 from .port import DeviceOutOfMemoryError
 from .sdxl import SdxlModel
-from .shortcuts import ShortcutName
 
 REPEATS = 3
 COUNTS = (2, 4)

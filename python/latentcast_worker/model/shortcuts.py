@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
-ShortcutName = Literal["cfg-cutoff", "step-cache", "few-step"]
+from ..settings import ShortcutName
+
 Shortcuts: TypeAlias = frozenset[ShortcutName]
-SHORTCUTS: tuple[ShortcutName, ...] = get_args(ShortcutName)
 
 # The share of the steps after which guidance ends, as in diffusers' SDXLCFGCutoffCallback: a later step decides on
 # texture only, where the negative prompt's half of the UNet call has little left to say.

@@ -5,27 +5,20 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
+from ..settings import WorkerSettings
 from ..tiny_sdxl.build import ensure_tiny_sdxl
 from .load import LoadOptions, load_sdxl
 from .port import LoadedModel, LoadError, Reporter
-from .shortcuts import Shortcuts
 
 DEMO_FOLDER = Path(__file__).resolve().parents[3] / "models" / "demo"
 
 REPORTED_PACKAGES = ("torch", "diffusers", "transformers")
 
 
-def load_named_model(
-    model: str,
-    tiny_vae: str,
-    device: str,
-    cache_dir: Path,
-    max_batch: int | None,
-    shortcuts: Shortcuts,
-    reporter: Reporter,
-) -> LoadedModel:
+def load_named_model(settings: WorkerSettings, reporter: Reporter) -> LoadedModel:
     """Loads `demo`, `noise`, a folder or a hub id. Raises LoadError."""
-    match model:
+    cache_dir = Path(settings.cache_dir)
+    match settings.model:
         case "demo":
             if not DEMO_FOLDER.is_dir():
                 raise LoadError("model_not_found", "the demo model is not part of this installation")
@@ -33,7 +26,15 @@ def load_named_model(
         case "noise":
             folder = str(ensure_tiny_sdxl(cache_dir))
         case _:
-            folder = model
-    options = LoadOptions(folder, model, tiny_vae, device, max_batch, cache_dir, shortcuts)
+            folder = settings.model
+    options = LoadOptions(
+        model=folder,
+        name=settings.model,
+        tiny_vae=settings.tiny_vae,
+        device=settings.device,
+        max_batch=settings.max_batch,
+        cache_dir=cache_dir,
+        shortcuts=frozenset(settings.shortcuts),
+    )
     loaded = load_sdxl(options, reporter.loading, reporter.log)
     return LoadedModel(loaded, {name: version(name) for name in REPORTED_PACKAGES})

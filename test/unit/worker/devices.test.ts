@@ -51,27 +51,25 @@ describe("queryCudaDevices", () => {
 describe("resolveDevices", () => {
   it("auto takes one worker per CUDA device", async () => {
     expect(await resolveDevices(["auto"], await driver(twoDevices))).toEqual([
-      { label: "cuda:0", cudaVisible: "0" },
-      { label: "cuda:1", cudaVisible: "1" },
+      { kind: "cuda", visible: "0" },
+      { kind: "cuda", visible: "1" },
     ]);
   });
 
   it("counts only the devices that CUDA_VISIBLE_DEVICES leaves", async () => {
     const env = { ...(await driver(twoDevices)), CUDA_VISIBLE_DEVICES: "1" };
-    expect(await resolveDevices(["cuda:0"], env)).toEqual([{ label: "cuda:0", cudaVisible: "1" }]);
-    expect(await resolveDevices(["auto"], { ...env, CUDA_VISIBLE_DEVICES: "" })).toEqual([
-      { label: "cpu", cudaVisible: null },
-    ]);
+    expect(await resolveDevices(["cuda:0"], env)).toEqual([{ kind: "cuda", visible: "1" }]);
+    expect(await resolveDevices(["auto"], { ...env, CUDA_VISIBLE_DEVICES: "" })).toEqual([{ kind: "cpu" }]);
   });
 
   it("auto is the CPU on a machine without a driver", async () => {
-    expect(await resolveDevices(["auto"], { PATH: "/nonexistent" })).toEqual([{ label: "cpu", cudaVisible: null }]);
+    expect(await resolveDevices(["auto"], { PATH: "/nonexistent" })).toEqual([{ kind: "cpu" }]);
   });
 
   it("workers that share the CPU get equal parts of its cores", async () => {
     expect(await resolveDevices(["cpu", "cpu"], {})).toEqual([
-      { label: "cpu", cudaVisible: null, cpuShare: { index: 0, count: 2 } },
-      { label: "cpu", cudaVisible: null, cpuShare: { index: 1, count: 2 } },
+      { kind: "cpu", share: { index: 0, count: 2 } },
+      { kind: "cpu", share: { index: 1, count: 2 } },
     ]);
   });
 });

@@ -1,0 +1,33 @@
+/**
+ * What a worker process is started with: one JSON document, the argument of `--settings`.
+ *
+ * A new setting is a field here, a line in `src/worker/launch.ts` and the place that uses it; the Python dataclass is generated
+ * (`python/latentcast_worker/settings.py`).
+ */
+import { z } from "zod";
+
+export const SHORTCUTS = ["cfg-cutoff", "step-cache", "few-step"] as const;
+
+export const shortcutName = z.enum(SHORTCUTS);
+/** A worker sees at most one CUDA device, through CUDA_VISIBLE_DEVICES. */
+export const torchDevice = z.enum(["cpu", "cuda:0"]);
+
+export const cpuShare = z
+  .object({ index: z.int().min(0), count: z.int().min(1) })
+  .describe("Part `index` of `count` equal parts of the cores.");
+
+export const workerSettings = z.object({
+  endpoint: z.string().min(1).describe("ZeroMQ address that the orchestrator listens on."),
+  slot: z.int().min(0),
+  incarnation: z.int().min(0).describe("Counts the processes of the slot; it stands on every message about a job."),
+  model: z.string().min(1).describe("Hub id, diffusers folder, `demo`, or `noise` for random weights."),
+  tiny_vae: z.string().min(1).describe("Hub id or folder of the preview decoder."),
+  device: torchDevice,
+  cpu_share: cpuShare.nullable().describe("Which cores to use; null is all of them."),
+  cache_dir: z.string().min(1).describe("Where calibrations, compiled kernels and built models are kept."),
+  max_batch: z.int().min(1).nullable().describe("Most images per UNet call; 1 is exact, null measures what pays."),
+  shortcuts: z.array(shortcutName).describe("Each changes the images."),
+});
+
+export type WorkerSettings = z.infer<typeof workerSettings>;
+export type Shortcut = z.infer<typeof shortcutName>;

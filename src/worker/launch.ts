@@ -1,0 +1,46 @@
+/** The command line and the environment of a worker process. */
+import type { Config, Environment } from "../config.ts";
+import type { Launch } from "../processes/child.ts";
+import { workerSettings, type WorkerSettings } from "../protocol/worker-settings.ts";
+import { childEnvironment } from "./child-environment.ts";
+import type { Device } from "./devices.ts";
+
+export interface WorkerLaunchOptions {
+  readonly env: Environment;
+  /** The interpreter, and what it is to run in place of `-m latentcast_worker`. */
+  readonly python: string;
+  readonly program?: readonly string[] | undefined;
+  /** The folder of the Python package. */
+  readonly pythonPath: string;
+  readonly device: Device;
+  readonly settings: Omit<WorkerSettings, "device" | "cpu_share">;
+}
+
+export function workerLaunch(options: WorkerLaunchOptions): Launch {
+  const { env, python, program = ["-m", "latentcast_worker"], pythonPath, device } = options;
+  const settings = workerSettings.parse({ ...options.settings, ...deviceSettings(device) });
+  return {
+    file: python,
+    args: [...program, "--settings", JSON.stringify(settings)],
+    env: childEnvironment(env, {
+      PYTHONPATH: pythonPath,
+      // Log lines when they are written, and no .pyc files in an installed package.
+      PYTHONUNBUFFERED: "1",
+      PYTHONDONTWRITEBYTECODE: "1",
+      ...(device.kind === "cuda" ? { CUDA_VISIBLE_DEVICES: device.visible, CUDA_DEVICE_ORDER: "PCI_BUS_ID" } : {}),
+    }),
+  };
+}
+
+/** The settings of a worker that come from the server's own. */
+export function configuredSettings(
+  config: Config,
+): Pick<WorkerSettings, "tiny_vae" | "cache_dir" | "max_batch" | "shortcuts"> {
+  const { tinyVae, cacheDir, maxBatch, shortcuts } = config;
+  return { tiny_vae: tinyVae, cache_dir: cacheDir, max_batch: maxBatch, shortcuts: [...shortcuts] };
+}
+
+function deviceSettings(device: Device): Pick<WorkerSettings, "device" | "cpu_share"> {
+  if (device.kind === "cuda") return { device: "cuda:0", cpu_share: null };
+  return { device: "cpu", cpu_share: device.share ?? null };
+}

@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+import { workerSettings } from "../../../src/protocol/worker-settings.ts";
+import type { Device } from "../../../src/worker/devices.ts";
+import { workerLaunch } from "../../../src/worker/launch.ts";
+
+const settings = {
+  endpoint: "ipc:///tmp/workers",
+  slot: 1,
+  incarnation: 2,
+  model: "a model, by name",
+  tiny_vae: "tiny",
+  cache_dir: "/cache",
+  max_batch: null,
+  shortcuts: [],
+};
+
+function launched(device: Device) {
+  const launch = workerLaunch({
+    env: { PATH: "/bin", SECRET: "x" },
+    python: "/venv/bin/python",
+    pythonPath: "/package/python",
+    device,
+    settings,
+  });
+  const [module, name, flag, document, ...rest] = launch.args;
+  expect([module, name, flag, rest]).toEqual(["-m", "latentcast_worker", "--settings", []]);
+  return { ...launch, settings: workerSettings.parse(JSON.parse(document ?? "")) };
+}
+
+describe("a worker's launch", () => {
+  it("carries every setting in one document", () => {
+    expect(launched({ kind: "cpu" }).settings).toEqual({ ...settings, device: "cpu", cpu_share: null });
+  });
+
+  it("gives a worker that shares the CPU its part of the cores", () => {
+    const share = { index: 1, count: 2 };
+    expect(launched({ kind: "cpu", share }).settings).toMatchObject({ device: "cpu", cpu_share: share });
+  });
+
+  it("shows a CUDA worker its own device only", () => {
+    const { settings: given, env } = launched({ kind: "cuda", visible: "3" });
+    expect(given).toMatchObject({ device: "cuda:0", cpu_share: null });
+    expect(env).toMatchObject({ CUDA_VISIBLE_DEVICES: "3", CUDA_DEVICE_ORDER: "PCI_BUS_ID" });
+  });
+
+  it("passes no variable on that workers do not need", () => {
+    const { env } = launched({ kind: "cpu" });
+    expect(env).toMatchObject({ PATH: "/bin", PYTHONPATH: "/package/python" });
+    expect(env).not.toHaveProperty("SECRET");
+    expect(env).not.toHaveProperty("CUDA_VISIBLE_DEVICES");
+  });
+
+  it("is refused for settings that no worker could read", () => {
+    const wrong = { ...settings, incarnation: -1 };
+    expect(() =>
+      workerLaunch({ env: {}, python: "python", pythonPath: "", device: { kind: "cpu" }, settings: wrong }),
+    ).toThrow("incarnation");
+  });
+});
