@@ -27,6 +27,12 @@ async function withPictures(prompts: readonly string[], options: Partial<Playgro
 const viewer = ({ page }: Playground): Locator => page.getByRole("dialog");
 const title = (playground: Playground): Locator => viewer(playground).locator("#viewer-title");
 
+/** Opens the full view and waits until its picture is there. */
+async function lookInFull(playground: Playground): Promise<void> {
+  await playground.page.getByRole("button", { name: "Full view" }).click();
+  await viewer(playground).locator("#viewer-image").waitFor();
+}
+
 describe("the full view", () => {
   it("goes through the earlier pictures with the arrow keys, and Escape leads back to where one was", async () => {
     const playground = await withPictures(["a lake", "dunes", "a forest"]);
@@ -41,9 +47,6 @@ describe("the full view", () => {
     }
     expect(seen).toEqual(["a forest", "dunes", "a lake", "a lake", "dunes"].map((prompt) => `${prompt} · seed 5`));
     await page.keyboard.press("Escape");
-    await viewer(playground)
-      .waitFor({ state: "detached" })
-      .catch(() => undefined);
     expect(await page.locator("dialog[open]").count()).toBe(0);
     expect(await page.evaluate(() => document.activeElement?.id)).toBe("full");
   });
@@ -62,7 +65,7 @@ describe("the full view", () => {
   it("shows whole pixels, moved by the arrow keys, and all of the picture again", async () => {
     const playground = await withPictures(["a lake"], { viewport: { width: 400, height: 400 } });
     const { page } = playground;
-    await page.getByRole("button", { name: "Full view" }).click();
+    await lookInFull(playground);
     const image = page.locator("#viewer-image");
     const fitted = (await image.boundingBox())!;
     expect(Math.max(fitted.width, fitted.height)).toBeLessThanOrEqual(400);
@@ -83,7 +86,7 @@ describe("the full view", () => {
   it("deletes a picture for good, unless that is undone", async () => {
     const playground = await withPictures(["a lake", "dunes"]);
     const { page } = playground;
-    await page.getByRole("button", { name: "Full view" }).click();
+    await lookInFull(playground);
     await page.keyboard.press("Delete");
     await page.locator("#viewer-title", { hasText: "a lake" }).waitFor();
     await page.getByRole("button", { name: "Undo" }).click();
@@ -104,7 +107,7 @@ describe("the full view", () => {
     });
     await playground.generate("a lake");
     await playground.finished();
-    await playground.page.getByRole("button", { name: "Full view" }).click();
+    await lookInFull(playground);
     expect(await title(playground).textContent()).toBe("a lake · seed 5");
     expect(await playground.page.getByRole("button", { name: "Delete" }).isDisabled()).toBe(true);
   });
