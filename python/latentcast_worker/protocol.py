@@ -103,6 +103,16 @@ class InputSizes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVocabulary:
+    summary: str
+    """What the model paints, to be read after "paints"."""
+    subjects: tuple[str, ...]
+    """Words and phrases, in lower case, that name something it can paint."""
+    modifiers: tuple[str, ...]
+    """Words that say how: colours, sides. Alone they name nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     id: str
     """What the worker was asked to load: hub id, folder or built-in name."""
@@ -117,6 +127,8 @@ class ModelInfo:
     """True when the weights are random and every image is noise."""
     examples: tuple[str, ...]
     """Prompts that show the model at its best."""
+    vocabulary: ModelVocabulary | None = None
+    """What it knows; null for a model that knows nearly everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

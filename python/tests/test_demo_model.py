@@ -13,6 +13,7 @@ from diffusers import AutoencoderTiny, StableDiffusionXLPipeline
 from numpy.typing import NDArray
 
 from training.autoencoder import to_pixels
+from training.export import engine_vocabulary
 from training.judge import CASES
 from training.scenes.draw import draw_scene
 from training.scenes.spec import random_spec
@@ -175,3 +176,8 @@ def test_the_folder_says_how_to_run_it(defaults: dict[str, Any]) -> None:
     assert defaults["max_size"] >= 384
     assert (MODEL / defaults["tiny_vae"] / "config.json").exists()
     assert len(defaults["examples"]) == 8
+
+
+def test_the_folder_says_what_the_model_knows(defaults: dict[str, Any]) -> None:
+    assert defaults["vocabulary"] == engine_vocabulary()
+    assert all(subject == subject.lower() for subject in defaults["vocabulary"]["subjects"])

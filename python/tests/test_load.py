@@ -25,7 +25,7 @@ from latentcast_worker.model.schedulers import make_scheduler, own_scheduler_nam
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB, ModelSettings, read_settings
 from latentcast_worker.policy import Shape
-from latentcast_worker.protocol import SCHEDULER_NAMES, SchedulerName
+from latentcast_worker.protocol import SCHEDULER_NAMES, ModelVocabulary, SchedulerName
 from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
 
 from .requests import a_params
@@ -196,6 +196,7 @@ def test_settings_are_read_whole(tmp_path: Path) -> None:
         "latent_rgb": rgb,
         "cpu_dtype": "bfloat16",
         "examples": ["a", "b"],
+        "vocabulary": {"summary": "seas", "subjects": ["sea"], "modifiers": []},
     }
     (tmp_path / "latentcast.json").write_text(json.dumps(told))
     settings = read_settings(tmp_path)
@@ -207,6 +208,7 @@ def test_settings_are_read_whole(tmp_path: Path) -> None:
     assert settings.latent_rgb.bias == (0.5, 0.0, -0.5)
     assert settings.cpu_dtype == "bfloat16"
     assert settings.examples == ("a", "b")
+    assert settings.vocabulary == ModelVocabulary(summary="seas", subjects=("sea",), modifiers=())
 
 
 @pytest.mark.parametrize(
@@ -219,6 +221,7 @@ def test_settings_are_read_whole(tmp_path: Path) -> None:
         '{"latent_rgb": {}}',
         '{"cpu_dtype": "int8"}',
         '{"examples": 1}',
+        '{"vocabulary": {}}',
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, text: str) -> None:

@@ -29,6 +29,7 @@ from latentcast_worker.protocol import (
     Loading,
     Log,
     ModelInfo,
+    ModelVocabulary,
     Ping,
     Pong,
     Preview,
@@ -111,6 +112,7 @@ REPORT_OBJECTS: dict[str, Report] = {
             default_scheduler="euler",
             is_noise=False,
             examples=("a beautiful sunset",),
+            vocabulary=ModelVocabulary(summary="landscapes", subjects=("sunset",), modifiers=("red",)),
         ),
         device=DeviceInfo(id="cpu", name="AMD EPYC", memory_bytes=25769803776, dtype="float32"),
         capabilities=Capabilities(

@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionXLPipeline
 from transformers import CLIPTokenizer
 
+from . import vocabulary
 from .networks import Networks, build_scheduler
 from .tiny import fit_latent_rgb
 
@@ -26,6 +27,28 @@ EXAMPLES: Final = (
     "a lighthouse by the sea in a thunderstorm",
 )
 """Prompts the page offers."""
+
+SUMMARY: Final = "landscapes by time of day and weather, with the sun or the moon and one thing in them"
+"""What the model paints, to be read after "paints"."""
+
+
+def engine_vocabulary() -> dict[str, Any]:
+    """The words of the captions as ``latentcast.json`` has them.
+
+    Of phrases that contain a known word, such as "big tree", the word alone is kept: it is what makes them understood.
+    """
+    tables = (
+        vocabulary.TIME_NOUNS,
+        vocabulary.WEATHER_NOUNS,
+        vocabulary.GROUND_NOUNS,
+        vocabulary.BODY_NOUNS,
+        vocabulary.THING_NOUNS,
+    )
+    phrases = dict.fromkeys(phrase for table in tables for phrases in table.values() for phrase in phrases)
+    words = {phrase for phrase in phrases if " " not in phrase}
+    subjects = [phrase for phrase in phrases if phrase in words or words.isdisjoint(phrase.split())]
+    colours = dict.fromkeys(name for names in vocabulary.COLOUR_WORDS.values() for name in names if " " not in name)
+    return {"summary": SUMMARY, "subjects": subjects, "modifiers": [*colours, "left", "right", "center", "high", "low"]}
 
 
 def build_pipeline(networks: Networks, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusionXLPipeline:
@@ -56,6 +79,7 @@ def engine_defaults(latent_rgb: dict[str, Any]) -> dict[str, Any]:
         "latent_rgb": latent_rgb,
         "cpu_dtype": "float32",
         "examples": list(EXAMPLES),
+        "vocabulary": engine_vocabulary(),
     }
 
 

@@ -36,6 +36,7 @@ export const generate: Command = {
       await writeFile(file, image.bytes);
       terminal.print(`${file}  ${image.width}×${image.height}, seed ${image.seed}`);
     }
+    for (const warning of result.warnings) terminal.note(warning);
     terminal.note(`${(result.timings.inferenceMs / 1_000).toFixed(1)} s`);
     return "done";
   },

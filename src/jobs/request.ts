@@ -4,6 +4,7 @@ import type { CommandFrames } from "../protocol/frames.ts";
 import type { Capabilities, ModelInfo, PreviewPlan } from "../protocol/messages.ts";
 import { pixelsOf, type GenerationParams } from "../protocol/params.ts";
 import type { OutputFormat, ParsedInput } from "../schema/input.ts";
+import { unknownPromptWarning } from "../schema/vocabulary.ts";
 import { drawSeed } from "./submission.ts";
 
 export interface JobRequest {
@@ -55,7 +56,11 @@ export function resolveRequest(
     params,
     outputFormat: input.output_format,
     preview,
-    warnings: [...(extras.warnings ?? []), ...previewWarnings(input.preview, preview)],
+    warnings: [
+      ...(extras.warnings ?? []),
+      ...previewWarnings(input.preview, preview),
+      ...vocabularyWarnings(params.prompt, model),
+    ],
     traceparent: extras.traceparent ?? null,
   };
 }
@@ -76,6 +81,11 @@ export function toCommand(request: JobRequest, jobId: string, incarnation: numbe
 }
 
 type PreviewOptions = Exclude<ParsedInput["preview"], false>;
+
+function vocabularyWarnings(prompt: string, { vocabulary }: ModelInfo): string[] {
+  const warning = vocabulary === null ? undefined : unknownPromptWarning(prompt, vocabulary);
+  return warning === undefined ? [] : [warning];
+}
 
 /** A model without a tiny decoder has linear previews, whatever was asked for. */
 function previewPlan(options: PreviewOptions, { preview_decoders: available }: Serving["capabilities"]): PreviewPlan {

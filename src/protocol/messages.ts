@@ -71,6 +71,13 @@ export const commandMessage = z.discriminatedUnion("type", [
   z.object({ type: z.literal("shutdown") }),
 ]);
 
+/** What a small model knows; see `src/schema/vocabulary.ts`. */
+export const modelVocabulary = z.object({
+  summary: z.string().describe('What the model paints, to be read after "paints".'),
+  subjects: z.array(z.string()).describe("Words and phrases, in lower case, that name something it can paint."),
+  modifiers: z.array(z.string()).describe("Words that say how: colours, sides. Alone they name nothing."),
+});
+
 export const modelInfo = z.object({
   id: z.string().describe("What the worker was asked to load: hub id, folder or built-in name."),
   native_width: z.int().min(8),
@@ -82,6 +89,7 @@ export const modelInfo = z.object({
   default_scheduler: schedulerName.nullable(),
   is_noise: z.boolean().describe("True when the weights are random and every image is noise."),
   examples: z.array(z.string()).describe("Prompts that show the model at its best."),
+  vocabulary: modelVocabulary.nullable().describe("What it knows; null for a model that knows nearly everything."),
 });
 
 export const deviceInfo = z.object({

@@ -42,6 +42,14 @@ export const health = z.looseObject({
       is_noise: z.boolean().describe("The weights are random, and so are the pictures."),
       note: z.string().nullable(),
       examples: z.array(z.string()).describe("Prompts that suit this model."),
+      vocabulary: z
+        .looseObject({
+          summary: z.string().describe('What the model paints, to be read after "paints".'),
+          subjects: z.array(z.string()).describe("Words and phrases, in lower case, that name something it can paint."),
+          modifiers: z.array(z.string()).describe("Words that say how: colours, sides. Alone they name nothing."),
+        })
+        .nullable()
+        .describe("What a small model knows; null for one that knows nearly everything."),
     })
     .nullable()
     .describe("What is loaded; null until the first worker is ready."),

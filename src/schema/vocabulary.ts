@@ -28,3 +28,12 @@ export function understand(prompt: string, { subjects, modifiers }: Vocabulary):
   }
   return { words: [...words], hasSubject: subjects.some((subject) => words.has(subject)) };
 }
+
+/** What the result of such a prompt should say; undefined when the prompt names something that the model knows. */
+export function unknownPromptWarning(prompt: string, vocabulary: Vocabulary): string | undefined {
+  if (understand(prompt, vocabulary).hasSubject) return undefined;
+  return (
+    `this small model paints ${vocabulary.summary}; the prompt names nothing it knows. ` +
+    "On a machine with a GPU, Latentcast runs the full SDXL"
+  );
+}

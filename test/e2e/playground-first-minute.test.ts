@@ -57,6 +57,35 @@ describe("on a phone", () => {
   });
 });
 
+describe("a model that knows few words", () => {
+  it("shows which of them the prompt names, while it is typed", async () => {
+    const { page } = await open();
+    await page.locator("#service[data-status=ready]").waitFor();
+    await page.locator("#prompt").pressSequentially("a red boat under northern lights");
+    expect(await page.locator("#understood").textContent()).toBe("Understood: red, boat, northern lights");
+    await page.locator("#prompt").fill("a cat");
+    expect(await page.locator("#understood").textContent()).toBe("");
+  });
+
+  it("answers a prompt it knows nothing of with a picture, and says what it paints; the next one is not remarked on", async () => {
+    const playground = await open();
+    await playground.generate("a cat");
+    await playground.finished();
+    const remark = playground.page.locator("#remark");
+    expect(await playground.captions()).toEqual(["a cat (finished)"]);
+    expect(await remark.textContent()).toMatch(/^This small model paints landscapes out of noise; .*GPU.*\.$/);
+    await playground.generate("a lake");
+    await playground.finished();
+    expect(await remark.textContent()).toBe("");
+  });
+
+  it("lists its words", async () => {
+    const { page } = await open();
+    await page.getByText("What this model knows").click();
+    expect(await page.locator("#words-list").textContent()).toContain("lake · dunes");
+  });
+});
+
 describe("a picture that waits", () => {
   it("says in its frame how many are ahead, for each of several", async () => {
     const server = await start("one_at_a_time", 0.5);

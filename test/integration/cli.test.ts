@@ -77,6 +77,24 @@ describe("latentcast", () => {
 });
 
 describe("latentcast generate", () => {
+  it("says when the model knows nothing of the prompt", async () => {
+    const file = join(cli.directory, "cat.png");
+    const { code, err } = await finish([
+      "generate",
+      "a cat",
+      "-o",
+      file,
+      "--steps",
+      "1",
+      "--model",
+      "demo",
+      "--python",
+      testPython(),
+    ]);
+    expect(code).toBe(0);
+    expect(err).toContain("this small model paints landscapes");
+  });
+
   it("writes the picture, the previews and where they are", async () => {
     const file = join(cli.directory, "out.png");
     const previews = join(cli.directory, "previews");

@@ -18,6 +18,7 @@ export function modelInfo(overrides: Partial<ModelInfo> = {}): ModelInfo {
     default_scheduler: "euler",
     is_noise: true,
     examples: [],
+    vocabulary: null,
     ...overrides,
   };
 }

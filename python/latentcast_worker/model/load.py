@@ -131,6 +131,7 @@ def _assemble(
             default_scheduler=own_name,
             is_noise=settings.is_noise,
             examples=settings.examples,
+            vocabulary=settings.vocabulary,
         ),
         device=describe_device(device, dtypes.unet),
         capabilities=Capabilities(

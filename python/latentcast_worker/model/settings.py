@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from ..protocol import ModelVocabulary
 from .port import LoadError
 
 SETTINGS_FILE = "latentcast.json"
@@ -50,6 +51,8 @@ class ModelSettings:
     cpu_dtype: CpuDtype = "float32"
     is_noise: bool = False
     examples: tuple[str, ...] = ()
+    vocabulary: ModelVocabulary | None = None
+    """None for a model that knows nearly everything."""
 
 
 def read_settings(folder: Path) -> ModelSettings:
@@ -85,7 +88,19 @@ def _parse(value: object) -> ModelSettings:
         latent_rgb=default.latent_rgb if rgb is None else _latent_rgb(rgb),
         cpu_dtype="bfloat16" if cpu_dtype == "bfloat16" else "float32",
         is_noise=fields.get("is_noise", False) is True,
-        examples=tuple(str(example) for example in _list(fields.get("examples", []))),
+        examples=_texts(fields.get("examples", [])),
+        vocabulary=None if fields.get("vocabulary") is None else _vocabulary(fields["vocabulary"]),
+    )
+
+
+def _vocabulary(value: object) -> ModelVocabulary:
+    if not isinstance(value, dict):
+        raise TypeError("vocabulary is not an object")
+    fields = cast(dict[str, object], value)
+    return ModelVocabulary(
+        summary=str(fields["summary"]),
+        subjects=_texts(fields["subjects"]),
+        modifiers=_texts(fields["modifiers"]),
     )
 
 
@@ -95,6 +110,10 @@ def _latent_rgb(value: object) -> LatentRgb:
     fields = cast(dict[str, object], value)
     weights = tuple(_numbers(row, 3) for row in _list(fields["weights"]))
     return LatentRgb(weights, _numbers(fields["bias"], 3))
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in _list(value))
 
 
 def _list(value: object) -> Sequence[object]:

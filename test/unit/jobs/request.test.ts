@@ -35,6 +35,19 @@ describe("a resolved request", () => {
     for (const seed of seeds) expect(seed).toBeLessThanOrEqual(MAX_SEED);
   });
 
+  it("says so when the model knows nothing of the prompt, and nothing where the model knows everything", () => {
+    const vocabulary = { summary: "seas", subjects: ["sea"], modifiers: [] };
+    const warnings = (prompt: string, known: typeof vocabulary | null): readonly string[] =>
+      resolveRequest(
+        drawSeed(generateInput.parse({ prompt })),
+        { ...workerInfo(), model: { ...model, vocabulary: known } },
+        { maxPixels: 2 ** 20 },
+      ).warnings;
+    expect(warnings("a cat", vocabulary)).toEqual([expect.stringContaining("paints seas")]);
+    expect(warnings("a cat by the sea", vocabulary)).toEqual([]);
+    expect(warnings("a cat", null)).toEqual([]);
+  });
+
   it("is refused with every field that the model or the server cannot serve", () => {
     expect(problems({ width: 1_024, height: 2_048 })).toMatchObject({
       code: "invalid_request",
