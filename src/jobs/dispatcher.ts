@@ -1,6 +1,6 @@
 /** Between jobs and workers: hands jobs to workers, turns reports into what happens to a job, and takes jobs back from the dead. */
 import type { Logger } from "pino";
-import { after, type Timer } from "../async/timer.ts";
+import type { Timer } from "../async/timer.ts";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
 import type { CommandFrames, ReportFrames } from "../protocol/frames.ts";
 import type { ModelInfo, ReportOf } from "../protocol/messages.ts";
@@ -8,6 +8,7 @@ import type { SlotState, WorkerInfo } from "../worker/slot-state.ts";
 import type { WorkerListener } from "../worker/supervisor.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
 import type { Counters } from "./counters.ts";
+import { startDeadlines, type MissedDeadline } from "./deadlines.ts";
 import { waitingJobs, type Waiting } from "./estimates.ts";
 import type { CancelReason, EncodedImage, TerminalEvent } from "./events.ts";
 import type { Job } from "./job.ts";
@@ -37,7 +38,7 @@ export interface DispatcherOptions {
   slotChanged(): void;
   isDraining(): boolean;
   /** What a job is told that could not start, or had no model, in time. */
-  timeoutError(code: "request_timeout" | "worker_unavailable"): LatentcastError;
+  timeoutError(code: MissedDeadline): LatentcastError;
 }
 
 /** A job whose worker died this often ends; see {@link WorkerLoad.hasRoomFor} for why it is then surely the cause. */
@@ -88,7 +89,10 @@ export class Dispatcher implements WorkerListener {
 
   /** Takes charge of a job that was accepted, until it ends. */
   add(job: Job): void {
-    this.#unfinished.set(job, this.#deadlines(job));
+    this.#unfinished.set(
+      job,
+      startDeadlines(job, (code) => this.#fail(job, code)),
+    );
     this.#observe((observer) => observer.accepted?.(job));
     this.#queue.add(job);
     this.#assign();
@@ -173,10 +177,7 @@ export class Dispatcher implements WorkerListener {
         this.#release(worker, run);
         this.#observe((observer) => observer.cancelled?.(job, report.device_seconds));
         // A worker cancels only what it was told to; anything else must not leave the job without an ending.
-        this.#finish(job, {
-          kind: "failed",
-          error: new LatentcastError("internal_error", { cause: "cancelled unasked" }),
-        });
+        this.#finish(job, { kind: "failed", error: new LatentcastError("internal_error", { cause: "unasked" }) });
         return;
     }
   }
@@ -287,28 +288,9 @@ export class Dispatcher implements WorkerListener {
     if (this.#unfinished.size === 0) this.#drained?.();
   }
 
-  #deadlines(job: Job): Timer[] {
-    const { startTimeoutMs = Number.POSITIVE_INFINITY, modelTimeoutMs = Number.POSITIVE_INFINITY } = job.submission;
-    const fail = (code: "request_timeout" | "worker_unavailable"): void => {
-      this.#end(job, { kind: "failed", error: this.#options.timeoutError(code) });
-      this.#announcePositions();
-    };
-    const unlessStarted = after(
-      startTimeoutMs,
-      () => {
-        if (job.state.kind === "pending" || job.state.kind === "queued") fail("request_timeout");
-      },
-      { unref: true },
-    );
-    if (job.state.kind !== "pending") return [unlessStarted];
-    const unlessResolved = after(
-      modelTimeoutMs,
-      () => {
-        if (job.state.kind === "pending") fail("worker_unavailable");
-      },
-      { unref: true },
-    );
-    return [unlessStarted, unlessResolved];
+  #fail(job: Job, code: MissedDeadline): void {
+    this.#end(job, { kind: "failed", error: this.#options.timeoutError(code) });
+    this.#announcePositions();
   }
 
   #observe(tell: (observer: JobObserver) => void): void {
