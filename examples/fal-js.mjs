@@ -12,11 +12,13 @@ const fal = createFalClient({
 });
 
 const stream = await fal.stream("local/sdxl", { input: { prompt: "a beautiful sunset" } });
+// A run that fails rejects this while the loop below ends silently; without a handler by then the process would end.
+const finished = stream.done();
+finished.catch(() => undefined);
 for await (const event of stream) {
   if (event.preview) console.log(`preview after step ${event.preview.step + 1} of ${event.preview.total_steps}`);
 }
-// The loop ends silently when the run fails; this is where it is told.
-const result = await stream.done();
+const result = await finished;
 console.log(`streamed ${result.image.width} × ${result.image.height}, seed ${result.seed}`);
 
 const { data, requestId } = await fal.subscribe("local/sdxl", {

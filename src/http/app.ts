@@ -22,6 +22,7 @@ import { allowOrigins } from "./plugins/cors.ts";
 import { guardDoors } from "./plugins/doors.ts";
 import { limitCallers } from "./plugins/limits.ts";
 import { shedLoad } from "./plugins/overload.ts";
+import { traceRequests } from "./plugins/request-spans.ts";
 import { secureHeaders } from "./plugins/security-headers.ts";
 import { newRequestId } from "./request-id.ts";
 import { refuseUndecodable, routedPath } from "./request-path.ts";
@@ -104,7 +105,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   limitConnections(app);
   // What every answer carries comes before whatever may refuse.
   nameRequests(app);
-  tracing?.follow(app);
+  if (tracing !== undefined) traceRequests(app, tracing);
   logRequests(app);
   await secureHeaders(app);
   await allowOrigins(app, config.corsOrigins);

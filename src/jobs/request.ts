@@ -3,7 +3,7 @@ import { LatentcastError, type FieldProblem } from "../errors.ts";
 import type { CommandFrames } from "../protocol/frames.ts";
 import type { Capabilities, ModelInfo, PreviewPlan } from "../protocol/messages.ts";
 import { pixelsOf, type GenerationParams } from "../protocol/params.ts";
-import type { OutputFormat, ParsedInput } from "../schema/input.ts";
+import { DEFAULT_NEGATIVE_PROMPT, type OutputFormat, type ParsedInput } from "../schema/input.ts";
 import { unknownPromptWarning } from "../schema/vocabulary.ts";
 import { drawSeed } from "./submission.ts";
 
@@ -58,6 +58,7 @@ export function resolveRequest(
     preview,
     warnings: [
       ...(extras.warnings ?? []),
+      ...negativePromptWarnings(params),
       ...previewWarnings(input.preview, preview),
       ...vocabularyWarnings(params.prompt, model),
     ],
@@ -78,6 +79,12 @@ export function toCommand(request: JobRequest, jobId: string, incarnation: numbe
     command: { type: "generate", job_id: jobId, incarnation, params, inputs, preview, traceparent },
     payload: [],
   };
+}
+
+/** As in diffusers: without guidance there is nothing to lead away from it. The text that stands in for none was asked for by nobody. */
+function negativePromptWarnings({ guidance_scale: scale, negative_prompt: text }: GenerationParams): string[] {
+  const isUnused = scale <= 1 && text !== "" && text !== DEFAULT_NEGATIVE_PROMPT;
+  return isUnused ? [`negative_prompt was ignored: it needs a guidance_scale above 1, not ${scale}`] : [];
 }
 
 type PreviewOptions = Exclude<ParsedInput["preview"], false>;

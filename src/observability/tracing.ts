@@ -2,19 +2,33 @@
  * Spans of requests and jobs, sent by OpenTelemetry where `OTEL_EXPORTER_OTLP_ENDPOINT` says. Without it nothing of this is loaded.
  * A request's span becomes the `traceparent` that its job carries to the worker, so that the worker's spans hang below it.
  */
-import type { Attributes, Context, Span, SpanKind, SpanStatusCode, Tracer } from "@opentelemetry/api";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { Attributes, Context, Span, SpanStatusCode, Tracer } from "@opentelemetry/api";
 import type { TerminalEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import type { JobObserver } from "../jobs/observer.ts";
 import { formatTraceparent, parseTraceparent } from "./trace-context.ts";
 
 export interface Tracing {
-  /** Makes a span of every request that may make a job. To be called before the routes are added. */
-  follow(app: FastifyInstance): void;
+  /** Begins the span of a request that may make a job. */
+  request(given: RequestFacts): RequestSpan;
   readonly observer: JobObserver;
   /** Sends what has not been sent yet. */
   close(): Promise<void>;
+}
+
+export interface RequestFacts {
+  readonly id: string;
+  readonly method: string;
+  /** The pattern, without anything that a client chose. */
+  readonly route: string;
+  /** What it belongs to at its sender. */
+  readonly traceparent: string | null;
+}
+
+export interface RequestSpan {
+  /** For everything that happens because of the request. */
+  readonly traceparent: string;
+  end(status: number): void;
 }
 
 export interface TracingOptions {
@@ -47,7 +61,15 @@ export async function startTracing({ env, version }: TracingOptions): Promise<Tr
     return parent === undefined ? api.ROOT_CONTEXT : api.trace.setSpanContext(api.ROOT_CONTEXT, parent);
   };
   return {
-    follow: (app) => followRequests(app, tracer, below, api.SpanKind.SERVER),
+    request: ({ id, method, route, traceparent }) => {
+      const attributes = { "http.request.method": method, "http.route": route, "latentcast.request.id": id };
+      const options = { kind: api.SpanKind.SERVER, attributes };
+      const span = tracer.startSpan(`${method} ${route}`, options, below(traceparent));
+      return {
+        traceparent: formatTraceparent(span.spanContext()),
+        end: (status) => span.setAttribute("http.response.status_code", status).end(),
+      };
+    },
     observer: new JobSpans(tracer, below, api.SpanStatusCode.ERROR),
     // A collector that is gone must not keep the server from ending.
     close: () => provider.shutdown().catch(() => undefined),
@@ -58,31 +80,6 @@ export async function startTracing({ env, version }: TracingOptions): Promise<Tr
 function tracesEndpoint(env: TracingOptions["env"]): string | undefined {
   const common = env["OTEL_EXPORTER_OTLP_ENDPOINT"];
   return env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] || (common ? `${common.replace(/\/$/, "")}/v1/traces` : undefined);
-}
-
-function followRequests(
-  app: FastifyInstance,
-  tracer: Tracer,
-  below: (traceparent: string | null) => Context,
-  kind: SpanKind,
-): void {
-  const spans = new WeakMap<FastifyRequest, Span>();
-  app.addHook("onRequest", async (request) => {
-    if (request.method !== "POST") return;
-    const { headers, method, routeOptions } = request;
-    const route = routeOptions.url ?? "none";
-    const attributes = { "http.request.method": method, "http.route": route, "latentcast.request.id": request.id };
-    const given = headers["traceparent"];
-    const context = below(typeof given === "string" ? given : null);
-    const span = tracer.startSpan(`${method} ${route}`, { kind, attributes }, context);
-    headers["traceparent"] = formatTraceparent(span.spanContext());
-    spans.set(request, span);
-  });
-  app.addHook("onResponse", async (request, { statusCode }) => {
-    const span = spans.get(request);
-    span?.setAttribute("http.response.status_code", statusCode);
-    span?.end();
-  });
 }
 
 class JobSpans implements JobObserver {

@@ -7,6 +7,8 @@ export { MAX_SEED } from "../protocol/params.ts";
 
 export const OUTPUT_FORMATS = ["jpeg", "png", "webp", "avif"] as const;
 
+export const DEFAULT_NEGATIVE_PROMPT = "blurry, low quality";
+
 /** 5,000 code units hold any prompt that fits the 77 tokens SDXL reads many times over. */
 const MAX_PROMPT_LENGTH = 5_000;
 /** SDXL's smaller text encoder has 12 layers, of which one has to be left. */
@@ -42,7 +44,7 @@ export const previewOptions = z.object({
 /** What is common to every request shape; sizes, steps and guidance fall back to the model's own defaults. */
 export const generateInput = z.object({
   prompt: text.min(1).max(MAX_PROMPT_LENGTH).describe("What the image shows."),
-  negative_prompt: text.max(MAX_PROMPT_LENGTH).default("blurry, low quality").describe("What it should not show."),
+  negative_prompt: text.max(MAX_PROMPT_LENGTH).default(DEFAULT_NEGATIVE_PROMPT).describe("What it should not show."),
   num_inference_steps: params.num_inference_steps
     .max(50)
     .optional()
