@@ -22,6 +22,7 @@ import { RequestService } from "./requests/service.ts";
 import { SigningKey } from "./requests/webhook-key.ts";
 import { WebhookSender } from "./requests/webhooks.ts";
 import { managedPython } from "./python/environment.ts";
+import { usableCacheFolder } from "./worker/cache-folder.ts";
 import { resolveModel } from "./worker/model-choice.ts";
 import { resolveDevices } from "./worker/devices.ts";
 import { configuredSettings, workerLaunch } from "./worker/launch.ts";
@@ -170,6 +171,7 @@ export async function startJobs(
     config.model,
     devices.some(({ kind }) => kind === "cuda"),
   );
+  const cacheDir = await usableCacheFolder(config.cacheDir, (text) => log.warn(text));
   const launch = async (slot: number, incarnation: number, endpoint: string): Promise<Launch> => {
     const device = devices[slot];
     if (device === undefined) throw new RangeError(`no device for slot ${slot}`);
@@ -179,7 +181,7 @@ export async function startJobs(
       program: options.workerProgram,
       pythonPath: join(packageRoot(), "python"),
       device,
-      settings: { ...configuredSettings(config), endpoint, slot, incarnation, model },
+      settings: { ...configuredSettings({ ...config, cacheDir }), endpoint, slot, incarnation, model },
     });
   };
   return JobService.start({

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Config } from "../config.ts";
 import { packageRoot } from "../package-info.ts";
+import { childEnvironment } from "../worker/child-environment.ts";
 import { runCommand } from "../python/command.ts";
 import { SetupError } from "../python/setup-error.ts";
 import { findInterpreter, versionText } from "../python/interpreter.ts";
@@ -47,7 +48,7 @@ export async function checkEnvironment(
       return "the interpreter has the packages";
     });
   }
-  if (await isCurrent(root, directory, "worker")) return ok(name, `${directory} is current`);
+  if (await isCurrent(root, directory, "worker", env)) return ok(name, `${directory} is current`);
   return fail(name, `${directory} is missing or out of date`, "run `latentcast setup`");
 }
 
@@ -59,7 +60,10 @@ export async function checkImports(
 ): Promise<{ readonly check: Check; readonly packages: ImportedPackages | null }> {
   const name = "Packages";
   const python = config.python ?? interpreterOf(directory);
-  const { code, stdout, output } = await runCommand(python, ["-c", IMPORT], { env, signal });
+  const { code, stdout, output } = await runCommand(python, ["-P", "-c", IMPORT], {
+    env: childEnvironment(env, {}),
+    signal,
+  });
   if (code !== 0) {
     const hint =
       config.python === null ? "remove the environment and run `latentcast setup`" : "repair that interpreter";

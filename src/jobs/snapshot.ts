@@ -27,7 +27,7 @@ export function takeSnapshot(facts: SnapshotFacts): ServiceSnapshot {
     version,
     shortcuts: [...facts.shortcuts],
     ...("loading" in status ? { loading: { ...status.loading } } : {}),
-    ...("reason" in status ? { reason: status.reason } : {}),
+    ...("reason" in status ? { reason: withoutFolders(status.reason) } : {}),
     model:
       model === undefined ? null : { ...model, note: model.is_noise ? "random weights: every picture is noise" : null },
     queue: { waiting: facts.waiting, unfinished: facts.unfinished },
@@ -44,6 +44,11 @@ export function takeSnapshot(facts: SnapshotFacts): ServiceSnapshot {
   };
 }
 
+/** Absolute paths without their folders: `/health` is open to everybody, the log has the whole. */
+function withoutFolders(text: string): string {
+  return text.replaceAll(/(?<![\w:/.])(?:\/[^\s/:'"]+)+\/(?=[^\s/:'"])/g, "…/");
+}
+
 function describeWorker(
   { slot, pid, state, vitals }: SnapshotFacts["slots"][number],
   jobs: number,
@@ -56,7 +61,7 @@ function describeWorker(
     state: state.kind,
     epoch: incarnation,
     restarts: incarnation - 1,
-    last_error: lastError,
+    last_error: lastError === null ? null : withoutFolders(lastError),
     ...(state.kind === "starting" ? { loading: { ...state.loading } } : {}),
     ...(state.kind === "ready"
       ? {

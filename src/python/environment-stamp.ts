@@ -3,6 +3,8 @@ import { createHash } from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import type { Environment } from "../config.ts";
+import { childEnvironment } from "../worker/child-environment.ts";
 import { runCommand } from "./command.ts";
 
 const stamp = z.object({ requirements: z.string(), python: z.string() });
@@ -37,16 +39,21 @@ export async function writeStamp(directory: string, set: PackageSet, content: St
  * Current means: finished for these requirements, and its interpreter still is the version it was made with (a system upgrade
  * replaces the one behind the link, and then the installed packages are not found).
  */
-export async function isCurrent(root: string, directory: string, set: PackageSet): Promise<boolean> {
+export async function isCurrent(root: string, directory: string, set: PackageSet, env: Environment): Promise<boolean> {
   const found = await readStamp(directory, set);
   if (found === null || found.requirements !== (await hashRequirements(root, set))) return false;
-  return found.python === (await installedVersion(directory));
+  return found.python === (await installedVersion(directory, env));
 }
 
-/** Major and minor version of the environment's interpreter; null when it does not run. 15 ms. */
-export async function installedVersion(directory: string): Promise<string | null> {
+/**
+ * Major and minor version of the environment's interpreter; null when it does not run. Asked with the variables that workers get: some
+ * interpreters start only with their LD_LIBRARY_PATH. 15 ms.
+ */
+export async function installedVersion(directory: string, env: Environment): Promise<string | null> {
   const script = "import sys; print('%d.%d' % sys.version_info[:2])";
-  const { code, stdout } = await runCommand(interpreterOf(directory), ["-I", "-S", "-c", script], { env: {} });
+  const { code, stdout } = await runCommand(interpreterOf(directory), ["-I", "-S", "-c", script], {
+    env: childEnvironment(env, {}),
+  });
   return code === 0 ? (stdout[0] ?? null) : null;
 }
 

@@ -1,5 +1,5 @@
 /** The Python that workers run in: an environment of our own, made once and remade when the pinned requirements change. */
-import { mkdir, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import type { Config, Environment } from "../config.ts";
 import { packageRoot } from "../package-info.ts";
@@ -7,6 +7,7 @@ import { pythonModule, runCommand, type CommandResult } from "./command.ts";
 import { explainFailure, explainSystemError, SetupError } from "./setup-error.ts";
 import { checkNamedPython } from "./named-interpreter.ts";
 import { findInterpreter, versionText } from "./interpreter.ts";
+import { finishSwap, swap } from "./environment-swap.ts";
 import { withLock } from "./environment-lock.ts";
 import { pipEnvironment, pipInstall } from "./pip.ts";
 import {
@@ -51,7 +52,7 @@ export async function managedPython(
   const { env, root = packageRoot(), packages = "worker", signal } = options;
   if (config.python !== null) return checkNamedPython(config.python, { env, root, packages, signal });
   const directory = environmentDirectory(root, config.cacheDir);
-  if (await isCurrent(root, directory, packages)) return interpreterOf(directory);
+  if (await isCurrent(root, directory, packages, env)) return interpreterOf(directory);
   try {
     await mkdir(dirname(directory), { recursive: true });
     await withLock(
@@ -84,37 +85,48 @@ interface Work extends EnvironmentOptions {
 }
 
 async function makeCurrent(work: Work): Promise<void> {
-  const { root, directory, packages } = work;
-  if (!(await isCurrent(root, directory, "worker"))) {
-    await makeEnvironment(work);
-    await install(work, "worker");
+  const { env, root, directory, packages } = work;
+  await refuseForeign(directory);
+  await finishSwap(directory);
+  if (!(await isCurrent(root, directory, "worker", env))) {
+    // Beside the one in use, which stays until its replacement is there.
+    const made = `${directory}.new`;
+    try {
+      await rm(made, { recursive: true, force: true });
+      await makeEnvironment(work, made);
+      await install(work, made, "worker");
+      await swap(made, directory);
+    } finally {
+      await rm(made, { recursive: true, force: true });
+    }
   }
-  if (packages === "dev" && !(await isCurrent(root, directory, "dev"))) await install(work, "dev");
+  if (packages === "dev" && !(await isCurrent(root, directory, "dev", env))) await install(work, directory, "dev");
 }
 
-async function makeEnvironment({ env, directory, signal, onProgress }: Work): Promise<void> {
-  await removeEnvironment(directory);
+async function makeEnvironment({ env, directory, signal, onProgress }: Work, made: string): Promise<void> {
   const interpreter = await findInterpreter(env, signal);
   onProgress?.({ text: `making ${basename(directory)} with Python ${versionText(interpreter)}`, fraction: null });
-  await mkdir(directory);
-  await writeFile(join(directory, MARK), "Made by Latentcast, which may delete and remake it.\n");
+  await mkdir(made);
+  await writeFile(join(made, MARK), "Made by Latentcast, which may delete and remake it.\n");
   const command = { env: pipEnvironment(env), signal };
-  const result = await runCommand(interpreter.executable, pythonModule("venv", directory), command);
+  const result = await runCommand(interpreter.executable, pythonModule("venv", made), command);
   await mustSucceed("Making the Python environment", result, directory);
 }
 
-async function install({ env, root, directory, signal, onProgress }: Work, set: PackageSet): Promise<void> {
+/** @param made The environment to install into: the one in use, or the one that will replace it. */
+async function install(work: Work, made: string, set: PackageSet): Promise<void> {
+  const { env, root, directory, signal, onProgress } = work;
   // Read before pip does: requirements that change meanwhile leave a stamp that is out of date, never one that lies.
   const requirements = await hashRequirements(root, set);
-  const result = await pipInstall(interpreterOf(directory), requirementsFile(root, set), {
+  const result = await pipInstall(interpreterOf(made), requirementsFile(root, set), {
     env,
     signal,
     onProgress: (progress) => onProgress?.(progress),
   });
   await mustSucceed("Installing the Python packages", result, directory);
-  const python = await installedVersion(directory);
+  const python = await installedVersion(made, env);
   if (python === null) throw new SetupError("install_failed", `${directory} was made but does not run`, "run it again");
-  await writeStamp(directory, set, { requirements, python });
+  await writeStamp(made, set, { requirements, python });
 }
 
 /** Below this a disk counts as full: the step that failed has given back what it took. */
@@ -132,21 +144,15 @@ async function mustSucceed(doing: string, { code, output }: CommandResult, direc
   throw explainFailure(doing, isFull ? [...output, "No space left on device"] : output, directory);
 }
 
-/** Moves it away first, so that a removal that is interrupted leaves nothing that looks like an environment. */
-async function removeEnvironment(directory: string): Promise<void> {
-  const doomed = `${directory}.old`;
-  await rm(doomed, { recursive: true, force: true });
+/** Only an environment of our own is ever replaced. */
+async function refuseForeign(directory: string): Promise<void> {
   const content = await listFolder(directory);
-  if (content === null) return;
-  if (content.length > 0 && !content.includes(MARK)) {
-    throw new SetupError(
-      "foreign_environment",
-      `${directory} was not made by Latentcast`,
-      `remove it, or use it with LATENTCAST_PYTHON=${interpreterOf(directory)}`,
-    );
-  }
-  await rename(directory, doomed);
-  await rm(doomed, { recursive: true, force: true });
+  if (content === null || content.length === 0 || content.includes(MARK)) return;
+  throw new SetupError(
+    "foreign_environment",
+    `${directory} was not made by Latentcast`,
+    `remove it, or use it with LATENTCAST_PYTHON=${interpreterOf(directory)}`,
+  );
 }
 
 /** Null when there is no such folder. */

@@ -39,7 +39,7 @@ export async function checkNamedPython(python: string, options: NamedPythonOptio
   }
   if (!isSupported(interpreter)) throw unsupportedPython(interpreter);
   const names = await requiredNames(root, packages);
-  const { code, stdout } = await runCommand(python, ["-c", MISSING, ...names], {
+  const { code, stdout } = await runCommand(python, ["-P", "-c", MISSING, ...names], {
     env: pipEnvironment(env),
     signal,
   });

@@ -7,7 +7,7 @@ import type { Device } from "./devices.ts";
 
 export interface WorkerLaunchOptions {
   readonly env: Environment;
-  /** The interpreter, and what it is to run in place of `-m latentcast_worker`. */
+  /** The interpreter, and what it is to run in place of `-P -m latentcast_worker`. */
   readonly python: string;
   readonly program?: readonly string[] | undefined;
   /** The folder of the Python package. */
@@ -16,8 +16,11 @@ export interface WorkerLaunchOptions {
   readonly settings: Omit<WorkerSettings, "device" | "cpu_share">;
 }
 
+/** `-P`: modules of the current folder, such as a `random.py`, do not take the place of the standard library's. */
+const WORKER_PROGRAM = ["-P", "-m", "latentcast_worker"];
+
 export function workerLaunch(options: WorkerLaunchOptions): Launch {
-  const { env, python, program = ["-m", "latentcast_worker"], pythonPath, device } = options;
+  const { env, python, program = WORKER_PROGRAM, pythonPath, device } = options;
   const settings = workerSettings.parse({ ...options.settings, ...deviceSettings(device) });
   return {
     file: python,

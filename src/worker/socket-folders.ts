@@ -1,7 +1,9 @@
 /** Folders for sockets in the temporary directory: one for each server, and those that killed servers left behind. */
 import { lstat, mkdtemp, readdir, rmdir, unlink } from "node:fs/promises";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { LaunchError } from "./supervisor.ts";
 
 export const SOCKET_NAME = "workers";
 
@@ -10,6 +12,37 @@ const PREFIX = "latentcast-";
 const FOLDER = /^latentcast-[a-zA-Z0-9]{6}$/;
 /** A server that starts just now has a folder before anything listens in it. */
 const YOUNG_MS = 60_000;
+
+/** The longest path of a socket: `sun_path` has 108 bytes on Linux and 104 on macOS, with a NUL at the end. */
+const LONGEST_PATH_BYTES = process.platform === "linux" ? 107 : 103;
+
+/**
+ * A new folder in the first of these that is there, can be written and has a path short enough for a socket in it. Rejects with one
+ * line that names TMPDIR.
+ */
+export async function makeSocketFolderIn(parents: readonly string[]): Promise<string> {
+  const reasons: string[] = [];
+  for (const parent of new Set(parents)) {
+    if (Buffer.byteLength(join(parent, `${PREFIX}XXXXXX`, SOCKET_NAME)) > LONGEST_PATH_BYTES) {
+      reasons.push(`${parent} has too long a path`);
+      continue;
+    }
+    try {
+      return await makeSocketFolder(parent);
+    } catch (error) {
+      reasons.push(
+        `${parent} cannot be used (${error instanceof Error && "code" in error ? String(error.code) : "error"})`,
+      );
+    }
+  }
+  throw new LaunchError(`TMPDIR: there is no folder for the workers' socket: ${reasons.join(", ")}`);
+}
+
+/** TMPDIR, and where it does not serve, what most systems have. */
+export function temporaryFolders(): string[] {
+  const user = process.getuid?.();
+  return [tmpdir(), "/tmp", ...(user === undefined ? [] : [`/run/user/${user}`])];
+}
 
 /** A new folder that only this user can enter. */
 export async function makeSocketFolder(parent: string): Promise<string> {

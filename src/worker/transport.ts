@@ -1,11 +1,10 @@
 /** The one ZeroMQ socket of the orchestrator: a ROUTER on an ipc:// path that only this user can reach. */
 import { rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Router } from "zeromq";
 import { decodeReport, encodeCommand, type ReportFrames } from "../protocol/frames.ts";
 import type { Command } from "../protocol/messages.ts";
-import { makeSocketFolder, SOCKET_NAME } from "./socket-folders.ts";
+import { makeSocketFolderIn, SOCKET_NAME, temporaryFolders } from "./socket-folders.ts";
 import { SerialQueue } from "./serial-queue.ts";
 
 /** What the pool needs of a wire. Unit tests put an in-memory pair here. */
@@ -30,7 +29,7 @@ const SEND_TIMEOUT_MS = 500;
 
 /** Binds a fresh socket. Its directory is for this user alone, and removed by `close`. */
 export async function openTransport(): Promise<Transport> {
-  const directory = await makeSocketFolder(tmpdir());
+  const directory = await makeSocketFolderIn(temporaryFolders());
   const endpoint = `ipc://${join(directory, SOCKET_NAME)}`;
   // Without sendTimeout a send to an unknown identity never settles; with linger the process could not exit.
   const socket = new Router({ mandatory: true, linger: 0, sendTimeout: SEND_TIMEOUT_MS });

@@ -1,7 +1,7 @@
 /** Real interpreters, real environments, real pip. */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -135,6 +135,39 @@ describe("managedPython", () => {
   it("says that a requirement has no build for this machine", async () => {
     await project.require("9.9");
     await expect(make()).rejects.toMatchObject({ code: "no_release" });
+  });
+
+  it("keeps the environment that works when its replacement cannot be made", async () => {
+    const python = await make();
+    await project.require("9.9");
+    await expect(make()).rejects.toMatchObject({ code: "no_release" });
+    expect(run(python, "import fixture_base; print(fixture_base.VERSION)")).toBe("1.0");
+    expect(existsSync(`${project.venv}.new`)).toBe(false);
+  });
+
+  it("recovers from an interruption between putting the old one aside and the new one in its place", async () => {
+    const python = await make();
+    await rename(project.venv, `${project.venv}.old`);
+    const progress: string[] = [];
+    await make({ onProgress: ({ text }) => progress.push(text) });
+    expect(progress).toEqual([]);
+    expect(run(python, "import fixture_base")).toBe("");
+  });
+
+  it("has scripts that run where it is now", async () => {
+    await make();
+    expect(execFileSync(join(project.venv, "bin", "pip"), ["--version"], { encoding: "utf8" })).toContain(project.venv);
+  });
+
+  it("recognises an interpreter that starts only with its library path", async () => {
+    const python = await make();
+    const real = join(project.venv, "bin", "python3-real");
+    await rename(python, real);
+    await writeProgram(python, '[ -n "$LD_LIBRARY_PATH" ] || exit 127', `exec ${real} "$@"`);
+    const progress: string[] = [];
+    const env = { ...project.env, LD_LIBRARY_PATH: "/opt/python/lib" };
+    await make({ env, onProgress: ({ text }) => progress.push(text) });
+    expect(progress).toEqual([]);
   });
 
   it("never deletes an environment that it did not make", async () => {

@@ -36,7 +36,9 @@ async function serve(
   const [program] = worker === undefined ? [] : fixtureWorker(worker);
   const python = await writeProgram(
     join(directory, "python"),
-    ...(program === undefined ? [] : [`if [ "$1" = -m ]; then shift 2; exec ${testPython()} ${program} "$@"; fi`]),
+    ...(program === undefined
+      ? []
+      : [`if [ "$1 $2" = "-P -m" ]; then shift 3; exec ${testPython()} ${program} "$@"; fi`]),
     `exec ${testPython()} "$@"`,
   );
   const command = [process.execPath, "--import", "tsx", MAIN, "serve", "--port", "0"];

@@ -59,7 +59,7 @@ export function useCommandLine(): CommandLineHarness {
     const [worker] = fixtureWorker("fixture_worker");
     python = await writeProgram(
       join(directory, "python"),
-      `if [ "$1" = -m ]; then shift 2; exec ${testPython()} ${worker} "$@"; fi`,
+      `if [ "$1 $2" = "-P -m" ]; then shift 3; exec ${testPython()} ${worker} "$@"; fi`,
       `exec ${testPython()} "$@"`,
     );
   });

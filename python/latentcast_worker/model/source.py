@@ -18,6 +18,7 @@ REPORTED_PACKAGES = ("torch", "diffusers", "transformers")
 def load_named_model(settings: WorkerSettings, reporter: Reporter) -> LoadedModel:
     """Loads `demo`, `noise`, a folder or a hub id. Raises LoadError."""
     cache_dir = Path(settings.cache_dir)
+    name = settings.model
     match settings.model:
         case "demo":
             if not DEMO_FOLDER.is_dir():
@@ -27,9 +28,12 @@ def load_named_model(settings: WorkerSettings, reporter: Reporter) -> LoadedMode
             folder = str(ensure_tiny_sdxl(cache_dir))
         case _:
             folder = settings.model
+            # Shown to clients and written into images: whose folder it is in is nobody's business.
+            if Path(folder).exists():
+                name = Path(folder).resolve().name
     options = LoadOptions(
         model=folder,
-        name=settings.model,
+        name=name,
         tiny_vae=settings.tiny_vae,
         device=settings.device,
         max_batch=settings.max_batch,

@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { makeSocketFolder, SOCKET_NAME } from "../../../src/worker/socket-folders.ts";
+import { makeSocketFolder, makeSocketFolderIn, SOCKET_NAME } from "../../../src/worker/socket-folders.ts";
 
 let parent: string;
 beforeEach(async () => {
@@ -57,5 +57,21 @@ describe("a server that starts", () => {
     const made = await makeSocketFolder(parent);
     expect((await readdir(parent)).toSorted()).toEqual([...before, basename(made)].toSorted());
     alive?.close();
+  });
+});
+
+describe("a temporary folder", () => {
+  const long = (): string => join(parent, "x".repeat(95));
+
+  it("that is missing or has too long a path is passed over for the next", async () => {
+    await mkdir(long());
+    const made = await makeSocketFolderIn([long(), join(parent, "missing"), parent]);
+    expect(join(made, "..")).toBe(parent);
+  });
+
+  it("that serves no socket is named with its variable when there is no other", async () => {
+    await mkdir(long());
+    const tried = makeSocketFolderIn([long(), join(parent, "missing")]);
+    await expect(tried).rejects.toThrow(/^TMPDIR: .*too long a path, .*missing cannot be used \(ENOENT\)$/);
   });
 });
