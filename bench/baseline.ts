@@ -4,7 +4,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { figure, interleave, median, missing, type Figure, type Settings } from "./lib/figures.ts";
 import { freePort, keep, pinned, root, scratchFolder } from "./lib/processes.ts";
@@ -17,8 +17,8 @@ const START_PATIENCE_MS = 180_000;
 const SILENCE_MS = 15_000;
 
 export async function baseline(settings: Settings): Promise<Figure[]> {
-  const folder = resolve(process.env["LATENTCAST_BENCH_BASELINE"] ?? join(root, "..", "shared", "baseline"));
-  if (!existsSync(join(folder, "naive_app.py"))) {
+  const folder = process.env["LATENTCAST_BENCH_BASELINE"] ?? "";
+  if (folder === "" || !existsSync(join(folder, "naive_app.py"))) {
     return [missing("plain", "not measured", "no naive_app.py; name its folder in LATENTCAST_BENCH_BASELINE")];
   }
   const model = tinyModel(settings.python);
