@@ -1,4 +1,4 @@
-/** Where this package lies and which release it is. */
+/** The folder and the version of this package. */
 import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,7 +6,7 @@ import { z } from "zod";
 
 const manifest = z.object({ version: z.string() });
 
-/** The folder of package.json: `src/` and `dist/` lie one below it. */
+/** The folder of package.json, the parent of `src/` and `dist/`. */
 export function packageRoot(): string {
   return dirname(dirname(fileURLToPath(import.meta.url)));
 }

@@ -26,7 +26,7 @@ export const serve: Command = {
     terminal.note(`Latentcast listens on ${server.url}`);
     void announceModel(context, server);
     if (!signal.aborted) await once(signal, "abort");
-    terminal.note("Finishing what was accepted.");
+    terminal.note("Finishing accepted work.");
     // Not before a second signal counts.
     const hint = setTimeout(() => terminal.note("Still working; a second signal ends now."), SAME_SIGNAL_MS);
     await server.drain();
@@ -56,6 +56,6 @@ async function announceModel({ terminal, signal }: CommandContext, { url, jobs }
       ].join("\n"),
     );
   } catch {
-    // Stopped before it was loaded, or no worker comes up: both are told elsewhere.
+    // Stopped before it was loaded, or no worker starts: both are reported elsewhere.
   }
 }

@@ -1,4 +1,4 @@
-/** Why there is no Python to run workers in, and what the person at the keyboard can do about it. */
+/** Why workers have no Python to run in, and what the user can do about it. */
 import { LaunchError } from "../worker/supervisor.ts";
 
 export type SetupErrorCode =
@@ -108,6 +108,6 @@ function setupError(code: SetupErrorCode, doing: string, directory: string, deta
     case "foreign_environment":
     case "interrupted":
     case "install_failed":
-      return new SetupError(code, failed(detail ?? "without a word"), `its output is in ${directory}.log`);
+      return new SetupError(code, failed(detail ?? "without any output"), `its output is in ${directory}.log`);
   }
 }

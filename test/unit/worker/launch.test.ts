@@ -22,8 +22,8 @@ function launched(device: Device) {
     device,
     settings,
   });
-  const [module, name, flag, document, ...rest] = launch.args;
-  expect([module, name, flag, rest]).toEqual(["-m", "latentcast_worker", "--settings", []]);
+  const [safePath, module, name, flag, document, ...rest] = launch.args;
+  expect([safePath, module, name, flag, rest]).toEqual(["-P", "-m", "latentcast_worker", "--settings", []]);
   return { ...launch, settings: workerSettings.parse(JSON.parse(document ?? "")) };
 }
 
