@@ -125,6 +125,12 @@ def test_sizes_that_the_model_cannot_make_are_refused(tiny_model: SdxlModel, wid
         tiny_model.check(a_params(width=width, height=height))
 
 
+def test_clip_skip_beyond_the_layers_of_the_smaller_text_encoder_is_refused(tiny_model: SdxlModel) -> None:
+    tiny_model.check(a_params(clip_skip=2))
+    with pytest.raises(InvalidRequestError, match="clip_skip 3 is above 2"):
+        tiny_model.check(a_params(clip_skip=3))
+
+
 def test_the_tiny_model_is_made_once(tiny_folder: Path) -> None:
     weights = tiny_folder / "unet" / "diffusion_pytorch_model.safetensors"
     before = weights.stat().st_mtime_ns

@@ -95,7 +95,7 @@ def test_cached_prompts_change_nothing(pipeline: Any, tiny_model: SdxlModel) -> 
 
 
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
-@pytest.mark.parametrize("clip_skip", [0, 1])
+@pytest.mark.parametrize("clip_skip", [0, 1, 2])
 def test_clip_skip_leaves_out_the_pipelines_layers(
     pipeline: Any, tiny_model: SdxlModel, clip_skip: int, guidance_scale: float
 ) -> None:

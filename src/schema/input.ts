@@ -11,7 +11,7 @@ export const DEFAULT_NEGATIVE_PROMPT = "blurry, low quality";
 
 /** 5,000 code units hold any prompt that fits the 77 tokens SDXL reads many times over. */
 const MAX_PROMPT_LENGTH = 5_000;
-/** SDXL's smaller text encoder has 12 layers, of which one has to be left. */
+/** SDXL's smaller text encoder has 12 layers: 11 leaves its token embeddings, and beyond it there is nothing to take. */
 const MAX_CLIP_SKIP = 11;
 const SIDE_MULTIPLE = 8;
 
@@ -20,7 +20,8 @@ const text = z.string().regex(/^[^\0\p{Surrogate}]*$/u, "must be well-formed tex
 
 const { shape: params } = generationParams;
 
-const side = params.width.min(64).max(2048).multipleOf(SIDE_MULTIPLE);
+// Not derived: a second lower bound would report a side below both of them twice.
+const side = z.int().min(64).max(2048).multipleOf(SIDE_MULTIPLE);
 
 export const previewOptions = z.object({
   every: previewPlan.shape.every.max(50).default(5).describe("A preview after steps 0, every, 2 × every, …"),

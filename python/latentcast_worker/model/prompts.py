@@ -29,7 +29,7 @@ class PromptEncoder:
         self._device = device
         self._cache: OrderedDict[tuple[str, int | None], TextEmbedding] = OrderedDict()
         self.projection_dim = int(encoders[1].config.projection_dim)
-        # Beyond it the smaller encoder has nothing left but its token embeddings.
+        # Hidden states are the token embeddings and one per layer: at this value the smaller encoder gives the former.
         self.max_clip_skip = min(int(encoder.config.num_hidden_layers) for encoder in encoders) - 1
 
     def encode(self, text: str, clip_skip: int | None = None) -> TextEmbedding:
