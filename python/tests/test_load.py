@@ -17,7 +17,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 from latentcast_worker.model import calibration, hub, sdxl
 from latentcast_worker.model.denoise import SdxlSample, denoise_step
 from latentcast_worker.model.devices import open_device
-from latentcast_worker.model.hub import find_folder
+from latentcast_worker.model.hub import find_model
 from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.memory import memory_guard
 from latentcast_worker.model.port import DeviceOutOfMemoryError, InvalidRequestError, LoadError
@@ -151,7 +151,7 @@ def test_the_tiny_model_is_the_same_everywhere(tiny_folder: Path, tmp_path: Path
 @pytest.mark.parametrize("name", ["nowhere", "/no/where", "a/b/c", "../no/such/folder"])
 def test_what_is_neither_a_folder_nor_an_id_is_not_found(name: str) -> None:
     with pytest.raises(LoadError, match="no model at") as caught:
-        find_folder(name, lambda _report: None, half_precision=False)
+        find_model(name, lambda _report: None, half_precision=False)
     assert caught.value.code == "model_not_found"
 
 
@@ -177,7 +177,7 @@ NOT_THERE = RepositoryNotFoundError("404", response=RESPONSE)
 def test_a_failed_download_says_why(monkeypatch: pytest.MonkeyPatch, error: Exception, code: str) -> None:
     monkeypatch.setattr(hub, "snapshot_download", raising(error))
     with pytest.raises(LoadError, match="some/model") as caught:
-        find_folder("some/model", lambda _report: None, half_precision=False)
+        find_model("some/model", lambda _report: None, half_precision=False)
     assert caught.value.code == code
 
 

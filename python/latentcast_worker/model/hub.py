@@ -1,4 +1,4 @@
-"""Finds a model's folder: a local one as it is, a hub id in the Hugging Face cache, downloaded where needed."""
+"""Finds a model's folder or file: local ones as they are, those of the hub in its cache, downloaded where needed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 from tqdm.auto import tqdm
 
 from ..protocol import Loading
@@ -18,6 +18,7 @@ from .port import LoadError
 ReportLoading: TypeAlias = Callable[[Loading], None]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+)/((?:[\w.-]+/)*[\w.-]+\.safetensors)")
 
 _WEIGHT_FOLDERS = ("text_encoder", "text_encoder_2", "unet", "vae")
 
@@ -36,28 +37,41 @@ _SMALL_FILES = (
 _PROGRESS_INTERVAL_SECONDS = 0.5
 
 
-def find_folder(model: str, report: ReportLoading, *, half_precision: bool) -> Path:
-    """The folder of `model`, a path or a hub id. `half_precision` takes the fp16 files of a repository that has them.
+def find_model(model: str, report: ReportLoading, *, half_precision: bool) -> Path:
+    """The folder or file of `model`: a path, a hub id, or a hub id with the path of a file in its repository.
 
-    Raises LoadError `model_not_found` or `download_failed`.
+    `half_precision` takes the fp16 files of a repository that has them. Raises LoadError `model_not_found` or
+    `download_failed`.
     """
     path = Path(model).expanduser()
-    if path.is_dir():
+    if path.exists():
         return path
-    if not _HUB_ID.fullmatch(model):
-        raise LoadError("model_not_found", f"no model at {model}")
+    if _HUB_ID.fullmatch(model):
+        return _download(model, lambda bar: _snapshot(model, half_precision, bar), report)
+    if match := _HUB_FILE.fullmatch(model):
+        repository, file = match.groups()
+        return _download(model, lambda bar: hf_hub_download(repository, file, tqdm_class=bar), report)
+    raise LoadError("model_not_found", f"no model at {model}")
+
+
+def _download(model: str, fetch: Callable[[type[Any]], str], report: ReportLoading) -> Path:
     try:
-        patterns = [*_SMALL_FILES, *_weight_patterns(model, half_precision)]
-        bar = _progress_bar(model, report)
-        return Path(snapshot_download(model, allow_patterns=patterns, tqdm_class=bar))
+        return Path(fetch(_progress_bar(model, report)))
     except RepositoryNotFoundError as error:
         raise LoadError(
-            "model_not_found", f"{model} is neither a folder nor a model on the hub that you may read"
+            "model_not_found", f"{model} is neither on this machine nor a model on the hub that you may read"
         ) from error
     except LocalEntryNotFoundError as error:
         raise LoadError("download_failed", f"{model} is not on this machine and the hub cannot be reached") from error
+    except EntryNotFoundError as error:
+        raise LoadError("model_not_found", f"{model} is not among the files of its repository on the hub") from error
     except OSError as error:  # A full disk, a refused folder, and every HTTP error of the hub's client.
         raise LoadError("download_failed", f"{model} could not be downloaded: {error}") from error
+
+
+def _snapshot(model: str, half_precision: bool, bar: type[Any]) -> str:
+    patterns = [*_SMALL_FILES, *_weight_patterns(model, half_precision)]
+    return snapshot_download(model, allow_patterns=patterns, tqdm_class=bar)
 
 
 def _weight_patterns(model: str, half_precision: bool) -> list[str]:

@@ -1,39 +1,43 @@
-"""Loads SDXL onto one device: finds the folder, loads the parts in the right number types, warms up and measures."""
+"""Loads SDXL onto one device: finds the model, loads its parts in the right dtypes, warms up and measures."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import diffusers
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, EulerDiscreteScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from diffusers import EulerDiscreteScheduler
 
 from ..policy import EARLY_STEPS, CallCosts
 from ..protocol import Capabilities, Loading, LogLevel, ModelInfo
 from .acceleration import AcceleratedUNet
 from .calibration import calibrate
 from .calibration_store import CalibrationStore
+from .checkpoint.parts import SDXL_CONFIGS, CheckpointParts
+from .checkpoint.prediction import Prediction, prediction_options
 from .decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
 from .devices import describe_device, has_fast_bf16, open_device
-from .hub import find_folder
+from .hub import find_model
 from .memory import memory_guard
+from .parts import FolderParts, ModelParts
 from .port import DeviceOutOfMemoryError, LoadError
 from .prompts import PromptEncoder
 from .schedulers import own_scheduler_name
 from .sdxl import SdxlModel
-from .settings import ModelSettings, read_settings
+from .settings import ModelSettings
 from .shortcuts import FEW_STEP_SPACING, FEW_STEPS, Shortcuts
 from .step_cache import StepCache
+from .vae import load_tiny_vae, load_vae
 
 # A parked job is small (about 2 MB per megapixel: latents, x0, solver history; 20 MB more with a step cache), so these
 # only guard against absurdity.
 MAX_JOBS = 64
 MAX_PIXELS = 64 * 1024 * 1024
+
+# Of every SDXL. A UNet that takes more is given an image beside the noise.
+LATENT_CHANNELS = 4
 
 ReportLoading: TypeAlias = Callable[[Loading], None]
 WriteLog: TypeAlias = Callable[[LogLevel, str], None]
@@ -41,9 +45,10 @@ WriteLog: TypeAlias = Callable[[LogLevel, str], None]
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """`model` is a hub id or a folder, `name` what clients are told; `max_batch` None measures what pays.
+    """`model` is a hub id, a folder or a file, `name` what clients are told; `max_batch` None measures what pays.
 
-    `cache_dir` keeps what was measured. `shortcuts` change the pictures; none is the default.
+    `cache_dir` keeps what was measured. `shortcuts` change the pictures; none is the default. `vae` takes the place of
+    the model's own. `prediction` None believes the model. `configs` is what single files are completed from.
     """
 
     model: str
@@ -53,6 +58,9 @@ class LoadOptions:
     max_batch: int | None
     cache_dir: Path
     shortcuts: Shortcuts = frozenset()
+    vae: str | None = None
+    prediction: Prediction | None = None
+    configs: Path = SDXL_CONFIGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +83,12 @@ class _Dtypes:
 def load_sdxl(options: LoadOptions, report: ReportLoading, log: WriteLog) -> SdxlModel:
     """Loads and warms up. Raises LoadError with a `fatal` code and a text for whoever started the server."""
     device = open_device(options.device)
-    folder = find_folder(options.model, report, half_precision=device.type == "cuda")
-    settings = _shortened(read_settings(folder), options.shortcuts)
-    if options.shortcuts:
-        log("warn", f"pictures differ from the model's own: {', '.join(sorted(options.shortcuts))}")
     try:
         with memory_guard(), torch.inference_mode():
-            model = _assemble(options, folder, settings, device, report, log)
+            parts = _open_parts(options, device, report)
+            if options.shortcuts:
+                log("warn", f"pictures differ from the model's own: {', '.join(sorted(options.shortcuts))}")
+            model = _assemble(options, parts, device, report, log)
             report(Loading(stage="warmup"))
             store = CalibrationStore(options.cache_dir / "calibration")
             return calibrate(model, options.max_batch, store, log)
@@ -89,30 +96,32 @@ def load_sdxl(options: LoadOptions, report: ReportLoading, log: WriteLog) -> Sdx
         raise LoadError("out_of_memory", f"{options.model} does not fit into the memory of {options.device}") from error
 
 
+def _open_parts(options: LoadOptions, device: torch.device, report: ReportLoading) -> ModelParts:
+    path = find_model(options.model, report, half_precision=device.type == "cuda")
+    if path.is_dir():
+        return FolderParts(path, device, report)
+    return CheckpointParts(path, device, report, options.configs)
+
+
 def _assemble(
-    options: LoadOptions,
-    folder: Path,
-    settings: ModelSettings,
-    device: torch.device,
-    report: ReportLoading,
-    log: WriteLog,
+    options: LoadOptions, parts: ModelParts, device: torch.device, report: ReportLoading, log: WriteLog
 ) -> SdxlModel:
+    settings = _shortened(parts.settings, options.shortcuts)
     dtypes = _Dtypes.choose(device, settings)
-    parts = _PartLoader(folder, device, report)
-    tokenizers = (parts.plain(CLIPTokenizer, "tokenizer"), parts.plain(CLIPTokenizer, "tokenizer_2"))
-    encoders = (
-        parts.weights(CLIPTextModel, "text_encoder", dtypes.unet),
-        parts.weights(CLIPTextModelWithProjection, "text_encoder_2", dtypes.unet),
-    )
-    unet = parts.weights(UNet2DConditionModel, "unet", dtypes.unet)
-    vae = parts.weights(AutoencoderKL, "vae", dtypes.vae)
-    scheduler = parts.scheduler()
+    if parts.in_channels != LATENT_CHANNELS:
+        raise LoadError("model_invalid", f"{parts.name} {_of_images(parts.in_channels)}: name a text-to-image model")
+    tokenizers = parts.tokenizers()
+    encoders = parts.text_encoders(dtypes.unet)
+    unet = parts.unet(dtypes.unet)
+    vae = load_vae(options.vae, dtypes.vae, device, report, options.configs) if options.vae else parts.vae(dtypes.vae)
+    scheduler = _with_prediction(parts.scheduler(), options.prediction)
     if unet.config.time_cond_proj_dim is not None:
         raise LoadError(
             "model_invalid", f"{options.model} is guidance-distilled (time_cond_proj_dim), which is not served"
         )
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    tiny = _load_tiny(options, folder, settings, dtypes.tiny, device, factor, report, log)
+    tiny_vae = str(parts.folder / settings.tiny_vae) if settings.tiny_vae else options.tiny_vae
+    tiny = load_tiny_vae(tiny_vae, dtypes.tiny, device, factor, report, log)
     renderer = PreviewRenderer(tiny, settings.latent_rgb, device)
     own, own_name = _own_scheduler(scheduler, log)
     if "few-step" in options.shortcuts:
@@ -145,7 +154,7 @@ def _assemble(
         prompts=PromptEncoder(tokenizers, encoders, device),
         unet=accelerated,
         dtype=dtypes.unet,
-        latent_channels=unet.config.in_channels,
+        latent_channels=vae.config.latent_channels,
         size_factor=factor,
         scheduler=own,
         decoder=FullDecoder(vae),
@@ -163,85 +172,26 @@ def _shortened(settings: ModelSettings, shortcuts: Shortcuts) -> ModelSettings:
     return replace(settings, default_steps=FEW_STEPS, default_guidance_scale=0.0)
 
 
-class _PartLoader:
-    """Loads one sub-folder after the other and tells how far it is."""
-
-    COUNT = 7
-
-    def __init__(self, folder: Path, device: torch.device, report: ReportLoading) -> None:
-        self._folder = folder
-        self._device = device
-        self._report = report
-        self._loaded = 0
-
-    def plain(self, kind: Any, name: str) -> Any:
-        """A part without weights: a tokenizer."""
-        return self._load(name, lambda folder: kind.from_pretrained(folder))
-
-    def scheduler(self) -> Any:
-        def load(folder: Path) -> Any:
-            config = json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8"))
-            return getattr(diffusers, config["_class_name"]).from_config(config)
-
-        return self._load("scheduler", load)
-
-    def weights(self, kind: Any, name: str, dtype: torch.dtype) -> Any:
-        variant = _variant(self._folder / name, dtype)
-        part = self._load(name, lambda folder: _load_weights(kind, folder, dtype, variant))
-        return part.to(self._device).eval()
-
-    def _load(self, name: str, load: Callable[[Path], Any]) -> Any:
-        self._report(Loading(stage="weights", progress=self._loaded / self.COUNT, detail=name))
-        self._loaded += 1
-        try:
-            return load(self._folder / name)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LoadError("model_invalid", f"{name} of {self._folder.name} cannot be loaded: {error}") from error
-
-
-def _variant(folder: Path, dtype: torch.dtype) -> str | None:
-    """`fp16` where the folder has such files and they are wanted, or all there is."""
-    files = {path.name for path in folder.glob("*.safetensors")}
-    half = {name for name in files if ".fp16" in name}
-    return "fp16" if half and (dtype != torch.float32 or half == files) else None
-
-
-def _load_weights(kind: Any, folder: Path, dtype: torch.dtype, variant: str | None) -> Any:
-    # Both libraries call it differently: transformers took over `dtype`, diffusers still says `torch_dtype`.
-    key = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
-    return kind.from_pretrained(folder, variant=variant, use_safetensors=True, **{key: dtype})
-
-
-def _load_tiny(
-    options: LoadOptions,
-    folder: Path,
-    settings: ModelSettings,
-    dtype: torch.dtype,
-    device: torch.device,
-    factor: int,
-    report: ReportLoading,
-    log: WriteLog,
-) -> Any | None:
-    """The tiny decoder, or None with a warning: without it previews come from the linear map."""
-    try:
-        source = (
-            folder / settings.tiny_vae
-            if settings.tiny_vae
-            else find_folder(options.tiny_vae, report, half_precision=False)
-        )
-        tiny = _load_weights(AutoencoderTiny, source, dtype, None)
-    except (LoadError, OSError, ValueError) as error:
-        log("warn", f"no tiny decoder, previews will be linear: {error}")
-        return None
-    if 2 ** (len(tiny.config.decoder_block_out_channels) - 1) != factor:
-        log("warn", "the tiny decoder does not fit the model's VAE, previews will be linear")
-        return None
-    return tiny.to(device, memory_format=torch.channels_last).eval()
-
-
 def _own_scheduler(scheduler: Any, log: WriteLog) -> tuple[Any, Any]:
     try:
         return scheduler, own_scheduler_name(scheduler)
     except KeyError as error:
         log("warn", f"the model's scheduler {error.args[0]} is not served, its default is euler")
         return EulerDiscreteScheduler.from_config(scheduler.config), "euler"
+
+
+def _with_prediction(scheduler: Any, prediction: Prediction | None) -> Any:
+    """What whoever runs the server says outranks what the model says of itself."""
+    if prediction is None:
+        return scheduler
+    return type(scheduler).from_config(scheduler.config, **prediction_options(prediction))
+
+
+def _of_images(in_channels: int) -> str:
+    match in_channels:
+        case 9:
+            return "is an inpainting model, which needs an image and a mask beside the prompt"
+        case 8:
+            return "is an image-editing model, which needs an image beside the prompt"
+        case _:
+            return f"has a UNet with {in_channels} input channels instead of {LATENT_CHANNELS}"

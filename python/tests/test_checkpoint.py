@@ -1,0 +1,266 @@
+"""A model from a single file is the model of the folder, bit for bit, and makes diffusers' pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+from torch import Tensor
+
+from latentcast_worker.model.checkpoint.prediction import PREDICTIONS, Prediction
+from latentcast_worker.model.load import LoadOptions, load_sdxl
+from latentcast_worker.model.port import LoadError
+from latentcast_worker.model.sdxl import SdxlModel
+from latentcast_worker.protocol import SCHEDULERS, Loading, SchedulerName
+
+from .requests import a_request
+from .test_parity import assert_same
+from .tiny_checkpoint import SCHEDULER_CONFIG, build_folder, original_tensors, original_vae, write_file
+
+
+@dataclass(frozen=True, slots=True)
+class Tiny:
+    """The second tiny model as a folder, as tensors under their original names, and as diffusers' pipeline."""
+
+    folder: Path
+    tensors: dict[str, Tensor]
+    pipeline: Any
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    folder = tmp_path_factory.mktemp("checkpoint") / "folder"
+    build_folder(folder, tiny_folder)
+    tensors = original_tensors(folder)
+    file = write_file(folder.parent / "tiny.safetensors", tensors)
+    pipeline: Any = StableDiffusionXLPipeline.from_single_file(
+        str(file), config=str(folder), local_files_only=True, add_watermarker=False
+    )
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+        move_into_memory(part)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.own_scheduler = pipeline.scheduler
+    return Tiny(folder, tensors, pipeline)
+
+
+def move_into_memory(module: torch.nn.Module) -> None:
+    """diffusers leaves fp32 weights where they lie in the file; kernels give other last bits at other alignments."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.clone()
+
+
+def load(tiny: Tiny, model: Path, cache_dir: Path, **options: Any) -> SdxlModel:
+    told = LoadOptions(str(model), "name", "unused", "cpu", 1, cache_dir, configs=tiny.folder, **options)
+    return load_sdxl(told, lambda _report: None, lambda _level, _message: None)
+
+
+MARKERS: dict[Prediction, dict[str, Tensor]] = {
+    "epsilon": {},
+    "v_prediction": {"v_pred": torch.zeros(())},
+    "v_prediction_zero_snr": {"v_pred": torch.zeros(()), "ztsnr": torch.zeros(())},
+}
+
+OPTIONS: dict[Prediction, dict[str, Any]] = {
+    "epsilon": {},
+    "v_prediction": {"prediction_type": "v_prediction"},
+    "v_prediction_zero_snr": {
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    },
+}
+
+
+@pytest.fixture(scope="module", params=PREDICTIONS)
+def predicting(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory, request: Any) -> tuple[SdxlModel, Any]:
+    """A single file that names its prediction type, and the pipeline with the scheduler that belongs to it."""
+    folder = tmp_path_factory.mktemp("predicting")
+    file = write_file(folder / "model.safetensors", {**tiny.tensors, **MARKERS[request.param]})
+    scheduler: Any = EulerDiscreteScheduler.from_config(SCHEDULER_CONFIG, **OPTIONS[request.param])
+    components: dict[str, Any] = {**tiny.pipeline.components, "scheduler": scheduler}
+    pipeline: Any = StableDiffusionXLPipeline(**components)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.own_scheduler = scheduler
+    return load(tiny, file, folder), pipeline
+
+
+@pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+def test_a_file_makes_the_pipelines_picture(
+    predicting: tuple[SdxlModel, Any], scheduler: SchedulerName | None, steps: int, guidance_scale: float
+) -> None:
+    model, pipeline = predicting
+    request = a_request(scheduler=scheduler, num_inference_steps=steps, guidance_scale=guidance_scale)
+    assert_same(pipeline, model, request)
+
+
+def weights(model: SdxlModel) -> dict[str, Tensor]:
+    unet: Any = model.unet
+    decoder: Any = model.decoder
+    return {**unet._unet.state_dict(prefix="unet."), **decoder._vae.state_dict(prefix="vae.")}
+
+
+def test_weights_from_a_file_equal_those_from_the_folder(tiny: Tiny, tmp_path: Path) -> None:
+    file = write_file(tmp_path / "model.safetensors", tiny.tensors)
+    from_file, from_folder = (weights(load(tiny, path, tmp_path)) for path in (file, tiny.folder))
+    assert from_file.keys() == from_folder.keys()
+    assert all(torch.equal(tensor, from_folder[name]) for name, tensor in from_file.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_smaller_dtypes_are_read_as_they_are(tiny: Tiny, tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = {name: tensor.to(dtype) for name, tensor in tiny.tensors.items()}
+    model = load(tiny, write_file(tmp_path / "model.safetensors", tensors), tmp_path)
+    name = "time_embed.0.weight"
+    expected = tensors[f"model.diffusion_model.{name}"].float()
+    assert torch.equal(weights(model)["unet.time_embedding.linear_1.weight"], expected)
+
+
+def test_a_loaded_model_does_not_need_its_file_any_more(tiny: Tiny, tmp_path: Path) -> None:
+    file = write_file(tmp_path / "model.safetensors", tiny.tensors)
+    model = load(tiny, file, tmp_path)
+    with file.open("r+b") as damaged:
+        damaged.truncate(0)
+    assert_same(tiny.pipeline, model, a_request())
+
+
+def test_loading_tells_of_each_part_and_never_goes_back(tiny: Tiny, tmp_path: Path) -> None:
+    file = write_file(tmp_path / "model.safetensors", tiny.tensors)
+    told: list[Loading] = []
+    options = LoadOptions(str(file), "name", "unused", "cpu", 1, tmp_path, configs=tiny.folder)
+    load_sdxl(options, told.append, lambda _level, _message: None)
+    loaded = [report for report in told if report.stage == "weights"]
+    assert [report.detail for report in loaded] == ["text_encoder", "text_encoder_2", "unet", "vae"]
+    shares = [report.progress for report in loaded]
+    assert None not in shares
+    assert shares == sorted(share for share in shares if share is not None)
+
+
+# What a file says of its prediction type
+
+
+@pytest.mark.parametrize(
+    ("markers", "metadata", "beside", "told", "expected"),
+    [
+        ((), {}, None, None, "epsilon"),
+        (("v_pred",), {}, None, None, "v_prediction"),
+        (("v_pred", "ztsnr"), {}, None, None, "v_prediction_zero_snr"),
+        ((), {"modelspec.prediction_type": "v"}, None, None, "v_prediction"),
+        (("ztsnr",), {"modelspec.prediction_type": "v"}, None, None, "v_prediction_zero_snr"),
+        ((), {"modelspec.prediction_type": "epsilon"}, "v_prediction", None, "epsilon"),
+        ((), {}, "v_prediction", None, "v_prediction_zero_snr"),
+        (("v_pred",), {}, None, "epsilon", "epsilon"),
+        ((), {"modelspec.prediction_type": "epsilon"}, None, "v_prediction_zero_snr", "v_prediction_zero_snr"),
+    ],
+    ids=["nothing", "marker", "both markers", "metadata", "metadata and marker", "metadata wins over a config",
+         "a config beside the file", "the setting wins over markers", "the setting wins over metadata"],
+)  # fmt: skip
+def test_the_prediction_type_is_found(
+    tiny: Tiny,
+    tmp_path: Path,
+    markers: tuple[str, ...],
+    metadata: dict[str, str],
+    beside: str | None,
+    told: Prediction | None,
+    expected: Prediction,
+) -> None:
+    tensors = {**tiny.tensors, **{name: torch.zeros(()) for name in markers}}
+    file = write_file(tmp_path / "model.safetensors", tensors, metadata)
+    if beside is not None:
+        config = {"prediction_type": beside, "rescale_betas_zero_snr": True}
+        (tmp_path / "scheduler_config.json").write_text(json.dumps(config))
+    config = load(tiny, file, tmp_path, prediction=told).scheduler.config
+    wanted = {"prediction_type": "epsilon", "rescale_betas_zero_snr": False, "timestep_spacing": "leading"}
+    assert {name: config[name] for name in wanted} == {**wanted, **OPTIONS[expected]}
+
+
+def test_zero_terminal_snr_reaches_the_betas(tiny: Tiny, tmp_path: Path) -> None:
+    file = write_file(tmp_path / "model.safetensors", {**tiny.tensors, **MARKERS["v_prediction_zero_snr"]})
+    (sample,) = load(tiny, file, tmp_path).prepare(a_request(num_inference_steps=20))
+    assert float(sample.run.scheduler.sigmas[0]) == 4096.0
+    assert int(sample.timesteps[0]) == 999
+
+
+def test_the_setting_holds_for_folders_too(tiny: Tiny, tmp_path: Path) -> None:
+    config = load(tiny, tiny.folder, tmp_path, prediction="v_prediction_zero_snr").scheduler.config
+    assert config.prediction_type == "v_prediction"
+    assert config.rescale_betas_zero_snr
+
+
+# A VAE of its own
+
+
+def without_vae(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("first_stage_model.")}
+
+
+def test_a_file_without_a_vae_asks_for_one(tiny: Tiny, tmp_path: Path) -> None:
+    file = write_file(tmp_path / "model.safetensors", without_vae(tiny.tensors))
+    with pytest.raises(LoadError, match=r"model\.safetensors holds no VAE: name one with --vae"):
+        load(tiny, file, tmp_path)
+
+
+def vae_folder(tiny: Tiny, _tmp_path: Path) -> Path:
+    return tiny.folder / "vae"
+
+
+def model_folder(tiny: Tiny, _tmp_path: Path) -> Path:
+    return tiny.folder
+
+
+def whole_file(tiny: Tiny, tmp_path: Path) -> Path:
+    return write_file(tmp_path / "other.safetensors", tiny.tensors)
+
+
+def original_file(tiny: Tiny, tmp_path: Path) -> Path:
+    return write_file(tmp_path / "vae.safetensors", original_vae(tiny.folder))
+
+
+def diffusers_file(tiny: Tiny, tmp_path: Path) -> Path:
+    return Path(shutil.copy(tiny.folder / "vae" / "diffusion_pytorch_model.safetensors", tmp_path / "vae.safetensors"))
+
+
+@pytest.mark.parametrize("source", [vae_folder, model_folder, whole_file, original_file, diffusers_file])
+def test_a_vae_is_taken_from_wherever_it_is(tiny: Tiny, tmp_path: Path, source: Any) -> None:
+    file = write_file(tmp_path / "model.safetensors", without_vae(tiny.tensors))
+    model = load(tiny, file, tmp_path, vae=str(source(tiny, tmp_path)))
+    assert_same(tiny.pipeline, model, a_request())
+
+
+def test_a_vae_of_its_own_replaces_the_models(tiny: Tiny, tmp_path: Path) -> None:
+    vae = {name: torch.zeros_like(tensor) for name, tensor in original_vae(tiny.folder).items()}
+    own = write_file(tmp_path / "black.safetensors", vae)
+    model = load(tiny, tiny.folder, tmp_path, vae=str(own))
+    assert not any(tensor.any() for name, tensor in weights(model).items() if name.startswith("vae."))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "sentence"),
+    [
+        ({"decoder.layers.0.weight": torch.zeros(1)}, "holds no VAE that fits SDXL"),
+        ({"decoder.up.0.block.0.conv1.weight": torch.zeros(1)}, "lacks .* tensors of its vae"),
+    ],
+    ids=["a tiny VAE", "half a VAE"],
+)
+def test_a_vae_that_cannot_be_used_is_refused(
+    tiny: Tiny, tmp_path: Path, tensors: dict[str, Tensor], sentence: str
+) -> None:
+    file = write_file(tmp_path / "vae.safetensors", tensors)
+    with pytest.raises(LoadError, match=sentence):
+        load(tiny, tiny.folder, tmp_path, vae=str(file))
+
+
+def test_a_tiny_decoder_in_half_precision_is_found(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    decoder = folder / "tiny_vae" / "diffusion_pytorch_model.safetensors"
+    decoder.rename(decoder.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    options = LoadOptions(str(folder), "name", "unused", "cpu", 1, tmp_path)
+    model = load_sdxl(options, lambda _report: None, lambda _level, _message: None)
+    assert model.capabilities.preview_decoders == ("tae", "linear")
