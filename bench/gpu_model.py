@@ -75,6 +75,7 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
             default_steps=30,
             default_guidance_scale=5.0,
             default_scheduler="euler",
+            prediction_type="epsilon",
             is_noise=True,
             examples=(),
         ),

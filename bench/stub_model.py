@@ -61,6 +61,7 @@ class StubModel:
         max_side=SIDE,
         default_steps=20,
         default_guidance_scale=5.0,
+        prediction_type="epsilon",
         is_noise=True,
         examples=(),
     )

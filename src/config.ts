@@ -5,7 +5,7 @@
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { z } from "zod";
-import { SHORTCUTS, type Shortcut } from "./protocol/worker-settings.ts";
+import { DISTILLATIONS, PREDICTION_TYPES, SHORTCUTS, type Shortcut } from "./protocol/worker-settings.ts";
 
 const text = z.string().trim();
 const toggle = text
@@ -50,6 +50,9 @@ function isOrigin(value: string): boolean {
   return canonical === "null" || canonical === value;
 }
 
+const orAuto = <Value>(schema: z.ZodType<Value>): z.ZodType<Value | null> =>
+  z.union([z.literal("auto").transform(() => null), schema]);
+
 interface Setting<Value> {
   /** Names of the environment variables, first wins. */
   readonly env: readonly string[];
@@ -86,7 +89,7 @@ export const SETTINGS = {
     flag: "model",
     default: "auto",
     value: z.string().min(1, "is empty"),
-    help: "`auto` (SDXL base with a CUDA device, else `demo`), `demo`, `noise` (random weights), a hub id or a diffusers folder.",
+    help: "`auto` (SDXL base with a CUDA device, else `demo`), `demo`, `noise` (random weights), a diffusers folder or `.safetensors` checkpoint, or a hub id, also with the path of a file in it.",
   }),
   tinyVae: setting<string>({
     env: ["LATENTCAST_TINY_VAE"],
@@ -94,6 +97,26 @@ export const SETTINGS = {
     default: "madebyollin/taesdxl",
     value: z.string().min(1, "is empty"),
     help: "Preview decoder: hub id or folder. A model that brings its own keeps it.",
+  }),
+  vae: setting<string | null>({
+    env: ["LATENTCAST_VAE"],
+    flag: "vae",
+    default: "",
+    defaultText: "the model's own",
+    value: text.transform((value) => (value === "" ? null : value)),
+    help: "VAE of the final pictures: `.safetensors` file, diffusers folder or hub id.",
+  }),
+  predictionType: setting<(typeof PREDICTION_TYPES)[number] | null>({
+    env: ["LATENTCAST_PREDICTION_TYPE"],
+    default: "auto",
+    value: orAuto(z.enum(PREDICTION_TYPES)),
+    help: "What the model predicts, where it does not say so itself: `epsilon`, `v_prediction`, or `v_prediction_zero_snr` (with zero terminal SNR).",
+  }),
+  distillation: setting<(typeof DISTILLATIONS)[number] | null>({
+    env: ["LATENTCAST_DISTILLATION"],
+    default: "auto",
+    value: orAuto(z.enum(DISTILLATIONS)),
+    help: "How the model was distilled to few steps; `auto` goes by its name. `none`, `lightning`, `hyper`, `turbo`, `dmd2`, `lcm` or `tcd`.",
   }),
   devices: setting<string[]>({
     env: ["LATENTCAST_DEVICES"],
@@ -148,7 +171,7 @@ export const SETTINGS = {
     default: "",
     defaultText: "none",
     value: list.pipe(z.array(z.enum(SHORTCUTS, { error: `use ${SHORTCUTS.join(", ")}` }))),
-    help: "Faster ways that change the pictures, comma-separated: `cfg-cutoff` (guidance for the first 40 % of the steps), `step-cache` (every second step computes the outermost layers only), `few-step` (the model is a checkpoint such as SDXL Turbo or Lightning: 4 steps, no guidance).",
+    help: "Faster ways that change the pictures, comma-separated: `cfg-cutoff` (guidance for the first 40 % of the steps), `step-cache` (every second step computes the outermost layers only), `few-step` (the model was distilled to few steps and its name does not say so: 4 steps, no guidance).",
   }),
   ratePerMinute: setting<number | null>({
     env: ["LATENTCAST_RATE_LIMIT_PER_MINUTE"],

@@ -15,7 +15,7 @@ PROTOCOL_VERSION = 2
 MAX_HEADER_BYTES = 1048576
 MAX_SEED = 4294967295
 
-SchedulerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc"]
+SchedulerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm", "tcd"]
 FailureCode = Literal["invalid_request", "out_of_memory", "numerical_error", "internal_error"]
 LogLevel = Literal["debug", "info", "warn", "error"]
 PreviewDecoder = Literal["tae", "linear"]
@@ -123,6 +123,10 @@ class ModelInfo:
     default_steps: int
     default_guidance_scale: float
     default_scheduler: SchedulerName | None = None
+    prediction_type: str
+    """What its UNet predicts: `epsilon`, `v_prediction` or `sample`."""
+    distillation: str | None = None
+    """How it was distilled to few steps, such as `lightning`; null if it was not."""
     is_noise: bool
     """True when the weights are random and every image is noise."""
     examples: tuple[str, ...]

@@ -10,9 +10,13 @@ from typing import Literal, get_args
 
 from .fields import Fields
 
+Distillation = Literal["none", "lightning", "hyper", "turbo", "dmd2", "lcm", "tcd"]
+PredictionType = Literal["epsilon", "v_prediction", "v_prediction_zero_snr"]
 ShortcutName = Literal["cfg-cutoff", "step-cache", "few-step"]
 TorchDevice = Literal["cpu", "cuda:0"]
 
+DISTILLATIONS: tuple[Distillation, ...] = get_args(Distillation)
+PREDICTION_TYPES: tuple[PredictionType, ...] = get_args(PredictionType)
 SHORTCUT_NAMES: tuple[ShortcutName, ...] = get_args(ShortcutName)
 TORCH_DEVICES: tuple[TorchDevice, ...] = get_args(TorchDevice)
 
@@ -43,6 +47,12 @@ class WorkerSettings:
     """Where calibrations, compiled kernels and built models are kept."""
     max_batch: int | None = None
     """Most images per UNet call; 1 is exact, null measures what pays."""
+    vae: str | None = None
+    """Hub id, folder or file of another VAE; null is the model's own."""
+    prediction_type: PredictionType | None = None
+    """null believes the model."""
+    distillation: Distillation | None = None
+    """null goes by the model's name."""
     shortcuts: tuple[ShortcutName, ...]
     """Each changes the images."""
 
@@ -58,6 +68,9 @@ def read_worker_settings(fields: Fields) -> WorkerSettings:
         cpu_share=None if fields.is_null("cpu_share") else _read_cpu_share(fields.nested("cpu_share")),
         cache_dir=fields.text("cache_dir", min_length=1),
         max_batch=None if fields.is_null("max_batch") else fields.integer("max_batch", 1),
+        vae=None if fields.is_null("vae") else fields.text("vae", min_length=1),
+        prediction_type=fields.optional_choice("prediction_type", PREDICTION_TYPES),
+        distillation=fields.optional_choice("distillation", DISTILLATIONS),
         shortcuts=fields.choices("shortcuts", SHORTCUT_NAMES),
     )
 

@@ -14,6 +14,8 @@ from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
 
+from .tiny_checkpoint import TinyCheckpoint, make_tiny_checkpoint
+
 # One thread: on a shared machine two threads of so small a model mostly wait for each other.
 torch.set_num_threads(1)
 
@@ -25,6 +27,12 @@ settings.load_profile("patient")
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ensure_tiny_sdxl(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint:
+    """A tiny model that can be a single file."""
+    return make_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "folder", tiny_folder)
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ INFO = ModelInfo(
     max_side=64,
     default_steps=20,
     default_guidance_scale=5.0,
+    prediction_type="epsilon",
     is_noise=True,
     examples=(),
 )

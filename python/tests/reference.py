@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from diffusers import TCDScheduler
 
 from latentcast_worker.model.denoise import SdxlSample
+from latentcast_worker.model.schedulers import TCD_ETA
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.protocol import GenerationParams
 
@@ -14,6 +16,8 @@ from latentcast_worker.protocol import GenerationParams
 def by_pipeline(pipeline: Any, params: GenerationParams, scheduler: Any, **options: object) -> Any:
     """The pipeline's `images` for these parameters, with `options` handed through."""
     pipeline.scheduler = scheduler
+    if isinstance(scheduler, TCDScheduler):
+        options = {"eta": TCD_ETA, **options}
     return pipeline(
         prompt=params.prompt,
         negative_prompt=params.negative_prompt,

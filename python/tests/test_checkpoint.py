@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,49 +12,18 @@ import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 from torch import Tensor
 
-from latentcast_worker.model.checkpoint.prediction import PREDICTIONS, Prediction
+from latentcast_worker.model.families import PREDICTIONS, Prediction
 from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import LoadError
 from latentcast_worker.model.sdxl import SdxlModel
-from latentcast_worker.protocol import SCHEDULERS, Loading, SchedulerName
+from latentcast_worker.protocol import SCHEDULER_NAMES, Loading, SchedulerName
 
-from .requests import a_request
+from .requests import a_params
 from .test_parity import assert_same
-from .tiny_checkpoint import SCHEDULER_CONFIG, build_folder, original_tensors, original_vae, write_file
+from .tiny_checkpoint import SCHEDULER_CONFIG, TinyCheckpoint, original_vae, ready_pipeline, write_file
 
 
-@dataclass(frozen=True, slots=True)
-class Tiny:
-    """The second tiny model as a folder, as tensors under their original names, and as diffusers' pipeline."""
-
-    folder: Path
-    tensors: dict[str, Tensor]
-    pipeline: Any
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    folder = tmp_path_factory.mktemp("checkpoint") / "folder"
-    build_folder(folder, tiny_folder)
-    tensors = original_tensors(folder)
-    file = write_file(folder.parent / "tiny.safetensors", tensors)
-    pipeline: Any = StableDiffusionXLPipeline.from_single_file(
-        str(file), config=str(folder), local_files_only=True, add_watermarker=False
-    )
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
-        move_into_memory(part)
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.own_scheduler = pipeline.scheduler
-    return Tiny(folder, tensors, pipeline)
-
-
-def move_into_memory(module: torch.nn.Module) -> None:
-    """diffusers leaves fp32 weights where they lie in the file; kernels give other last bits at other alignments."""
-    for parameter in module.parameters():
-        parameter.data = parameter.data.clone()
-
-
-def load(tiny: Tiny, model: Path, cache_dir: Path, **options: Any) -> SdxlModel:
+def load(tiny: TinyCheckpoint, model: Path, cache_dir: Path, **options: Any) -> SdxlModel:
     told = LoadOptions(str(model), "name", "unused", "cpu", 1, cache_dir, configs=tiny.folder, **options)
     return load_sdxl(told, lambda _report: None, lambda _level, _message: None)
 
@@ -78,26 +46,24 @@ OPTIONS: dict[Prediction, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module", params=PREDICTIONS)
-def predicting(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory, request: Any) -> tuple[SdxlModel, Any]:
+def predicting(tiny: TinyCheckpoint, tmp_path_factory: pytest.TempPathFactory, request: Any) -> tuple[SdxlModel, Any]:
     """A single file that names its prediction type, and the pipeline with the scheduler that belongs to it."""
     folder = tmp_path_factory.mktemp("predicting")
     file = write_file(folder / "model.safetensors", {**tiny.tensors, **MARKERS[request.param]})
     scheduler: Any = EulerDiscreteScheduler.from_config(SCHEDULER_CONFIG, **OPTIONS[request.param])
     components: dict[str, Any] = {**tiny.pipeline.components, "scheduler": scheduler}
     pipeline: Any = StableDiffusionXLPipeline(**components)
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.own_scheduler = scheduler
-    return load(tiny, file, folder), pipeline
+    return load(tiny, file, folder), ready_pipeline(pipeline)
 
 
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
 @pytest.mark.parametrize("steps", [1, 4])
-@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+@pytest.mark.parametrize("scheduler", [None, *SCHEDULER_NAMES])
 def test_a_file_makes_the_pipelines_picture(
     predicting: tuple[SdxlModel, Any], scheduler: SchedulerName | None, steps: int, guidance_scale: float
 ) -> None:
     model, pipeline = predicting
-    request = a_request(scheduler=scheduler, num_inference_steps=steps, guidance_scale=guidance_scale)
+    request = a_params(scheduler=scheduler, num_inference_steps=steps, guidance_scale=guidance_scale)
     assert_same(pipeline, model, request)
 
 
@@ -107,7 +73,7 @@ def weights(model: SdxlModel) -> dict[str, Tensor]:
     return {**unet._unet.state_dict(prefix="unet."), **decoder._vae.state_dict(prefix="vae.")}
 
 
-def test_weights_from_a_file_equal_those_from_the_folder(tiny: Tiny, tmp_path: Path) -> None:
+def test_weights_from_a_file_equal_those_from_the_folder(tiny: TinyCheckpoint, tmp_path: Path) -> None:
     file = write_file(tmp_path / "model.safetensors", tiny.tensors)
     from_file, from_folder = (weights(load(tiny, path, tmp_path)) for path in (file, tiny.folder))
     assert from_file.keys() == from_folder.keys()
@@ -115,7 +81,7 @@ def test_weights_from_a_file_equal_those_from_the_folder(tiny: Tiny, tmp_path: P
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
-def test_smaller_dtypes_are_read_as_they_are(tiny: Tiny, tmp_path: Path, dtype: torch.dtype) -> None:
+def test_smaller_dtypes_are_read_as_they_are(tiny: TinyCheckpoint, tmp_path: Path, dtype: torch.dtype) -> None:
     tensors = {name: tensor.to(dtype) for name, tensor in tiny.tensors.items()}
     model = load(tiny, write_file(tmp_path / "model.safetensors", tensors), tmp_path)
     name = "time_embed.0.weight"
@@ -123,15 +89,15 @@ def test_smaller_dtypes_are_read_as_they_are(tiny: Tiny, tmp_path: Path, dtype: 
     assert torch.equal(weights(model)["unet.time_embedding.linear_1.weight"], expected)
 
 
-def test_a_loaded_model_does_not_need_its_file_any_more(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_loaded_model_does_not_need_its_file_any_more(tiny: TinyCheckpoint, tmp_path: Path) -> None:
     file = write_file(tmp_path / "model.safetensors", tiny.tensors)
     model = load(tiny, file, tmp_path)
     with file.open("r+b") as damaged:
         damaged.truncate(0)
-    assert_same(tiny.pipeline, model, a_request())
+    assert_same(tiny.pipeline, model, a_params())
 
 
-def test_loading_tells_of_each_part_and_never_goes_back(tiny: Tiny, tmp_path: Path) -> None:
+def test_loading_tells_of_each_part_and_never_goes_back(tiny: TinyCheckpoint, tmp_path: Path) -> None:
     file = write_file(tmp_path / "model.safetensors", tiny.tensors)
     told: list[Loading] = []
     options = LoadOptions(str(file), "name", "unused", "cpu", 1, tmp_path, configs=tiny.folder)
@@ -163,7 +129,7 @@ def test_loading_tells_of_each_part_and_never_goes_back(tiny: Tiny, tmp_path: Pa
          "a config beside the file", "the setting wins over markers", "the setting wins over metadata"],
 )  # fmt: skip
 def test_the_prediction_type_is_found(
-    tiny: Tiny,
+    tiny: TinyCheckpoint,
     tmp_path: Path,
     markers: tuple[str, ...],
     metadata: dict[str, str],
@@ -181,14 +147,14 @@ def test_the_prediction_type_is_found(
     assert {name: config[name] for name in wanted} == {**wanted, **OPTIONS[expected]}
 
 
-def test_zero_terminal_snr_reaches_the_betas(tiny: Tiny, tmp_path: Path) -> None:
+def test_zero_terminal_snr_reaches_the_betas(tiny: TinyCheckpoint, tmp_path: Path) -> None:
     file = write_file(tmp_path / "model.safetensors", {**tiny.tensors, **MARKERS["v_prediction_zero_snr"]})
-    (sample,) = load(tiny, file, tmp_path).prepare(a_request(num_inference_steps=20))
+    (sample,) = load(tiny, file, tmp_path).prepare(a_params(num_inference_steps=20))
     assert float(sample.run.scheduler.sigmas[0]) == 4096.0
     assert int(sample.timesteps[0]) == 999
 
 
-def test_the_setting_holds_for_folders_too(tiny: Tiny, tmp_path: Path) -> None:
+def test_the_setting_holds_for_folders_too(tiny: TinyCheckpoint, tmp_path: Path) -> None:
     config = load(tiny, tiny.folder, tmp_path, prediction="v_prediction_zero_snr").scheduler.config
     assert config.prediction_type == "v_prediction"
     assert config.rescale_betas_zero_snr
@@ -201,40 +167,40 @@ def without_vae(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith("first_stage_model.")}
 
 
-def test_a_file_without_a_vae_asks_for_one(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_file_without_a_vae_asks_for_one(tiny: TinyCheckpoint, tmp_path: Path) -> None:
     file = write_file(tmp_path / "model.safetensors", without_vae(tiny.tensors))
     with pytest.raises(LoadError, match=r"model\.safetensors holds no VAE: name one with --vae"):
         load(tiny, file, tmp_path)
 
 
-def vae_folder(tiny: Tiny, _tmp_path: Path) -> Path:
+def vae_folder(tiny: TinyCheckpoint, _tmp_path: Path) -> Path:
     return tiny.folder / "vae"
 
 
-def model_folder(tiny: Tiny, _tmp_path: Path) -> Path:
+def model_folder(tiny: TinyCheckpoint, _tmp_path: Path) -> Path:
     return tiny.folder
 
 
-def whole_file(tiny: Tiny, tmp_path: Path) -> Path:
+def whole_file(tiny: TinyCheckpoint, tmp_path: Path) -> Path:
     return write_file(tmp_path / "other.safetensors", tiny.tensors)
 
 
-def original_file(tiny: Tiny, tmp_path: Path) -> Path:
+def original_file(tiny: TinyCheckpoint, tmp_path: Path) -> Path:
     return write_file(tmp_path / "vae.safetensors", original_vae(tiny.folder))
 
 
-def diffusers_file(tiny: Tiny, tmp_path: Path) -> Path:
+def diffusers_file(tiny: TinyCheckpoint, tmp_path: Path) -> Path:
     return Path(shutil.copy(tiny.folder / "vae" / "diffusion_pytorch_model.safetensors", tmp_path / "vae.safetensors"))
 
 
 @pytest.mark.parametrize("source", [vae_folder, model_folder, whole_file, original_file, diffusers_file])
-def test_a_vae_is_taken_from_wherever_it_is(tiny: Tiny, tmp_path: Path, source: Any) -> None:
+def test_a_vae_is_taken_from_wherever_it_is(tiny: TinyCheckpoint, tmp_path: Path, source: Any) -> None:
     file = write_file(tmp_path / "model.safetensors", without_vae(tiny.tensors))
     model = load(tiny, file, tmp_path, vae=str(source(tiny, tmp_path)))
-    assert_same(tiny.pipeline, model, a_request())
+    assert_same(tiny.pipeline, model, a_params())
 
 
-def test_a_vae_of_its_own_replaces_the_models(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_vae_of_its_own_replaces_the_models(tiny: TinyCheckpoint, tmp_path: Path) -> None:
     vae = {name: torch.zeros_like(tensor) for name, tensor in original_vae(tiny.folder).items()}
     own = write_file(tmp_path / "black.safetensors", vae)
     model = load(tiny, tiny.folder, tmp_path, vae=str(own))
@@ -250,7 +216,7 @@ def test_a_vae_of_its_own_replaces_the_models(tiny: Tiny, tmp_path: Path) -> Non
     ids=["a tiny VAE", "half a VAE"],
 )
 def test_a_vae_that_cannot_be_used_is_refused(
-    tiny: Tiny, tmp_path: Path, tensors: dict[str, Tensor], sentence: str
+    tiny: TinyCheckpoint, tmp_path: Path, tensors: dict[str, Tensor], sentence: str
 ) -> None:
     file = write_file(tmp_path / "vae.safetensors", tensors)
     with pytest.raises(LoadError, match=sentence):

@@ -14,7 +14,6 @@ import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
-from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from latentcast_worker.model import hub
@@ -23,7 +22,7 @@ from latentcast_worker.model.checkpoint.kind import CLIP_G, CLIP_L, UNET, identi
 from latentcast_worker.model.checkpoint.parts import SDXL_CONFIGS, CheckpointParts
 from latentcast_worker.model.port import LoadError
 
-from .tiny_checkpoint import build_folder, original_names, original_tensors, write_file
+from .tiny_checkpoint import TinyCheckpoint, build_folder, original_names, original_tensors, write_file
 
 CONTEXT = f"{UNET}input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 FIRST = f"{UNET}input_blocks.0.0.weight"
@@ -113,27 +112,17 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refusal(tmp_path / "gone.safetensors")
 
 
-@pytest.fixture(scope="module")
-def tiny_tensors(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor]]:
-    folder = tmp_path_factory.mktemp("checkpoint") / "folder"
-    build_folder(folder, tiny_folder)
-    return folder, original_tensors(folder)
-
-
 def open_tiny(folder: Path, path: Path) -> None:
     CheckpointParts(path, torch.device("cpu"), lambda _report: None, folder)
 
 
-def test_a_file_that_is_cut_off_says_how_far_it_goes(
-    tiny_tensors: tuple[Path, dict[str, Tensor]], tmp_path: Path
-) -> None:
-    folder, tensors = tiny_tensors
-    path = write_file(tmp_path / "model.safetensors", tensors)
+def test_a_file_that_is_cut_off_says_how_far_it_goes(tiny: TinyCheckpoint, tmp_path: Path) -> None:
+    path = write_file(tmp_path / "model.safetensors", tiny.tensors)
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.truncate(size - 1)
     with pytest.raises(LoadError, match=f"is cut off: it has {size - 1} of {size} bytes"):
-        open_tiny(folder, path)
+        open_tiny(tiny.folder, path)
 
 
 @pytest.mark.parametrize(
@@ -146,30 +135,25 @@ def test_a_file_that_is_cut_off_says_how_far_it_goes(
         ("first_stage_model.post_quant_conv.bias", "vae", "post_quant_conv.bias"),
     ],
 )
-def test_a_missing_tensor_is_named(
-    tiny_tensors: tuple[Path, dict[str, Tensor]], tmp_path: Path, name: str, part: str, told: str
-) -> None:
-    folder, tensors = tiny_tensors
-    assert name in tensors
-    path = write_file(tmp_path / "model.safetensors", {key: value for key, value in tensors.items() if key != name})
+def test_a_missing_tensor_is_named(tiny: TinyCheckpoint, tmp_path: Path, name: str, part: str, told: str) -> None:
+    assert name in tiny.tensors
+    path = write_file(
+        tmp_path / "model.safetensors", {key: value for key, value in tiny.tensors.items() if key != name}
+    )
     with pytest.raises(LoadError, match=rf"lacks .*tensors of its {part}.*{told}"):
-        open_tiny(folder, path)
+        open_tiny(tiny.folder, path)
 
 
-def test_a_pruned_model_is_told_apart_from_a_damaged_one(
-    tiny_tensors: tuple[Path, dict[str, Tensor]], tmp_path: Path
-) -> None:
-    folder, tensors = tiny_tensors
-    kept = {name: tensor for name, tensor in tensors.items() if "middle_block.1.transformer_blocks.1." not in name}
+def test_a_pruned_model_is_told_apart_from_a_damaged_one(tiny: TinyCheckpoint, tmp_path: Path) -> None:
+    kept = {name: tensor for name, tensor in tiny.tensors.items() if "middle_block.1.transformer_blocks.1." not in name}
     with pytest.raises(LoadError, match="a pruned model such as SSD-1B has to be a diffusers folder"):
-        open_tiny(folder, write_file(tmp_path / "model.safetensors", kept))
+        open_tiny(tiny.folder, write_file(tmp_path / "model.safetensors", kept))
 
 
-def test_a_shape_that_does_not_fit_is_named(tiny_tensors: tuple[Path, dict[str, Tensor]], tmp_path: Path) -> None:
-    folder, tensors = tiny_tensors
-    path = write_file(tmp_path / "model.safetensors", {**tensors, f"{UNET}out.2.bias": torch.zeros(5)})
+def test_a_shape_that_does_not_fit_is_named(tiny: TinyCheckpoint, tmp_path: Path) -> None:
+    path = write_file(tmp_path / "model.safetensors", {**tiny.tensors, f"{UNET}out.2.bias": torch.zeros(5)})
     with pytest.raises(LoadError, match=r"conv_out\.bias of its unet is 5 where SDXL has 4"):
-        open_tiny(folder, path)
+        open_tiny(tiny.folder, path)
 
 
 @pytest.mark.parametrize(("channels", "sentence"), [(9, "is an inpainting model"), (8, "is an image-editing model")])

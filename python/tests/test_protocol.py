@@ -110,6 +110,7 @@ REPORT_OBJECTS: dict[str, Report] = {
             default_steps=20,
             default_guidance_scale=3.0,
             default_scheduler="euler",
+            prediction_type="epsilon",
             is_noise=False,
             examples=("a beautiful sunset",),
             vocabulary=ModelVocabulary(summary="landscapes", subjects=("sunset",), modifiers=("red",)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -49,6 +50,7 @@ SCHEDULER_CONFIG: dict[str, Any] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
+    "clip_sample": False,
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
@@ -238,3 +240,34 @@ def _open_clip_entries(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Ten
                 ):
                     layer = layer.replace(ours, original)
                 yield f"{where}{layer}.{kind}", tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TinyCheckpoint:
+    """The second tiny model as a folder, as tensors under their original names, and as diffusers' pipeline."""
+
+    folder: Path
+    tensors: dict[str, Tensor]
+    pipeline: Any
+
+
+def make_tiny_checkpoint(folder: Path, tokenizers: Path) -> TinyCheckpoint:
+    """Writes it; the pipeline comes from the single file. `folder` must not exist."""
+    build_folder(folder, tokenizers)
+    tensors = original_tensors(folder)
+    file = write_file(folder.parent / "tiny.safetensors", tensors)
+    pipeline: Any = StableDiffusionXLPipeline.from_single_file(
+        str(file), config=str(folder), local_files_only=True, add_watermarker=False
+    )
+    # diffusers leaves fp32 weights where they lie in the file; kernels give other last bits at other alignments.
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+        for parameter in part.parameters():
+            parameter.data = parameter.data.clone()
+    return TinyCheckpoint(folder, tensors, ready_pipeline(pipeline))
+
+
+def ready_pipeline(pipeline: Any) -> Any:
+    """Quiet, and with `own_scheduler` for what the model came with."""
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.own_scheduler = pipeline.scheduler
+    return pipeline

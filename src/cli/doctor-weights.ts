@@ -11,9 +11,13 @@ type Env = Readonly<Record<string, string | undefined>>;
 /** fp16 SDXL base without its duplicates in other formats; other models of the family are of the same size. */
 const SDXL_BYTES = 7 * 2 ** 30;
 const TINY_VAE_BYTES = 10 * 2 ** 20;
+const VAE_BYTES = 320 * 2 ** 20;
 /** What every model of these kinds has; its absence tells an interrupted download from a finished one. */
 const MODEL_FILE = "model_index.json";
 const TINY_VAE_FILE = "config.json";
+const VAE_FILE = "config.json";
+/** A hub id, and perhaps the path of a file in its repository. */
+const HUB_NAME = /^([\w.-]+\/[\w.-]+)(?:\/((?:[\w.-]+\/)*[\w.-]+\.safetensors))?$/;
 
 export interface WeightsReport {
   readonly checks: readonly Check[];
@@ -34,6 +38,7 @@ export async function checkWeights(config: Config, env: Env, usesCuda: boolean):
   const found = [
     await look("Model", model, MODEL_FILE, SDXL_BYTES, env),
     await look("Tiny VAE", config.tinyVae, TINY_VAE_FILE, TINY_VAE_BYTES, env),
+    ...(config.vae === null ? [] : [await look("VAE", config.vae, VAE_FILE, VAE_BYTES, env)]),
   ];
   return {
     checks: found.map(({ check }) => check),
@@ -54,16 +59,19 @@ async function look(
   bytes: number,
   env: Env,
 ): Promise<{ readonly check: Check; readonly missingBytes: number }> {
+  if (id.endsWith(".safetensors") && (await exists(id))) return { check: ok(name, id), missingBytes: 0 };
   if (await exists(id)) {
     const check = (await exists(join(id, file)))
       ? ok(name, id)
-      : fail(name, `${id} has no ${file}`, "name a diffusers folder");
+      : fail(name, `${id} has no ${file}`, "name a diffusers folder or a .safetensors file");
     return { check, missingBytes: 0 };
   }
-  if (!/^[\w.-]+\/[\w.-]+$/.test(id)) {
+  const [, repository, inside] = HUB_NAME.exec(id) ?? [];
+  if (repository === undefined) {
     return { check: fail(name, `${id} is neither a folder nor a hub id`, "correct its name"), missingBytes: 0 };
   }
-  if (await isCached(id, file, env)) return { check: ok(name, `${id}, in the cache`), missingBytes: 0 };
+  if (await isCached(repository, inside ?? file, env))
+    return { check: ok(name, `${id}, in the cache`), missingBytes: 0 };
   if (env["HF_HUB_OFFLINE"] === "1") {
     return { check: fail(name, `${id} is not in the cache`, "unset HF_HUB_OFFLINE to fetch it"), missingBytes: 0 };
   }

@@ -17,7 +17,7 @@ export const doctor: Command = {
   positionals: 0,
   flags: {
     json: { help: "One JSON object instead of lines." },
-    ...settingFlags(["model", "tiny-vae", "devices", "python", "host", "port"]),
+    ...settingFlags(["model", "tiny-vae", "vae", "devices", "python", "host", "port"]),
   },
   notes: ["Exits with 1 if a check fails."],
   run: async (context) => {

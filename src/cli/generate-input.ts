@@ -25,7 +25,7 @@ export const GENERATE_FLAGS: FlagTable = {
   ...Object.fromEntries(Object.entries(PARAMETER_FLAGS).map(([flag, { definition }]) => [flag, definition])),
   previews: { value: "FOLDER", help: "Write each preview to this folder." },
   show: { help: "Draw the previews in the terminal (24-bit colour)." },
-  ...settingFlags(["model", "tiny-vae", "devices", "python"]),
+  ...settingFlags(["model", "tiny-vae", "vae", "devices", "python"]),
 };
 
 export interface GenerateRequest {

@@ -87,6 +87,11 @@ export const modelInfo = z.object({
   default_steps: z.int().min(1),
   default_guidance_scale: z.number().min(0),
   default_scheduler: schedulerName.nullable(),
+  prediction_type: z.string().describe("What its UNet predicts: `epsilon`, `v_prediction` or `sample`."),
+  distillation: z
+    .string()
+    .nullable()
+    .describe("How it was distilled to few steps, such as `lightning`; null if it was not."),
   is_noise: z.boolean().describe("True when the weights are random and every image is noise."),
   examples: z.array(z.string()).describe("Prompts that show the model at its best."),
   vocabulary: modelVocabulary.nullable().describe("What it knows; null for a model that knows nearly everything."),

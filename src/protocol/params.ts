@@ -7,7 +7,7 @@
 import { z } from "zod";
 
 export const MAX_SEED = 2 ** 32 - 1;
-export const SCHEDULERS = ["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc"] as const;
+export const SCHEDULERS = ["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm", "tcd"] as const;
 
 export const schedulerName = z.enum(SCHEDULERS);
 

@@ -8,6 +8,13 @@ import { z } from "zod";
 
 export const SHORTCUTS = ["cfg-cutoff", "step-cache", "few-step"] as const;
 
+export const PREDICTION_TYPES = ["epsilon", "v_prediction", "v_prediction_zero_snr"] as const;
+export const DISTILLATIONS = ["none", "lightning", "hyper", "turbo", "dmd2", "lcm", "tcd"] as const;
+
+/** What a model's UNet predicts; `model/checkpoint/prediction.py` says what follows from it. */
+export const predictionType = z.enum(PREDICTION_TYPES);
+/** Ways in which models are distilled to few steps; `model/distillation.py` has their defaults. */
+export const distillation = z.enum(DISTILLATIONS);
 export const shortcutName = z.enum(SHORTCUTS);
 /** A worker sees at most one CUDA device, through CUDA_VISIBLE_DEVICES. */
 export const torchDevice = z.enum(["cpu", "cuda:0"]);
@@ -26,6 +33,9 @@ export const workerSettings = z.object({
   cpu_share: cpuShare.nullable().describe("Which cores to use; null is all of them."),
   cache_dir: z.string().min(1).describe("Where calibrations, compiled kernels and built models are kept."),
   max_batch: z.int().min(1).nullable().describe("Most images per UNet call; 1 is exact, null measures what pays."),
+  vae: z.string().min(1).nullable().describe("Hub id, folder or file of another VAE; null is the model's own."),
+  prediction_type: predictionType.nullable().describe("null believes the model."),
+  distillation: distillation.nullable().describe("null goes by the model's name."),
   shortcuts: z.array(shortcutName).describe("Each changes the images."),
 });
 

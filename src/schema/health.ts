@@ -39,6 +39,12 @@ export const health = z.looseObject({
       max_side: z.int(),
       default_steps: z.int(),
       default_guidance_scale: z.number(),
+      default_scheduler: z.string().nullable(),
+      prediction_type: z.string().describe("What the model predicts: `epsilon`, `v_prediction` or `sample`."),
+      distillation: z
+        .string()
+        .nullable()
+        .describe("How the model was distilled to few steps, such as `lightning`; null if it was not."),
       is_noise: z.boolean().describe("The weights are random, and so are the pictures."),
       note: z.string().nullable(),
       examples: z.array(z.string()).describe("Prompts that suit this model."),

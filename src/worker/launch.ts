@@ -38,9 +38,16 @@ export function workerLaunch(options: WorkerLaunchOptions): Launch {
 /** The settings of a worker that come from the server's own. */
 export function configuredSettings(
   config: Config,
-): Pick<WorkerSettings, "tiny_vae" | "cache_dir" | "max_batch" | "shortcuts"> {
-  const { tinyVae, cacheDir, maxBatch, shortcuts } = config;
-  return { tiny_vae: tinyVae, cache_dir: cacheDir, max_batch: maxBatch, shortcuts: [...shortcuts] };
+): Omit<WorkerSettings, "endpoint" | "slot" | "incarnation" | "model" | "device" | "cpu_share"> {
+  return {
+    tiny_vae: config.tinyVae,
+    vae: config.vae,
+    prediction_type: config.predictionType,
+    distillation: config.distillation,
+    cache_dir: config.cacheDir,
+    max_batch: config.maxBatch,
+    shortcuts: [...config.shortcuts],
+  };
 }
 
 function deviceSettings(device: Device): Pick<WorkerSettings, "device" | "cpu_share"> {

@@ -16,6 +16,8 @@ export function modelInfo(overrides: Partial<ModelInfo> = {}): ModelInfo {
     default_steps: 20,
     default_guidance_scale: 5,
     default_scheduler: "euler",
+    prediction_type: "epsilon",
+    distillation: null,
     is_noise: true,
     examples: [],
     vocabulary: null,

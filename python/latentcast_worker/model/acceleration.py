@@ -99,8 +99,8 @@ class AcceleratedUNet:
         if self.speed.compiled:
             torch.compiler.set_stance("eager_on_recompile")
 
-    def __call__(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, pooled: Tensor, time_ids: Tensor) -> Tensor:
-        inputs = (latents, timesteps, tokens, pooled, time_ids)
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """UNetInputs, one by one -> the predicted noise, one row each."""
         try:
             with memory_guard():
                 return self._call(*inputs)
@@ -115,12 +115,22 @@ class AcceleratedUNet:
             return self._call(*inputs)
 
     def _call_unet(
-        self, latents: Tensor, timesteps: Tensor, tokens: Tensor, pooled: Tensor, time_ids: Tensor
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        tokens: Tensor,
+        pooled: Tensor,
+        time_ids: Tensor,
+        guidance: Tensor | None = None,
     ) -> Tensor:
-        conditions = {"text_embeds": pooled, "time_ids": time_ids}
         with self._attention():
             output = self._unet(
-                latents, timesteps, encoder_hidden_states=tokens, added_cond_kwargs=conditions, return_dict=False
+                latents,
+                timesteps,
+                encoder_hidden_states=tokens,
+                timestep_cond=guidance,
+                added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
+                return_dict=False,
             )
         return output[0]
 

@@ -45,9 +45,9 @@ class GraphedCall:
         # Kernels keep the priority of the stream they were captured on: denoising outranks previews.
         self._stream = torch.cuda.Stream(device, priority=-1)
 
-    def __call__(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, pooled: Tensor, time_ids: Tensor) -> Tensor:
-        inputs = (latents, timesteps, tokens, pooled, time_ids)
-        key = tuple(latents.shape)
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        latents, _, tokens = inputs[:3]
+        key = (*latents.shape, tokens.shape[1])
         captured = self._graphs.get(key)
         if captured is None:
             self._calls[key] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ class Conditioning:
     pooled: Tensor
     time_ids: Tensor
     guidance_scale: float
+    embedded_guidance: Tensor | None = None
+    """For UNets with guidance inside: the embedded scale, (1, time_cond_proj_dim). Such a UNet has no second row."""
 
     @property
     def is_guided(self) -> bool:
@@ -32,7 +34,7 @@ class Conditioning:
     @property
     def positive(self) -> Conditioning:
         """The same without guidance."""
-        return Conditioning(self.tokens[-1:], self.pooled[-1:], self.time_ids[-1:], self.guidance_scale)
+        return replace(self, tokens=self.tokens[-1:], pooled=self.pooled[-1:], time_ids=self.time_ids[-1:])
 
 
 def make_conditioning(
@@ -45,6 +47,16 @@ def make_conditioning(
     # Original size, crop corner and target size, SDXL's micro-conditioning.
     time_ids = torch.tensor([[*size, 0, 0, *size]], dtype=tokens.dtype, device=tokens.device)
     return Conditioning(tokens, pooled, time_ids.repeat(len(embeddings), 1), guidance_scale)
+
+
+def embed_guidance(scale: float, width: int) -> Tensor:
+    """The sinusoidal embedding of a guidance scale, (1, width), as StableDiffusionXLPipeline computes it."""
+    half = width // 2
+    step = torch.log(torch.tensor(10000.0)) / (half - 1)
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -step)
+    angles = (torch.tensor([scale - 1]) * 1000.0)[:, None] * frequencies[None, :]
+    embedding = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+    return torch.nn.functional.pad(embedding, (0, width % 2))
 
 
 @dataclass(slots=True)
@@ -132,6 +144,7 @@ class _Call:
             _rows([conditioning.tokens for conditioning in conditionings]),
             _rows([conditioning.pooled for conditioning in conditionings]),
             _rows([conditioning.time_ids for conditioning in conditionings]),
+            *_embedded_guidance(conditionings, dtype),
         )
         return cls(inputs, conditionings, rows)
 
@@ -163,6 +176,11 @@ def _guide(noise: Tensor, conditioning: Conditioning) -> Tensor:
         return noise
     negative, positive = noise.chunk(2)
     return negative + conditioning.guidance_scale * (positive - negative)
+
+
+def _embedded_guidance(conditionings: Sequence[Conditioning], dtype: torch.dtype) -> list[Tensor]:
+    rows = [each.embedded_guidance for each in conditionings if each.embedded_guidance is not None]
+    return [_rows(rows).to(dtype)] if rows else []
 
 
 def _rows(tensors: Sequence[Tensor]) -> Tensor:

@@ -5,29 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
-from diffusers import EulerDiscreteScheduler
 
 from ..policy import EARLY_STEPS, CallCosts
-from ..protocol import Capabilities, Loading, LogLevel, ModelInfo
+from ..protocol import Capabilities, Loading, LogLevel, ModelInfo, SchedulerName
 from .acceleration import AcceleratedUNet
 from .calibration import calibrate
 from .calibration_store import CalibrationStore
 from .checkpoint.parts import SDXL_CONFIGS, CheckpointParts
-from .checkpoint.prediction import Prediction, prediction_options
+from .checkpoint.prediction import prediction_options
 from .decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
 from .devices import describe_device, has_fast_bf16, open_device
+from .distillation import PLAIN, UNNAMED, Sampling, recognise, sampling_of
+from .families import Family, Prediction
 from .hub import find_model
 from .memory import memory_guard
 from .parts import FolderParts, ModelParts
 from .port import DeviceOutOfMemoryError, LoadError
 from .prompts import PromptEncoder
-from .schedulers import own_scheduler_name
+from .schedulers import make_scheduler, own_scheduler_name
 from .sdxl import SdxlModel
 from .settings import ModelSettings
-from .shortcuts import FEW_STEP_SPACING, FEW_STEPS, Shortcuts
+from .shortcuts import Shortcuts
 from .step_cache import StepCache
 from .vae import load_tiny_vae, load_vae
 
@@ -47,8 +48,8 @@ WriteLog: TypeAlias = Callable[[LogLevel, str], None]
 class LoadOptions:
     """`model` is a hub id, a folder or a file, `name` what clients are told; `max_batch` None measures what pays.
 
-    `cache_dir` keeps what was measured. `shortcuts` change the pictures; none is the default. `vae` takes the place of
-    the model's own. `prediction` None believes the model. `configs` is what single files are completed from.
+    `cache_dir` keeps what was measured. `shortcuts` change the images; none is the default. `vae` takes the place of
+    the model's own. `prediction` and `distillation` None believe the model. `configs` completes single files.
     """
 
     model: str
@@ -60,6 +61,7 @@ class LoadOptions:
     shortcuts: Shortcuts = frozenset()
     vae: str | None = None
     prediction: Prediction | None = None
+    distillation: Family | Literal["none"] | None = None
     configs: Path = SDXL_CONFIGS
 
 
@@ -106,7 +108,7 @@ def _open_parts(options: LoadOptions, device: torch.device, report: ReportLoadin
 def _assemble(
     options: LoadOptions, parts: ModelParts, device: torch.device, report: ReportLoading, log: WriteLog
 ) -> SdxlModel:
-    settings = _shortened(parts.settings, options.shortcuts)
+    settings = parts.settings
     dtypes = _Dtypes.choose(device, settings)
     if parts.in_channels != LATENT_CHANNELS:
         raise LoadError("model_invalid", f"{parts.name} {_of_images(parts.in_channels)}: name a text-to-image model")
@@ -114,18 +116,16 @@ def _assemble(
     encoders = parts.text_encoders(dtypes.unet)
     unet = parts.unet(dtypes.unet)
     vae = load_vae(options.vae, dtypes.vae, device, report, options.configs) if options.vae else parts.vae(dtypes.vae)
-    scheduler = _with_prediction(parts.scheduler(), options.prediction)
-    if unet.config.time_cond_proj_dim is not None:
-        raise LoadError(
-            "model_invalid", f"{options.model} is guidance-distilled (time_cond_proj_dim), which is not served"
-        )
+    scheduler = parts.scheduler()
+    guidance_width = unet.config.time_cond_proj_dim
+    sampling = _sampling(options, parts, scheduler, guided_inside=guidance_width is not None)
+    own, own_name = _own_scheduler(scheduler, sampling, options.prediction, log)
+    if sampling.family is not None:
+        log("info", f"{options.name} is sampled as {sampling}")
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     tiny_vae = str(parts.folder / settings.tiny_vae) if settings.tiny_vae else options.tiny_vae
     tiny = load_tiny_vae(tiny_vae, dtypes.tiny, device, factor, report, log)
     renderer = PreviewRenderer(tiny, settings.latent_rgb, device)
-    own, own_name = _own_scheduler(scheduler, log)
-    if "few-step" in options.shortcuts:
-        own = type(own).from_config(own.config, timestep_spacing=FEW_STEP_SPACING)
     accelerated = AcceleratedUNet(unet, device, log)
     native = settings.native_size or (unet.config.sample_size * factor,) * 2
     return SdxlModel(
@@ -135,9 +135,11 @@ def _assemble(
             native_height=native[1],
             min_side=settings.min_size,
             max_side=settings.max_size,
-            default_steps=settings.default_steps,
-            default_guidance_scale=settings.default_guidance_scale,
+            default_steps=sampling.steps,
+            default_guidance_scale=sampling.guidance_scale,
             default_scheduler=own_name,
+            prediction_type=own.config.prediction_type,
+            distillation=sampling.family,
             is_noise=settings.is_noise,
             examples=settings.examples,
             vocabulary=settings.vocabulary,
@@ -161,30 +163,40 @@ def _assemble(
         previews=StreamPreviews(renderer, device) if device.type == "cuda" else InlinePreviews(renderer),
         torch_device=device,
         shortcuts=options.shortcuts,
+        sampling=sampling,
+        guidance_width=guidance_width,
         step_cache=StepCache(unet, accelerated) if "step-cache" in options.shortcuts else None,
     )
 
 
-def _shortened(settings: ModelSettings, shortcuts: Shortcuts) -> ModelSettings:
-    """The defaults of a checkpoint that needs few steps and no guidance, if this is said to be one."""
-    if "few-step" not in shortcuts:
-        return settings
-    return replace(settings, default_steps=FEW_STEPS, default_guidance_scale=0.0)
+def _sampling(options: LoadOptions, parts: ModelParts, scheduler: Any, *, guided_inside: bool) -> Sampling:
+    """As whoever runs the server says, else as the model looks; a model's own settings rank between the two."""
+    title = f"{Path(options.model).name} {parts.title}"
+    if options.distillation is not None:
+        return PLAIN if options.distillation == "none" else sampling_of(options.distillation, title)
+    sampling = recognise(title, type(scheduler).__name__, guided_inside=guided_inside)
+    if "few-step" in options.shortcuts:
+        return UNNAMED if sampling is PLAIN else sampling
+    steps, guidance_scale = parts.settings.default_steps, parts.settings.default_guidance_scale
+    return replace(
+        sampling,
+        steps=sampling.steps if steps is None else steps,
+        guidance_scale=sampling.guidance_scale if guidance_scale is None else guidance_scale,
+    )
 
 
-def _own_scheduler(scheduler: Any, log: WriteLog) -> tuple[Any, Any]:
+def _own_scheduler(
+    scheduler: Any, sampling: Sampling, prediction: Prediction | None, log: WriteLog
+) -> tuple[Any, SchedulerName | None]:
+    """The scheduler of requests that name none, and its name if it has one."""
+    own = make_scheduler(scheduler, sampling.scheduler)
     try:
-        return scheduler, own_scheduler_name(scheduler)
+        name = own_scheduler_name(own)
     except KeyError as error:
         log("warn", f"the model's scheduler {error.args[0]} is not served, its default is euler")
-        return EulerDiscreteScheduler.from_config(scheduler.config), "euler"
-
-
-def _with_prediction(scheduler: Any, prediction: Prediction | None) -> Any:
-    """What whoever runs the server says outranks what the model says of itself."""
-    if prediction is None:
-        return scheduler
-    return type(scheduler).from_config(scheduler.config, **prediction_options(prediction))
+        own, name = make_scheduler(own, "euler"), "euler"
+    options = {**sampling.options, **({} if prediction is None else prediction_options(prediction))}
+    return type(own).from_config(own.config, **options), name
 
 
 def _of_images(in_channels: int) -> str:

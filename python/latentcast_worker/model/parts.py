@@ -24,6 +24,11 @@ class ModelParts(Protocol):
     def name(self) -> str: ...
 
     @property
+    def title(self) -> str:
+        """What the model calls itself, beside the name that it was loaded by; empty if it does not say."""
+        ...
+
+    @property
     def settings(self) -> ModelSettings: ...
 
     @property
@@ -51,6 +56,7 @@ class FolderParts:
     """The parts of a diffusers folder."""
 
     COUNT = 7
+    title = ""
 
     def __init__(self, folder: Path, device: torch.device, report: Callable[[Loading], None]) -> None:
         """Reads the settings. Raises LoadError for settings that cannot be understood."""

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from ..protocol import SchedulerName
 
+# How much of TCD's noise is drawn anew in each step: its authors' value. The pipeline's own default, 0, draws none.
+TCD_ETA = 0.3
+
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
@@ -34,6 +37,8 @@ _RECIPES: dict[SchedulerName, _Recipe] = {
     ),
     "ddim": _Recipe("DDIMScheduler", {}),
     "unipc": _Recipe("UniPCMultistepScheduler", {}),
+    "lcm": _Recipe("LCMScheduler", {}),
+    "tcd": _Recipe("TCDScheduler", {}),
 }
 
 
@@ -45,9 +50,17 @@ class SchedulerRun:
     generator: torch.Generator
 
     @classmethod
-    def start(cls, scheduler: Any, steps: int, generator: torch.Generator) -> SchedulerRun:
-        """Sets up a fresh scheduler. `generator` also feeds those that draw noise in every step."""
-        scheduler.set_timesteps(steps, device="cpu")
+    def start(
+        cls, scheduler: Any, steps: int, generator: torch.Generator, timesteps: list[int] | None = None
+    ) -> SchedulerRun:
+        """Sets up a fresh scheduler. `generator` also feeds those that draw noise in every step.
+
+        `timesteps` take the place of the scheduler's own, which follow from `steps`.
+        """
+        if timesteps is None:
+            scheduler.set_timesteps(steps, device="cpu")
+        else:
+            scheduler.set_timesteps(timesteps=timesteps, device="cpu")
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(0)  # Otherwise the first step searches its index on the device, and waits for it.
         return cls(scheduler, generator)
@@ -67,11 +80,26 @@ class SchedulerRun:
     def advance(self, noise: Tensor, latents: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """The latents after `step`, and the clean latents that this step predicts (x0)."""
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
-        options = {"generator": self.generator} if takes_generator else {}
+        options: dict[str, Any] = {"generator": self.generator} if takes_generator else {}
+        if isinstance(self.scheduler, diffusers.TCDScheduler):
+            options["eta"] = TCD_ETA
         stepped = self.scheduler.step(noise, self.timesteps[step], latents, **options, return_dict=False)
-        if len(stepped) > 1:  # Euler and DDIM hand x0 out; for Euler it is x - sigma * noise.
+        if isinstance(self.scheduler, diffusers.TCDScheduler):  # Its second is the sample at another noise level.
+            return stepped[0], self._predicted_x0(noise, latents, step)
+        if len(stepped) > 1:  # Euler, DDIM and LCM hand x0 out; for Euler it is x - sigma * noise.
             return stepped[0], stepped[1]
         return stepped[0], self.scheduler.model_outputs[-1]  # Multistep solvers in x0 form keep it as their history.
+
+    def _predicted_x0(self, noise: Tensor, latents: Tensor, step: int) -> Tensor:
+        """x0 from a prediction, for schedulers with a table of alphas."""
+        alpha = self.scheduler.alphas_cumprod[self.timesteps[step]]
+        match self.scheduler.config.prediction_type:
+            case "sample":
+                return noise
+            case "v_prediction":
+                return alpha**0.5 * latents - (1 - alpha) ** 0.5 * noise
+            case _:
+                return (latents - (1 - alpha) ** 0.5 * noise) / alpha**0.5
 
     def visible(self, latents: Tensor) -> Tensor:
         """Noisy latents in the range a decoder expects: samples in sigma space have a deviation of up to 14."""
@@ -92,6 +120,13 @@ def own_scheduler_name(own: Any) -> SchedulerName | None:
         options_match = all(own.config.get(key) == value for key, value in recipe.options.items())
         if recipe.class_name == class_name and options_match:
             return name
+    return None
+
+
+def max_steps(scheduler: Any) -> int | None:
+    """LCM and TCD choose among the timesteps of their training; the others have no limit of their own."""
+    if isinstance(scheduler, diffusers.LCMScheduler | diffusers.TCDScheduler):
+        return int(scheduler.config.original_inference_steps)
     return None
 
 

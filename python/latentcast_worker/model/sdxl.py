@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,11 +14,12 @@ from ..protocol import Capabilities, DeviceInfo, GenerationParams, ModelInfo, Pr
 from ..seeds import image_seed
 from .acceleration import AcceleratedUNet
 from .decode import FullDecoder, InlinePreviews, StreamPreviews
-from .denoise import SdxlSample, denoise_step, first_latents, make_conditioning
+from .denoise import SdxlSample, denoise_step, embed_guidance, first_latents, make_conditioning
+from .distillation import PLAIN, Sampling
 from .memory import memory_guard
 from .port import InvalidRequestError, PendingPreview, Pixels
 from .prompts import PromptEncoder
-from .schedulers import SchedulerRun, make_scheduler
+from .schedulers import SchedulerRun, make_scheduler, max_steps
 from .shortcuts import Shortcuts, guided_steps
 from .step_cache import StepCache
 
@@ -42,6 +43,9 @@ class SdxlModel:
     torch_device: torch.device
     shortcuts: Shortcuts = frozenset()
     step_cache: StepCache | None = None
+    sampling: Sampling = PLAIN
+    guidance_width: int | None = None
+    """`time_cond_proj_dim` of a UNet with guidance inside."""
 
     def check(self, params: GenerationParams) -> None:
         low, high = self.info.min_side, self.info.max_side
@@ -54,26 +58,41 @@ class SdxlModel:
             raise InvalidRequestError(
                 f"clip_skip {params.clip_skip} is above {self.prompts.max_clip_skip} of this model"
             )
+        most = max_steps(make_scheduler(self.scheduler, params.scheduler))
+        if most is not None and params.num_inference_steps > most:
+            raise InvalidRequestError(
+                f"num_inference_steps {params.num_inference_steps} is more than the {most} of this scheduler"
+            )
 
     @torch.inference_mode()
     def prepare(self, params: GenerationParams) -> Sequence[SdxlSample]:
         with memory_guard():
             positive = self.prompts.encode(params.prompt, params.clip_skip)
             # The pipeline's rule: a scale of 1 or less is no guidance, and the negative prompt is not read.
-            negative = self.prompts.encode(params.negative_prompt) if params.guidance_scale > 1 else None
+            is_guided = params.guidance_scale > 1 and self.guidance_width is None
+            negative = self.prompts.encode(params.negative_prompt) if is_guided else None
             size = (params.height, params.width)
             conditioning = make_conditioning(positive, negative, size, params.guidance_scale)
+            if self.guidance_width is not None:
+                embedded = embed_guidance(params.guidance_scale, self.guidance_width).to(self.torch_device)
+                conditioning = replace(conditioning, embedded_guidance=embedded)
             shape = (params.height // self.size_factor, params.width // self.size_factor)
             samples: list[SdxlSample] = []
             for index in range(params.num_images):
                 generator = torch.Generator().manual_seed(image_seed(params.seed, index))
                 scheduler = make_scheduler(self.scheduler, params.scheduler)
-                run = SchedulerRun.start(scheduler, params.num_inference_steps, generator)
+                timesteps = self._trained_timesteps(params)
+                run = SchedulerRun.start(scheduler, params.num_inference_steps, generator, timesteps)
                 latents = first_latents(run, shape, self.latent_channels, self.torch_device)
-                timesteps = run.timesteps.to(self.torch_device)
-                guided = guided_steps(len(timesteps), self.shortcuts)
-                samples.append(SdxlSample(conditioning, run, latents, timesteps, guided))
+                on_device = run.timesteps.to(self.torch_device)
+                guided = guided_steps(len(on_device), self.shortcuts)
+                samples.append(SdxlSample(conditioning, run, latents, on_device, guided))
             return samples
+
+    def _trained_timesteps(self, params: GenerationParams) -> list[int] | None:
+        if params.scheduler not in (None, self.sampling.scheduler):
+            return None
+        return self.sampling.timesteps(params.num_inference_steps)
 
     @torch.inference_mode()
     def step(self, samples: Sequence[SdxlSample]) -> None:

@@ -38,13 +38,16 @@ SDXL_LATENT_RGB = LatentRgb(
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """Sizes in pixels. `native_size` is (width, height); None leaves it to the UNet's own sample size."""
+    """Sizes in pixels. `native_size` is (width, height); None leaves it to the UNet's own sample size.
+
+    Steps and guidance scale None are those of the kind of model, see `distillation`.
+    """
 
     native_size: tuple[int, int] | None = None
     min_size: int = 64
     max_size: int = 2048
-    default_steps: int = 20
-    default_guidance_scale: float = 5.0
+    default_steps: int | None = None
+    default_guidance_scale: float | None = None
     tiny_vae: str | None = None
     """Folder of the tiny decoder, relative to the model's. None leaves it to the one the worker was started with."""
     latent_rgb: LatentRgb = SDXL_LATENT_RGB
@@ -78,12 +81,13 @@ def _parse(value: object) -> ModelSettings:
     if cpu_dtype not in ("float32", "bfloat16"):
         raise ValueError("cpu_dtype must be float32 or bfloat16")
     tiny_vae = fields.get("tiny_vae")
+    steps, guidance_scale = fields.get("default_steps"), fields.get("default_guidance_scale")
     return ModelSettings(
         native_size=None if native is None else (int(native[0]), int(native[1])),
         min_size=int(_number(fields.get("min_size", default.min_size))),
         max_size=int(_number(fields.get("max_size", default.max_size))),
-        default_steps=int(_number(fields.get("default_steps", default.default_steps))),
-        default_guidance_scale=_number(fields.get("default_guidance_scale", default.default_guidance_scale)),
+        default_steps=None if steps is None else int(_number(steps)),
+        default_guidance_scale=None if guidance_scale is None else _number(guidance_scale),
         tiny_vae=None if tiny_vae is None else str(tiny_vae),
         latent_rgb=default.latent_rgb if rgb is None else _latent_rgb(rgb),
         cpu_dtype="bfloat16" if cpu_dtype == "bfloat16" else "float32",

@@ -1,4 +1,7 @@
-"""Ways to a picture in less time that change the picture: off unless whoever runs the server names them."""
+"""Ways to a picture in less time that change the picture: off unless whoever runs the server names them.
+
+`few-step` is older than `distillation`, which knows most such models by name: it says that the model is one.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,6 @@ Shortcuts: TypeAlias = frozenset[ShortcutName]
 # The share of the steps after which guidance ends, as in diffusers' SDXLCFGCutoffCallback: a later step decides on
 # texture only, where the negative prompt's half of the UNet call has little left to say.
 CFG_CUTOFF_RATIO = 0.4
-
-# What checkpoints distilled to few steps (SDXL Turbo, Lightning, Hyper) are made for: no guidance, and timesteps that
-# start at the very end of the schedule. Turbo and Lightning publish both in their model cards.
-FEW_STEPS = 4
-FEW_STEP_SPACING = "trailing"
 
 
 def guided_steps(total_steps: int, shortcuts: Shortcuts) -> int:

@@ -1,4 +1,4 @@
-"""From the name that a person gave to a loaded model: the built-in names, folders and hub ids."""
+"""From the name that a person gave to a loaded model: the built-in names, folders, files and hub ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPORTED_PACKAGES = ("torch", "diffusers", "transformers")
 
 
 def load_named_model(settings: WorkerSettings, reporter: Reporter) -> LoadedModel:
-    """Loads `demo`, `noise`, a folder or a hub id. Raises LoadError."""
+    """Loads `demo`, `noise`, a folder, a file or a hub id. Raises LoadError."""
     cache_dir = Path(settings.cache_dir)
     name = settings.model
     match settings.model:
@@ -39,6 +39,9 @@ def load_named_model(settings: WorkerSettings, reporter: Reporter) -> LoadedMode
         max_batch=settings.max_batch,
         cache_dir=cache_dir,
         shortcuts=frozenset(settings.shortcuts),
+        vae=settings.vae,
+        prediction=settings.prediction_type,
+        distillation=settings.distillation,
     )
     loaded = load_sdxl(options, reporter.loading, reporter.log)
     return LoadedModel(loaded, {name: version(name) for name in REPORTED_PACKAGES})

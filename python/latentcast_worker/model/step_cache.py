@@ -44,9 +44,9 @@ class StepCache:
 
     def outer(self, inputs: UNetInputs, deep: Tensor) -> Tensor:
         """The predicted noise, with the deep features of an earlier call."""
-        latents, timesteps, tokens, pooled, time_ids = inputs
+        latents, timesteps, tokens, pooled, time_ids, *guidance = inputs
         unet = self._unet
-        embedding = unet.time_embedding(unet.get_time_embed(sample=latents, timestep=timesteps))
+        embedding = unet.time_embedding(unet.get_time_embed(sample=latents, timestep=timesteps), *guidance)
         conditions = {"text_embeds": pooled, "time_ids": time_ids}
         embedding = embedding + unet.get_aug_embed(
             emb=embedding, encoder_hidden_states=tokens, added_cond_kwargs=conditions

@@ -7,8 +7,11 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-UNetInputs: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-"""Latents, timesteps, token embeddings, pooled embeddings and time ids, one row each."""
+UNetInputs: TypeAlias = tuple[Tensor, ...]
+"""Latents, timesteps, token embeddings, pooled embeddings and time ids, one row each.
 
-UNetCall: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+A UNet that was distilled with guidance inside (`time_cond_proj_dim`) has a sixth: the embedding of the guidance scale.
+"""
+
+UNetCall: TypeAlias = Callable[..., Tensor]
 """UNetInputs, one by one -> the predicted noise, one row each."""

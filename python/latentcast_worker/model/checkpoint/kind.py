@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..families import Prediction
 from .header import Header, invalid
-from .prediction import Prediction, read_prediction
+from .prediction import read_prediction
 
 UNET = "model.diffusion_model."
 VAE = ("first_stage_model.", "vae.")

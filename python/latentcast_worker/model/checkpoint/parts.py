@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ class CheckpointParts:
         self._configs = configs
         self.name = path.name
         self.folder = path.parent
-        self.settings = ModelSettings()
+        self.title = self._header.metadata.get("modelspec.title", "")
+        self.settings = ModelSettings(native_size=_resolution(self._header, path))
         self.in_channels = self._kind.in_channels
         self.has_vae = self._kind.has_vae
         self._parts = _empty_parts(configs, self._kind.in_channels, has_vae=self.has_vae)
@@ -125,6 +127,15 @@ class PartCopier:
     def _tell(self, name: str) -> None:
         share = min(1.0, self._copied / max(1, self._total))
         self._report(Loading(stage="weights", progress=share, detail=name))
+
+
+def _resolution(header: Header, path: Path) -> tuple[int, int] | None:
+    """Width and height that the model was trained for, None for SDXL's own."""
+    said = re.fullmatch(r"(\d{3,4})x(\d{3,4})", header.metadata.get("modelspec.resolution", ""))
+    if said:
+        return int(said[1]), int(said[2])
+    # Stability AI's Turbo says nothing; merges of it are used at SDXL's size.
+    return (512, 512) if path.name.lower().startswith("sd_xl_turbo") else None
 
 
 def _empty_parts(configs: Path, in_channels: int, *, has_vae: bool) -> Mapping[str, FilePart]:

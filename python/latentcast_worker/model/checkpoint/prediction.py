@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
+from ..families import Prediction
 from .header import Header
-
-Prediction: TypeAlias = Literal["epsilon", "v_prediction", "v_prediction_zero_snr"]
-PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 # Sampled with the wrong one, a model gives noise and no error.
 _OPTIONS: dict[Prediction, dict[str, Any]] = {

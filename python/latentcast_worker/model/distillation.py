@@ -1,0 +1,99 @@
+"""Models that were distilled to few steps: how each family is sampled, and how its members are recognised.
+
+Sampled as a plain SDXL they give noise or grey: most need no guidance, and timesteps that begin at the very end of the
+schedule, where `leading` ones begin at 751 of 1,000 for four steps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..protocol import SchedulerName
+from .families import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model is sampled by default. `scheduler` None keeps the model's own; `options` go over its config."""
+
+    family: Family | None
+    scheduler: SchedulerName | None
+    steps: int
+    guidance_scale: float
+    options: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        guidance = "no guidance" if self.guidance_scale <= 1 else f"guidance {self.guidance_scale:g}"
+        return f"{self.family or 'distilled'}: {self.scheduler or 'its own scheduler'}, {self.steps} steps, {guidance}"
+
+    def timesteps(self, steps: int) -> list[int] | None:
+        """The timesteps that the model was trained for, None for those of its scheduler."""
+        if self.family != "dmd2":
+            return None
+        # 999, 749, 499, 249 for four steps. LCM's own four are 999, 759, 499, 259.
+        return [999 - index * 1000 // steps for index in range(steps)]
+
+
+_TRAILING: Mapping[str, Any] = {"timestep_spacing": "trailing"}
+
+# As their authors' model cards have them.
+_FAMILIES: Mapping[Family, Sampling] = {
+    "lightning": Sampling("lightning", "euler", 4, 0.0, _TRAILING),
+    "hyper": Sampling("hyper", "ddim", 8, 0.0, _TRAILING),
+    "turbo": Sampling("turbo", "euler_a", 4, 0.0, _TRAILING),
+    "dmd2": Sampling("dmd2", "lcm", 4, 0.0, {}),
+    "lcm": Sampling("lcm", "lcm", 4, 1.0, {}),
+    "tcd": Sampling("tcd", "tcd", 4, 0.0, {}),
+}
+
+PLAIN = Sampling(None, None, 20, 5.0, {})
+
+# What the shortcut `few-step` stands for, whatever the model is called.
+UNNAMED = Sampling(None, None, 4, 0.0, _TRAILING)
+
+# A UNet that takes the guidance scale as an input of its own guides without a second row.
+GUIDED_INSIDE = 8.0
+
+# A name is a file's or a repository's. `hyper` and the short ones must stand alone: hyperrealism is no family.
+_NAMES: tuple[tuple[re.Pattern[str], Family], ...] = (
+    (re.compile(r"lightning"), "lightning"),
+    (re.compile(r"dmd2"), "dmd2"),
+    (re.compile(r"turbo"), "turbo"),
+    (re.compile(r"(?<![a-z])hyper(?:[-_ ]?sd(?:xl)?)?(?![a-z])"), "hyper"),
+    (re.compile(r"(?<![a-z])lcm(?![a-z])"), "lcm"),
+    (re.compile(r"(?<![a-z])tcd(?![a-z])"), "tcd"),
+)
+_STEPS = re.compile(r"(?<!\d)(\d{1,2})[-_ ]?steps?(?![a-z])")
+_CFG = re.compile(r"(?<![a-z])cfg(?![a-z])")
+
+
+def sampling_of(family: Family, name: str) -> Sampling:
+    """The family's defaults, with the steps and the guidance that the model's name asks for."""
+    known = _FAMILIES[family]
+    lower = name.lower()
+    found = _STEPS.search(lower)
+    steps = int(found[1]) if found and 1 <= int(found[1]) <= 50 else known.steps
+    options = dict(known.options)
+    if family == "lightning" and steps == 1:
+        options["prediction_type"] = "sample"  # That checkpoint predicts the picture itself.
+    guidance_scale = 5.0 if family == "hyper" and _CFG.search(lower) else known.guidance_scale
+    return replace(known, steps=steps, guidance_scale=guidance_scale, options=options)
+
+
+def recognise(name: str, scheduler_class: str, *, guided_inside: bool) -> Sampling:
+    """How a model wants to be sampled, going by its UNet, its own scheduler and its name."""
+    lower = name.lower()
+    family = next((family for pattern, family in _NAMES if pattern.search(lower)), None)
+    if guided_inside:
+        return replace(sampling_of("lcm", name), guidance_scale=GUIDED_INSIDE)
+    match scheduler_class:
+        case "LCMScheduler":
+            # DMD2 uses LCM's scheduler with timesteps of its own.
+            return sampling_of(family if family == "dmd2" else "lcm", name)
+        case "TCDScheduler":
+            return sampling_of("tcd", name)
+        case _:
+            return PLAIN if family is None else sampling_of(family, name)
