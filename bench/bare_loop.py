@@ -53,6 +53,7 @@ def _params(steps: int) -> GenerationParams:
     return GenerationParams(
         prompt="",
         negative_prompt="",
+        prompt_syntax="plain",
         num_inference_steps=steps,
         width=SIDE,
         height=SIDE,

@@ -25,6 +25,7 @@ def main() -> None:
     params = GenerationParams(
         prompt=prompt,
         negative_prompt="",
+        prompt_syntax="plain",
         num_inference_steps=options.steps,
         width=side,
         height=side,

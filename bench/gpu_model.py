@@ -107,6 +107,7 @@ def request(
     params = GenerationParams(
         prompt="a lighthouse at dusk",
         negative_prompt="blurry",
+        prompt_syntax="plain",
         num_inference_steps=steps,
         width=side,
         height=side,

@@ -50,6 +50,7 @@ def _picture(model: SdxlModel, shortcuts: Shortcuts, seed: int) -> tuple[float, 
     params = GenerationParams(
         prompt=prompt,
         negative_prompt="",
+        prompt_syntax="plain",
         num_inference_steps=info.default_steps,
         width=info.native_width,
         height=info.native_height,

@@ -89,6 +89,9 @@ class StubModel:
     def check(self, params: GenerationParams) -> None:
         del params
 
+    def warnings(self, _params: GenerationParams) -> Sequence[str]:
+        return []
+
     def prepare(self, params: GenerationParams) -> Sequence[StubSample]:
         time.sleep(self.prepare_seconds)
         shape = (params.height // FACTOR, params.width // FACTOR)

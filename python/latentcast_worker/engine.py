@@ -176,6 +176,7 @@ class Engine(Generic[S]):
 
     def _prepare(self, job: Job[S]) -> None:
         self._post(Started(job_id=job.request.job_id, incarnation=job.request.incarnation))
+        job.warnings = self._model.warnings(job.params)
         samples = self._with_memory(job, lambda: self._model.prepare(job.params))
         if samples is not None:
             job.samples = samples
@@ -278,6 +279,7 @@ class Engine(Generic[S]):
             incarnation=job.request.incarnation,
             images=tuple(ImageSize(width=pixels.shape[1], height=pixels.shape[0]) for pixels in job.images),
             decode_seconds=job.decode_seconds,
+            warnings=tuple(job.warnings),
         )
         self._end(job, result, [_rgb8(pixels) for pixels in job.images])
 

@@ -57,6 +57,7 @@ class Job(Generic[S]):
     inputs: InputImages
     cadence: PreviewCadence | None = None
     samples: Sequence[S] = ()
+    warnings: Sequence[str] = ()
     images: list[Pixels] = field(default_factory=list[Pixels])
     reported_steps: int = 0
     step_seconds: float = 0.0

@@ -28,7 +28,8 @@ MAX_EARLY_ITERATIONS = 32
 # A shared call must be this much cheaper per image than a solo one: it makes everyone in it wait for the slowest.
 BATCH_MUST_SAVE = 0.15
 
-Shape: TypeAlias = tuple[int, int]
+Shape: TypeAlias = tuple[int, ...]
+"""Latent height and width, and whatever else the samples of one call must have in common."""
 
 PreviewState = Literal["none", "due", "in_flight", "due_behind_another"]
 """A preview that is due has to be made before the job's next step, and only after the one in flight has left.

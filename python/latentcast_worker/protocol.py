@@ -15,12 +15,14 @@ PROTOCOL_VERSION = 2
 MAX_HEADER_BYTES = 1048576
 MAX_SEED = 4294967295
 
+PromptSyntax = Literal["weighted", "plain"]
 SchedulerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm", "tcd"]
 FailureCode = Literal["invalid_request", "out_of_memory", "numerical_error", "internal_error"]
 LogLevel = Literal["debug", "info", "warn", "error"]
 PreviewDecoder = Literal["tae", "linear"]
 PreviewSource = Literal["x0", "latents"]
 
+PROMPT_SYNTAXES: tuple[PromptSyntax, ...] = get_args(PromptSyntax)
 SCHEDULER_NAMES: tuple[SchedulerName, ...] = get_args(SchedulerName)
 PREVIEW_DECODERS: tuple[PreviewDecoder, ...] = get_args(PreviewDecoder)
 PREVIEW_SOURCES: tuple[PreviewSource, ...] = get_args(PreviewSource)
@@ -41,6 +43,7 @@ class GenerationParams:
     """What the image shows."""
     negative_prompt: str
     """What it should not show."""
+    prompt_syntax: PromptSyntax
     num_inference_steps: int
     """Denoising steps."""
     width: int
@@ -232,6 +235,8 @@ class Result(JobRef):
     type: Literal["result"] = "result"
     images: tuple[ImageSize, ...]
     """Payload: RGB8 each, height * width * 3 bytes."""
+    warnings: tuple[str, ...]
+    """What of the parameters was not used as asked, one sentence each."""
     decode_seconds: float
     """Final decode and the copy to the host; the worker's spans show it."""
 
@@ -312,6 +317,7 @@ def _read_generation_params(fields: Fields) -> GenerationParams:
     return GenerationParams(
         prompt=fields.text("prompt"),
         negative_prompt=fields.text("negative_prompt"),
+        prompt_syntax=fields.choice("prompt_syntax", PROMPT_SYNTAXES),
         num_inference_steps=fields.integer("num_inference_steps", 1),
         width=fields.integer("width", 8),
         height=fields.integer("height", 8),

@@ -105,6 +105,9 @@ class FakeModel:
         if params.width > self.info.max_side:
             raise InvalidRequestError("width is too large")
 
+    def warnings(self, params: GenerationParams) -> Sequence[str]:
+        return [f"{params.prompt} was read"] if params.prompt == "with a warning" else []
+
     def prepare(self, params: GenerationParams) -> Sequence[FakeSample]:
         shape = (params.height, params.width)
         steps = params.num_inference_steps

@@ -10,6 +10,7 @@ from latentcast_worker.protocol import Generate, GenerationParams, InputSizes, P
 PARAMS = GenerationParams(
     prompt="a beautiful sunset",
     negative_prompt="blurry, low quality",
+    prompt_syntax="weighted",
     num_inference_steps=4,
     width=64,
     height=64,

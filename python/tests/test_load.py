@@ -114,7 +114,7 @@ def test_a_cpu_that_is_slow_is_not_kept_busy_with_measuring(
     monkeypatch.setattr(sdxl, "denoise_step", step)
     options = LoadOptions(str(tiny_folder), "name", "unused", "cpu", max_batch=None, cache_dir=tmp_path)
     model = load_sdxl(options, lambda _report: None, lambda _level, _message: None)
-    assert set(shapes) == {(8, 8)}
+    assert set(shapes) == {(8, 8, 77)}
     assert model.capabilities.max_batch == 1
     assert model.costs.seconds[0] > 0
 

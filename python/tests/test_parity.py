@@ -81,7 +81,7 @@ def test_guides_above_a_scale_of_one_only(pipeline: Any, tiny_model: SdxlModel, 
 def test_reads_prompts_like_the_pipeline(
     pipeline: Any, tiny_model: SdxlModel, prompt: str, negative_prompt: str
 ) -> None:
-    assert_same(pipeline, tiny_model, a_params(prompt=prompt, negative_prompt=negative_prompt))
+    assert_same(pipeline, tiny_model, a_params(prompt=prompt, negative_prompt=negative_prompt, prompt_syntax="plain"))
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])

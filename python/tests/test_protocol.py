@@ -54,6 +54,7 @@ EXPECTED_COMMANDS = {
         params=GenerationParams(
             prompt="a beautiful sunset — 日没",
             negative_prompt="blurry, low quality",
+            prompt_syntax="weighted",
             num_inference_steps=20,
             width=256,
             height=192,
@@ -73,6 +74,7 @@ EXPECTED_COMMANDS = {
         params=GenerationParams(
             prompt="x",
             negative_prompt="",
+            prompt_syntax="plain",
             num_inference_steps=1,
             width=64,
             height=64,
@@ -131,7 +133,9 @@ REPORT_OBJECTS: dict[str, Report] = {
     "preview": Preview(
         **JOB, step=5, total_steps=20, images=(ImageSize(width=256, height=192),) * 2, preview_seconds=0.012
     ),
-    "result": Result(**JOB, images=(ImageSize(width=2, height=1),) * 2, decode_seconds=0.05),
+    "result": Result(
+        **JOB, images=(ImageSize(width=2, height=1),) * 2, warnings=("prompt is too long",), decode_seconds=0.05
+    ),
     "failed": Failed(**JOB, code="out_of_memory", message="the device ran out of memory"),
     "cancelled": Cancelled(**JOB, device_seconds=0.25),
     "pong": Pong(iterations=120, rss_bytes=1073741824, device_memory_bytes=0),

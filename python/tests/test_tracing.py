@@ -63,7 +63,7 @@ def run_job(spans: JobSpans, job_id: str = "j", flags: str = "01") -> None:
     spans.posted(
         Preview(job_id=job_id, incarnation=INCARNATION, step=0, total_steps=1, images=(size,), preview_seconds=0.02)
     )
-    spans.posted(Result(job_id=job_id, incarnation=INCARNATION, images=(size,), decode_seconds=0.03))
+    spans.posted(Result(job_id=job_id, incarnation=INCARNATION, images=(size,), warnings=(), decode_seconds=0.03))
 
 
 def test_a_job_is_one_span_below_the_request_with_its_parts_below_it() -> None:

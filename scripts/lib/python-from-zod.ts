@@ -281,7 +281,7 @@ function assignment(target: string, members: readonly string[]): string {
 }
 
 function choicesName(name: string): string {
-  return `${snake(name).toUpperCase()}S`;
+  return `${snake(name).toUpperCase()}${name.endsWith("x") ? "ES" : "S"}`;
 }
 
 function quoted(text: string): string {

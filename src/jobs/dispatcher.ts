@@ -263,7 +263,7 @@ export class Dispatcher implements WorkerListener {
       this.#finish(job, { kind: "failed", error: new LatentcastError("internal_error", { cause: error }) });
       return;
     }
-    this.#finish(job, { kind: "succeeded", result: jobResult(job, request, images, performance.now()) });
+    this.#finish(job, { kind: "succeeded", result: jobResult(job, request, report, images, performance.now()) });
   }
 
   #release(worker: WorkerLoad, run: Run): void {

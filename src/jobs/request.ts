@@ -36,6 +36,7 @@ export function resolveRequest(
   const params: GenerationParams = {
     prompt: input.prompt,
     negative_prompt: input.negative_prompt,
+    prompt_syntax: input.prompt_syntax,
     num_inference_steps: input.num_inference_steps ?? model.default_steps,
     width: input.width ?? model.native_width,
     height: input.height ?? model.native_height,

@@ -41,8 +41,13 @@ export async function finishImages(
   );
 }
 
-export function jobResult(job: Job, request: JobRequest, images: readonly EncodedImage[], nowMs: number): JobResult {
-  const { params, warnings } = request;
+export function jobResult(
+  job: Job,
+  { params, warnings }: JobRequest,
+  report: ReportOf<"result">,
+  images: readonly EncodedImage[],
+  nowMs: number,
+): JobResult {
   const { acceptedAtMs, startedAtMs = nowMs, firstPreviewAtMs } = job;
   return {
     images,
@@ -53,7 +58,7 @@ export function jobResult(job: Job, request: JobRequest, images: readonly Encode
       inferenceMs: nowMs - startedAtMs,
       firstPreviewMs: firstPreviewAtMs === undefined ? null : firstPreviewAtMs - acceptedAtMs,
     },
-    warnings,
+    warnings: [...warnings, ...report.warnings],
   };
 }
 

@@ -150,6 +150,7 @@ export const reportMessage = z.discriminatedUnion("type", [
     type: z.literal("result"),
     ...jobRef.shape,
     images: z.array(imageSize).min(1).describe("Payload: RGB8 each, height * width * 3 bytes."),
+    warnings: z.array(z.string()).describe("What of the parameters was not used as asked, one sentence each."),
     decode_seconds: seconds.describe("Final decode and the copy to the host; the worker's spans show it."),
   }),
   z.object({

@@ -11,9 +11,16 @@ export const SCHEDULERS = ["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "d
 
 export const schedulerName = z.enum(SCHEDULERS);
 
+export const promptSyntax = z
+  .enum(["weighted", "plain"])
+  .describe(
+    "`weighted` reads `(word:1.3)`, `[word]` and `BREAK`, and up to 600 tokens; `plain` takes the first 75 tokens as they are.",
+  );
+
 export const generationParams = z.object({
   prompt: z.string().describe("What the image shows."),
   negative_prompt: z.string().describe("What it should not show."),
+  prompt_syntax: promptSyntax,
   num_inference_steps: z.int().min(1).describe("Denoising steps."),
   width: z.int().min(8).describe("Pixels, a multiple of 8."),
   height: z.int().min(8).describe("Pixels, a multiple of 8."),

@@ -9,7 +9,7 @@ export const OUTPUT_FORMATS = ["jpeg", "png", "webp", "avif"] as const;
 
 export const DEFAULT_NEGATIVE_PROMPT = "blurry, low quality";
 
-/** 5,000 code units hold any prompt that fits the 77 tokens SDXL reads many times over. */
+/** More than the 600 tokens that are read of a prompt. */
 const MAX_PROMPT_LENGTH = 5_000;
 /** SDXL's smaller text encoder has 12 layers: 11 leaves its token embeddings, and beyond it there is nothing to take. */
 const MAX_CLIP_SKIP = 11;
@@ -46,6 +46,7 @@ export const previewOptions = z.object({
 export const generateInput = z.object({
   prompt: text.min(1).max(MAX_PROMPT_LENGTH).describe("What the image shows."),
   negative_prompt: text.max(MAX_PROMPT_LENGTH).default(DEFAULT_NEGATIVE_PROMPT).describe("What it should not show."),
+  prompt_syntax: params.prompt_syntax.default("weighted"),
   num_inference_steps: params.num_inference_steps
     .max(50)
     .optional()

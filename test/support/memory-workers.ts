@@ -140,7 +140,7 @@ export class MemoryWorker {
 
   finish(id: string): void {
     const images = [{ width: 8, height: 8 }];
-    this.say({ type: "result", ...this.#ref(id), images, decode_seconds: 0 }, Buffer.alloc(8 * 8 * 3));
+    this.say({ type: "result", ...this.#ref(id), images, warnings: [], decode_seconds: 0 }, Buffer.alloc(8 * 8 * 3));
   }
 
   confirmCancel(id: string): void {

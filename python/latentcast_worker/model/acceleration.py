@@ -123,14 +123,15 @@ class AcceleratedUNet:
         time_ids: Tensor,
         guidance: Tensor | None = None,
     ) -> Tensor:
+        inside = {} if guidance is None else {"timestep_cond": guidance}
         with self._attention():
             output = self._unet(
                 latents,
                 timesteps,
                 encoder_hidden_states=tokens,
-                timestep_cond=guidance,
                 added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
                 return_dict=False,
+                **inside,
             )
         return output[0]
 

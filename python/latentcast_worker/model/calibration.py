@@ -185,6 +185,7 @@ def _params(model: SdxlModel, images: int) -> GenerationParams:
     return GenerationParams(
         prompt="calibration",
         negative_prompt="",
+        prompt_syntax="plain",
         num_inference_steps=2 * REPEATS,
         width=model.info.native_width,
         height=model.info.native_height,

@@ -85,10 +85,11 @@ class SdxlSample:
 
     @property
     def shape(self) -> Shape:
-        return self.latents.shape[2], self.latents.shape[3]
+        """Latent height and width, and the tokens of the prompt: of unequal length they cannot be stacked."""
+        return self.latents.shape[2], self.latents.shape[3], self.conditioning.tokens.shape[1]
 
 
-def first_latents(run: SchedulerRun, shape: Shape, channels: int, device: torch.device) -> Tensor:
+def first_latents(run: SchedulerRun, shape: tuple[int, int], channels: int, device: torch.device) -> Tensor:
     """The first noise, drawn on the CPU in fp32 at the picture's own shape: the same everywhere and in any company."""
     noise = torch.randn((1, channels, *shape), generator=run.generator, dtype=torch.float32)
     return noise.to(device) * run.init_noise_sigma

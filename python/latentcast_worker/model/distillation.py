@@ -92,7 +92,8 @@ def recognise(name: str, scheduler_class: str, *, guided_inside: bool) -> Sampli
     match scheduler_class:
         case "LCMScheduler":
             # DMD2 uses LCM's scheduler with timesteps of its own.
-            return sampling_of(family if family == "dmd2" else "lcm", name)
+            consistency: Family = "dmd2" if family == "dmd2" else "lcm"
+            return sampling_of(consistency, name)
         case "TCDScheduler":
             return sampling_of("tcd", name)
         case _:

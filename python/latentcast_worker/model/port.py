@@ -47,7 +47,7 @@ class Sample(Protocol):
 
     @property
     def shape(self) -> Shape:
-        """Latent height and width. Samples of equal shape may share a step."""
+        """Samples of equal shape may share a step."""
         ...
 
 
@@ -84,6 +84,10 @@ class Model(Protocol[S]):
 
     def check(self, params: GenerationParams) -> None:
         """Raises InvalidRequestError for parameters that this model cannot serve."""
+        ...
+
+    def warnings(self, params: GenerationParams) -> Sequence[str]:
+        """What of the parameters will not be used as asked, one sentence each."""
         ...
 
     def prepare(self, params: GenerationParams) -> Sequence[S]:

@@ -1,65 +1,110 @@
-"""Prompts to embeddings, exactly as StableDiffusionXLPipeline makes them, with a cache: negative prompts repeat."""
+"""Prompts to embeddings, as StableDiffusionXLPipeline makes them, of any length and with weights."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-# 77 tokens of 2,048 half-precision numbers and the pooled ones: 0.3 MB each on CUDA, twice that on a CPU.
-CACHED_PROMPTS = 128
+from ..protocol import PromptSyntax
+from .prompt_chunks import Chunk, split_prompt
+
+# A chunk is 77 tokens of 2,048 half-precision numbers and the pooled ones: 0.3 MB on CUDA, twice that on a CPU.
+CACHED_CHUNKS = 256
+
+# What a warning quotes of the text that was cut.
+QUOTED_CHARACTERS = 60
+
+_Key: TypeAlias = tuple[str, int | None, PromptSyntax]
 
 
 @dataclass(frozen=True, slots=True)
 class TextEmbedding:
-    """`tokens` (1, 77, channels of both encoders) and `pooled` (1, channels of the second encoder)."""
+    """`tokens` (1, 77 per chunk, channels of both encoders), `pooled` (1, channels of the second encoder)."""
 
     tokens: Tensor
     pooled: Tensor
+    chunks: int = 1
 
 
 class PromptEncoder:
-    """Both text encoders with their tokenizers. Prompts are cut at the tokenizers' length, 77 tokens."""
+    """Both text encoders with their tokenizers, and a cache: negative prompts repeat."""
 
     def __init__(self, tokenizers: tuple[Any, Any], encoders: tuple[Any, Any], device: torch.device) -> None:
         self._parts = tuple(zip(tokenizers, encoders, strict=True))
         self._device = device
-        self._cache: OrderedDict[tuple[str, int | None], TextEmbedding] = OrderedDict()
+        self._cache: OrderedDict[_Key, TextEmbedding] = OrderedDict()
         self.projection_dim = int(encoders[1].config.projection_dim)
         # Hidden states are the token embeddings and one per layer: at this value the smaller encoder gives the former.
         self.max_clip_skip = min(int(encoder.config.num_hidden_layers) for encoder in encoders) - 1
 
-    def encode(self, text: str, clip_skip: int | None = None) -> TextEmbedding:
-        """`clip_skip` as in diffusers: hidden states `-(clip_skip + 2)` of both encoders; None is the same as 0."""
-        key = (text, clip_skip)
+    def encode(
+        self, text: str, clip_skip: int | None = None, syntax: PromptSyntax = "weighted", *, chunks: int = 1
+    ) -> TextEmbedding:
+        """At least `chunks` chunks: prompts of one call are made equally long with chunks of the empty prompt.
+
+        `clip_skip` as in diffusers: hidden states `-(clip_skip + 2)` of both encoders; None is the same as 0. `plain`
+        reads the first 77 tokens as they are; `weighted` reads more, in chunks, and AUTOMATIC1111's syntax.
+        """
+        embedding = self._cached((text, clip_skip, syntax))
+        missing = chunks - embedding.chunks
+        if missing <= 0:
+            return embedding
+        empty = self._cached(("", clip_skip, "plain"))
+        return TextEmbedding(torch.cat([embedding.tokens, *[empty.tokens] * missing], dim=1), embedding.pooled, chunks)
+
+    def warning(self, name: str, text: str, syntax: PromptSyntax) -> str | None:
+        """What of a prompt is not read, for whoever wrote it; None if all of it is."""
+        tokenizer, _ = self._parts[0]
+        cut = split_prompt(tokenizer, text, syntax).cut
+        if not cut:
+            return None
+        words = tokenizer.decode(cut).strip()
+        quoted = words if len(words) <= QUOTED_CHARACTERS else f"{words[:QUOTED_CHARACTERS].rstrip()} …"
+        return f"{name} is too long: its last {len(cut)} tokens were not read, from “{quoted}”"
+
+    def _cached(self, key: _Key) -> TextEmbedding:
         cached = self._cache.get(key)
         if cached is not None:
             self._cache.move_to_end(key)
             return cached
-        embedding = self._encode(text, clip_skip)
+        embedding = self._encode(*key)
         self._cache[key] = embedding
-        if len(self._cache) > CACHED_PROMPTS:
+        while len(self._cache) > 1 and sum(kept.chunks for kept in self._cache.values()) > CACHED_CHUNKS:
             self._cache.popitem(last=False)
         return embedding
 
-    def _encode(self, text: str, clip_skip: int | None) -> TextEmbedding:
-        # One text per call: both prompts in one batch would be a little faster, and not bit-identical to the pipeline.
-        hidden: list[Tensor] = []
+    def _encode(self, text: str, clip_skip: int | None, syntax: PromptSyntax) -> TextEmbedding:
+        splits = [split_prompt(tokenizer, text, syntax).chunks for tokenizer, _ in self._parts]
+        count = max(len(chunks) for chunks in splits)
         pooled: Tensor | None = None
-        for tokenizer, encoder in self._parts:
-            tokens = tokenizer(
-                [text],
-                padding="max_length",
-                max_length=tokenizer.model_max_length,
-                truncation=True,
-                return_tensors="pt",
-            )
-            output = encoder(tokens.input_ids.to(self._device), output_hidden_states=True)
-            if pooled is None and output[0].ndim == 2:
-                pooled = output[0]
-            hidden.append(output.hidden_states[-((clip_skip or 0) + 2)])
+        rows: list[Tensor] = []
+        for (tokenizer, encoder), chunks in zip(self._parts, splits, strict=True):
+            hidden: list[Tensor] = []
+            for chunk in (*chunks, *[Chunk()] * (count - len(chunks))):
+                tokens, output = self._encode_chunk(tokenizer, encoder, chunk, clip_skip)
+                if pooled is None and output.ndim == 2:
+                    pooled = output  # Of the first chunk, and without weights, as everybody does it.
+                hidden.append(tokens)
+            rows.append(hidden[0] if count == 1 else torch.cat(hidden, dim=1))
         assert pooled is not None
-        return TextEmbedding(torch.concat(hidden, dim=-1), pooled)
+        return TextEmbedding(torch.concat(rows, dim=-1), pooled, count)
+
+    def _encode_chunk(self, tokenizer: Any, encoder: Any, chunk: Chunk, clip_skip: int | None) -> tuple[Tensor, Tensor]:
+        """Hidden states with weights applied, and the encoder's first output."""
+        hidden, output = self._run(encoder, chunk.padded_ids(tokenizer), clip_skip)
+        if not chunk.is_weighted:
+            return hidden, output
+        # ComfyUI's and compel's way: towards and beyond what the empty prompt has in that place.
+        empty, _ = self._run(encoder, Chunk().padded_ids(tokenizer), clip_skip)
+        weights = torch.tensor(chunk.padded_weights(tokenizer), dtype=hidden.dtype, device=hidden.device)[None, :, None]
+        return torch.where(weights == 1, hidden, empty + weights * (hidden - empty)), output
+
+    def _run(self, encoder: Any, ids: Sequence[int], clip_skip: int | None) -> tuple[Tensor, Tensor]:
+        # One chunk per call: several in one would be a little faster, and not bit-identical to the pipeline.
+        output = encoder(torch.tensor([ids], device=self._device), output_hidden_states=True)
+        return output.hidden_states[-((clip_skip or 0) + 2)], output[0]

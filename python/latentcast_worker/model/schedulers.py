@@ -126,7 +126,7 @@ def own_scheduler_name(own: Any) -> SchedulerName | None:
 def max_steps(scheduler: Any) -> int | None:
     """LCM and TCD choose among the timesteps of their training; the others have no limit of their own."""
     if isinstance(scheduler, diffusers.LCMScheduler | diffusers.TCDScheduler):
-        return int(scheduler.config.original_inference_steps)
+        return int(scheduler.config["original_inference_steps"])
     return None
 
 

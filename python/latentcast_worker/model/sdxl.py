@@ -18,7 +18,7 @@ from .denoise import SdxlSample, denoise_step, embed_guidance, first_latents, ma
 from .distillation import PLAIN, Sampling
 from .memory import memory_guard
 from .port import InvalidRequestError, PendingPreview, Pixels
-from .prompts import PromptEncoder
+from .prompts import PromptEncoder, TextEmbedding
 from .schedulers import SchedulerRun, make_scheduler, max_steps
 from .shortcuts import Shortcuts, guided_steps
 from .step_cache import StepCache
@@ -64,13 +64,17 @@ class SdxlModel:
                 f"num_inference_steps {params.num_inference_steps} is more than the {most} of this scheduler"
             )
 
+    def warnings(self, params: GenerationParams) -> Sequence[str]:
+        texts = [("prompt", params.prompt)]
+        if self._is_guided(params):
+            texts.append(("negative_prompt", params.negative_prompt))
+        found = [self.prompts.warning(name, text, params.prompt_syntax) for name, text in texts]
+        return [warning for warning in found if warning is not None]
+
     @torch.inference_mode()
     def prepare(self, params: GenerationParams) -> Sequence[SdxlSample]:
         with memory_guard():
-            positive = self.prompts.encode(params.prompt, params.clip_skip)
-            # The pipeline's rule: a scale of 1 or less is no guidance, and the negative prompt is not read.
-            is_guided = params.guidance_scale > 1 and self.guidance_width is None
-            negative = self.prompts.encode(params.negative_prompt) if is_guided else None
+            positive, negative = self._encode_prompts(params)
             size = (params.height, params.width)
             conditioning = make_conditioning(positive, negative, size, params.guidance_scale)
             if self.guidance_width is not None:
@@ -88,6 +92,19 @@ class SdxlModel:
                 guided = guided_steps(len(on_device), self.shortcuts)
                 samples.append(SdxlSample(conditioning, run, latents, on_device, guided))
             return samples
+
+    def _is_guided(self, params: GenerationParams) -> bool:
+        """The pipeline's rule: a scale of 1 or less is no guidance, and the negative prompt is not read."""
+        return params.guidance_scale > 1 and self.guidance_width is None
+
+    def _encode_prompts(self, params: GenerationParams) -> tuple[TextEmbedding, TextEmbedding | None]:
+        """Both prompts, equally long; the negative one is None without guidance."""
+        syntax = params.prompt_syntax
+        positive = self.prompts.encode(params.prompt, params.clip_skip, syntax)
+        if not self._is_guided(params):
+            return positive, None
+        negative = self.prompts.encode(params.negative_prompt, None, syntax, chunks=positive.chunks)
+        return self.prompts.encode(params.prompt, params.clip_skip, syntax, chunks=negative.chunks), negative
 
     def _trained_timesteps(self, params: GenerationParams) -> list[int] | None:
         if params.scheduler not in (None, self.sampling.scheduler):

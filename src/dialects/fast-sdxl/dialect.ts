@@ -71,6 +71,7 @@ function toInput({ image_size: size, seed, ...input }: FastSdxlInput): ParsedInp
   return asGenerateInput.parse({
     prompt: input.prompt,
     negative_prompt: input.negative_prompt,
+    prompt_syntax: "weighted",
     num_inference_steps: input.num_inference_steps,
     guidance_scale: input.guidance_scale,
     num_images: input.num_images,
