@@ -117,7 +117,7 @@ def oracle_run(own: Any, name: SchedulerName, clean: Tensor, steps: int) -> Sequ
     for step in range(steps):
         # Noise levels may lie between the trained ones (Karras), so those who have their own list are asked.
         alpha = alphas[int(run.timesteps[step])]
-        sigma = ((1 - alpha) / alpha) ** 0.5 if name == "ddim" else run.scheduler.sigmas[step]
+        sigma = ((1 - alpha) / alpha) ** 0.5 if name in ("ddim", "lcm", "tcd") else run.scheduler.sigmas[step]
         scale = 1 if in_sigma_space else (sigma**2 + 1) ** 0.5
         sample, x0 = run.advance((scale * sample - clean) / sigma, sample, step)
         seen.append((x0, run.visible(sample)))

@@ -1,5 +1,5 @@
 /** What happens to workers from outside: each with the real worker where that can be, and the client's view of it. */
-import { cp, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
+import { cp, mkdtemp, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -147,5 +147,16 @@ describe("a model folder that", () => {
     const weights = (await readdir(join(cut, "unet"))).find((name) => name.endsWith(".safetensors"));
     await truncate(join(cut, "unet", weights!), 1_000);
     expect(await reasonFor(cut)).toMatch(/cut/);
+  });
+
+  it("is a file of another kind is refused by what it is", async () => {
+    const header = JSON.stringify({
+      "lora_unet_mid_block.lora_down.weight": { dtype: "F16", shape: [0], data_offsets: [0, 0] },
+    });
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    const file = join(cache, "style.safetensors");
+    await writeFile(file, Buffer.concat([length, Buffer.from(header)]));
+    expect(await reasonFor(file)).toMatch(/style\.safetensors is a LoRA/);
   });
 });
