@@ -86,7 +86,7 @@ def sampling_of(family: Family, name: str) -> Sampling:
 def recognise(name: str, scheduler_class: str, *, guided_inside: bool) -> Sampling:
     """How a model wants to be sampled, going by its UNet, its own scheduler and its name."""
     lower = name.lower()
-    family = next((family for pattern, family in _NAMES if pattern.search(lower)), None)
+    family: Family | None = next((named for pattern, named in _NAMES if pattern.search(lower)), None)
     if guided_inside:
         return replace(sampling_of("lcm", name), guidance_scale=GUIDED_INSIDE)
     match scheduler_class:
