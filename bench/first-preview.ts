@@ -31,7 +31,7 @@ export async function firstPreview(settings: Settings): Promise<Figure[]> {
           id: "P4",
           what: "first preview, idle",
           unit: "×",
-          gate: { most: 1.3 },
+          gate: { most: 1.25 },
           note: "prompts (5 ms) and one step (30 ms), bare",
         },
         ratios(pairs),

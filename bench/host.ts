@@ -33,7 +33,7 @@ export async function host(settings: Settings): Promise<Figure[]> {
         id: "P1",
         what: "request, previews off",
         unit: "×",
-        gate: { most: 1.05 },
+        gate: { most: 1.03 },
         note: `bare loop, ${STEPS} steps of ${STEP_MS} ms and the decode`,
       },
       ratios(whole),

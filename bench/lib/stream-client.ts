@@ -19,6 +19,7 @@ export interface StreamOptions {
   readonly timeoutMs?: number;
 }
 
+const LINE_END = 0x0a;
 const agent = new Agent({ keepAlive: true, maxSockets: 256 });
 
 /** Posts `body` and reads the events to the end. Rejects when nothing comes for `timeoutMs`. */
@@ -46,13 +47,16 @@ export function stream(
           outgoing.destroy(new Error(`${path} answered ${String(response.statusCode)}`));
           return;
         }
-        let frame = "";
-        response.setEncoding("latin1");
-        response.on("data", (chunk: string) => {
-          frame += chunk;
-          for (let end = frame.indexOf("\n\n"); end >= 0; end = frame.indexOf("\n\n")) {
-            const event = frame.slice(0, end);
-            frame = frame.slice(end + 2);
+        let chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => {
+          const arrived = monotonicSeconds();
+          const isSeam = chunks.at(-1)?.at(-1) === LINE_END && chunk[0] === LINE_END;
+          chunks.push(chunk);
+          // An image comes in many chunks; joined and searched at each of them, it would cost the client a millisecond.
+          if (!isSeam && !chunk.includes("\n\n")) return;
+          const frames = Buffer.concat(chunks).toString("latin1").split("\n\n");
+          chunks = [Buffer.from(frames.pop() ?? "", "latin1")];
+          for (const event of frames.map(withoutComments)) {
             if (!event.startsWith("data: ")) continue;
             // Only the result has timings; what the plain server sends has neither, and counts as previews but for its last.
             if (event.includes('"timings":')) {
@@ -60,7 +64,7 @@ export function stream(
               continue;
             }
             previews += 1;
-            firstPreview ??= monotonicSeconds();
+            firstPreview ??= arrived;
             if (previews === leaveAfterPreviews) {
               outgoing.destroy();
               finish();
@@ -75,4 +79,11 @@ export function stream(
     outgoing.on("error", reject);
     outgoing.end(text);
   });
+}
+
+/** A comment is one line, which may stand right before an event. */
+function withoutComments(lines: string): string {
+  let rest = lines;
+  while (rest.startsWith(":")) rest = rest.slice(rest.indexOf("\n") + 1 || rest.length);
+  return rest;
 }
