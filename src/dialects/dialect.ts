@@ -9,8 +9,8 @@ import type { Fitted } from "../jobs/submission.ts";
 import type { Operation } from "../openapi/operation.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import type { ParsedInput } from "../schema/input.ts";
-import type { Image } from "../schema/output.ts";
 import type { Parsed } from "../schema/parse.ts";
+import type { ServedImage } from "../storage/published-images.ts";
 
 /** The result when it is finished, or events as it forms. */
 export type Delivery = "result" | "events";
@@ -56,11 +56,11 @@ export interface Dialect {
   parse(body: unknown): Parsed<ParsedInput>;
   /** What the loaded model makes of it. */
   fit(input: ParsedInput, model: ModelInfo): Fitted;
-  /** Ready to be turned into JSON. */
+  /** Ready to be turned into JSON; bytes as `Base64`. */
   preview(event: PreviewEvent, job: Job): object;
   /** @param images The finished images where the client will find them: inside the answer, or as files. */
-  result(result: JobResult, job: Job, images: readonly Image[]): object;
+  result(result: JobResult, job: Job, images: readonly ServedImage[]): object;
   error(error: LatentcastError): ErrorResponse;
   /** The event as Server-Sent Events; several, where the dialect has several for it. */
-  frame(event: StreamEvent): string;
+  frame(event: StreamEvent): string | Buffer;
 }

@@ -1,6 +1,6 @@
 /** Errors and events the way fal's clients read them. Ours are the same, so that everything outside of a dialect answers like this too. */
 import type { LatentcastError } from "../errors.ts";
-import { toAsciiJson } from "../schema/ascii-json.ts";
+import { toAsciiJsonBytes } from "../schema/json.ts";
 import type { ErrorBody } from "../schema/output.ts";
 import type { ErrorResponse, StreamEvent } from "./dialect.ts";
 
@@ -27,7 +27,7 @@ export function errorResponse(error: LatentcastError): ErrorResponse {
 }
 
 /** One unnamed event. fal's clients ignore names, and take an `id:` or `retry:` line for an event without data. */
-export function falFrame(event: StreamEvent): string {
+export function falFrame(event: StreamEvent): Buffer {
   const body = event.kind === "error" ? { error: event.error.message, ...errorBody(event.error) } : event.body;
-  return `data: ${toAsciiJson(body)}\n\n`;
+  return toAsciiJsonBytes(body, "data: ", "\n\n");
 }

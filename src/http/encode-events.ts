@@ -7,6 +7,7 @@ import { StreamFailure } from "./sse.ts";
  * with a hundred listeners).
  */
 const FRAMES = new WeakMap<RequestEvent, Buffer>();
+const FRAME_END = Buffer.from("\n\n");
 
 /** Breaks off, instead of ending, when the server ends before the request. */
 export async function* encodeEvents(events: AsyncIterable<RequestEvent>): AsyncGenerator<Buffer, void, undefined> {
@@ -19,7 +20,7 @@ export async function* encodeEvents(events: AsyncIterable<RequestEvent>): AsyncG
 
 function frameOf(event: RequestEvent): Buffer {
   const { id, name, json } = event;
-  const frame = FRAMES.get(event) ?? Buffer.from(`id: ${id}\nevent: ${name}\ndata: ${json}\n\n`, "latin1");
+  const frame = FRAMES.get(event) ?? Buffer.concat([Buffer.from(`id: ${id}\nevent: ${name}\ndata: `), json, FRAME_END]);
   FRAMES.set(event, frame);
   return frame;
 }

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Entry } from "../jobs/event-log.ts";
 import type { PreviewEvent } from "../jobs/events.ts";
-import { toAsciiJson } from "../schema/ascii-json.ts";
+import { toAsciiJsonBytes } from "../schema/json.ts";
 import type { RequestEventName } from "../schema/queue.ts";
 import type { StoredResponse } from "../storage/request-record.ts";
 
@@ -12,17 +12,17 @@ export const FINAL_EVENT_ID = "end";
 export class RequestEvent {
   readonly id: string;
   readonly name: RequestEventName;
-  readonly #toJson: () => string;
-  #json: string | undefined;
+  readonly #toJson: () => Buffer;
+  #json: Buffer | undefined;
 
-  constructor(id: string, name: RequestEventName, toJson: () => string) {
+  constructor(id: string, name: RequestEventName, toJson: () => Buffer) {
     this.id = id;
     this.name = name;
     this.#toJson = toJson;
   }
 
   /** One line, ASCII. Made once for all listeners, and for nobody when nobody listens: base64 of an image nobody watches is waste. */
-  get json(): string {
+  get json(): Buffer {
     this.#json ??= this.#toJson();
     return this.#json;
   }
@@ -64,7 +64,7 @@ export class RequestEvents {
 
   #make({ sequence, event }: Entry): RequestEvent | undefined {
     const named = (name: RequestEventName, data: () => object): RequestEvent =>
-      new RequestEvent(this.#ids.of(sequence), name, () => toAsciiJson(data()));
+      new RequestEvent(this.#ids.of(sequence), name, () => toAsciiJsonBytes(data()));
     switch (event.kind) {
       case "queued": {
         const { position, estimateMs } = event;
@@ -85,10 +85,14 @@ export class RequestEvents {
 }
 
 export function finalEvent({ status, body }: StoredResponse): RequestEvent {
-  const json = body.toString("latin1");
   return status < 400
-    ? new RequestEvent(FINAL_EVENT_ID, "result", () => json)
-    : new RequestEvent(FINAL_EVENT_ID, "error", () => `{"status":${status},${json.slice(1)}`);
+    ? new RequestEvent(FINAL_EVENT_ID, "result", () => body)
+    : new RequestEvent(FINAL_EVENT_ID, "error", () => withStatus(status, body));
+}
+
+/** @param body A JSON object with at least one field. */
+function withStatus(status: number, body: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`{"status":${status},`), body.subarray(1)]);
 }
 
 /** The server ends before the request does. A listener that came to hear the end has to come back. */

@@ -8,7 +8,7 @@ import type { Admission } from "../jobs/admission.ts";
 import { endingError, isTerminal, type JobResult, type TerminalEvent } from "../jobs/events.ts";
 import type { JobService } from "../jobs/service.ts";
 import type { Submission } from "../jobs/submission.ts";
-import { toAsciiJson } from "../schema/ascii-json.ts";
+import { toAsciiJsonBytes } from "../schema/json.ts";
 import type { LogLine } from "../schema/queue.ts";
 import type { PublishedImages } from "../storage/published-images.ts";
 import type { AcceptedRequest, StoredResponse } from "../storage/request-record.ts";
@@ -159,7 +159,7 @@ export class RequestRunner {
         isInline: input?.sync_mode !== false,
         baseUrl,
       });
-      const body = Buffer.from(toAsciiJson(this.#options.dialect(dialect).result(result, live.job, images)));
+      const body = toAsciiJsonBytes(this.#options.dialect(dialect).result(result, live.job, images));
       live.log("finished");
       const { inferenceMs } = result.timings;
       return {

@@ -1,8 +1,23 @@
 /** Finished images as clients get them: inside the response, or as a file of this server whose name nobody can guess. */
 import { randomBytes } from "node:crypto";
 import type { EncodedImage } from "../jobs/events.ts";
+import { Base64 } from "../schema/base64.ts";
 import type { Image } from "../schema/output.ts";
 import type { ObjectStore } from "./object-store.ts";
+
+/** An {@link Image} until it is written: inside an answer its URL still is bytes. */
+export interface ServedImage extends Omit<Image, "url"> {
+  readonly url: string | Base64;
+}
+
+/** An answer whose images are {@link ServedImage}. */
+export type Served<Answer> = Answer extends Image
+  ? ServedImage
+  : Answer extends readonly (infer Each)[]
+    ? Served<Each>[]
+    : Answer extends object
+      ? { [Name in keyof Answer]: Served<Answer[Name]> }
+      : Answer;
 
 export interface PublishOptions {
   /** `sync_mode` of the request. */
@@ -18,7 +33,7 @@ export class PublishedImages {
   }
 
   /** Rejects with `storage_full` when there is no room for the files. */
-  async publish(images: readonly EncodedImage[], { isInline, baseUrl }: PublishOptions): Promise<Image[]> {
+  async publish(images: readonly EncodedImage[], { isInline, baseUrl }: PublishOptions): Promise<ServedImage[]> {
     if (isInline) return images.map(inlineImage);
     return Promise.all(
       images.map(async ({ bytes, contentType, width, height }) => {
@@ -31,8 +46,8 @@ export class PublishedImages {
 }
 
 /** The image as a data URI. */
-export function inlineImage({ bytes, contentType, width, height }: EncodedImage): Image {
-  return { url: `data:${contentType};base64,${bytes.toString("base64")}`, content_type: contentType, width, height };
+export function inlineImage({ bytes, contentType, width, height }: EncodedImage): ServedImage {
+  return { url: new Base64(bytes, `data:${contentType};base64,`), content_type: contentType, width, height };
 }
 
 /** 144 random bits, and an extension that says what is inside. */

@@ -1,5 +1,5 @@
 /** The shape of `fal-ai/fast-sdxl`: programs written for that model find its fields, sizes and defaults here. */
-import { inlineImage } from "../../storage/published-images.ts";
+import { inlineImage, type Served } from "../../storage/published-images.ts";
 import type { Fitted } from "../../jobs/submission.ts";
 import type { ModelInfo } from "../../protocol/messages.ts";
 import { asGenerateInput, fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type FastSdxlResult } from "./schema.ts";
@@ -45,7 +45,7 @@ export const fastSdxlDialect: Dialect = {
     seed: job.seed,
     preview: { step, total_steps: totalSteps, progress: (step + 1) / totalSteps },
   }),
-  result: ({ seed, prompt, timings, warnings }, _job, images): FastSdxlResult => ({
+  result: ({ seed, prompt, timings, warnings }, _job, images): Served<FastSdxlResult> => ({
     images: [...images],
     timings: { inference: seconds(timings.inferenceMs) },
     seed,

@@ -1,7 +1,7 @@
 /** The shape of `POST /` and `POST /stream`: one picture is `image`, several are `images`. */
-import { inlineImage } from "../../storage/published-images.ts";
+import { inlineImage, type Served, type ServedImage } from "../../storage/published-images.ts";
 import { generateInput } from "../../schema/input.ts";
-import type { GenerateResult, Image, PreviewEvent } from "../../schema/output.ts";
+import type { GenerateResult, PreviewEvent } from "../../schema/output.ts";
 import { parseObject } from "../../schema/parse.ts";
 import type { Dialect, DialectRequest } from "../dialect.ts";
 import { errorResponse, falFrame } from "../fal-error.ts";
@@ -20,12 +20,12 @@ export const latentcastDialect: Dialect = {
   parse: (body) => parseObject(generateInput, body),
   // What the model cannot make is refused, so that nobody gets another size than the one asked for.
   fit: (input) => ({ input, warnings: [] }),
-  preview: ({ step, totalSteps, images }, job): PreviewEvent => ({
+  preview: ({ step, totalSteps, images }, job): Served<PreviewEvent> => ({
     ...imageOrImages(images.map(inlineImage)),
     seed: job.seed,
     preview: { step, total_steps: totalSteps, progress: (step + 1) / totalSteps },
   }),
-  result: ({ seed, prompt, timings, warnings }, _job, images): GenerateResult => ({
+  result: ({ seed, prompt, timings, warnings }, _job, images): Served<GenerateResult> => ({
     ...imageOrImages(images),
     seed,
     prompt,
@@ -45,7 +45,7 @@ export function deliveryByPath({ path }: DialectRequest): "result" | "events" {
   return path.endsWith("/stream") ? "events" : "result";
 }
 
-function imageOrImages(images: readonly Image[]): { image: Image } | { images: Image[] } {
+function imageOrImages(images: readonly ServedImage[]): { image: ServedImage } | { images: ServedImage[] } {
   const [first, ...others] = images;
   if (first !== undefined && others.length === 0) return { image: first };
   return { images: [...images] };

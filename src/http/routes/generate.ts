@@ -9,6 +9,7 @@ import { endingError, isTerminal, type JobResult } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import type { JobService } from "../../jobs/service.ts";
+import { toJsonBytes } from "../../schema/json.ts";
 import type { PublishedImages } from "../../storage/published-images.ts";
 import { startTimeoutMs, traceparent } from "../fal-headers.ts";
 import { publicUrl } from "../public-url.ts";
@@ -105,13 +106,17 @@ async function resolvedWithin(job: Job, patienceMs: number): Promise<void> {
 async function answer({ events, render }: Accepted, reply: FastifyReply): Promise<FastifyReply> {
   for await (const { event } of events) {
     if (!isTerminal(event)) continue;
-    if (event.kind === "succeeded") return reply.send(await render(event.result));
+    if (event.kind === "succeeded") return sendJson(reply, await render(event.result));
     throw endingError(event);
   }
   throw new LatentcastError("cancelled");
 }
 
-async function* frames({ dialect, job, events, render }: Accepted): AsyncGenerator<string, void, undefined> {
+function sendJson(reply: FastifyReply, body: object): FastifyReply {
+  return reply.header("content-type", "application/json; charset=utf-8").send(toJsonBytes(body));
+}
+
+async function* frames({ dialect, job, events, render }: Accepted): AsyncGenerator<string | Buffer, void, undefined> {
   for await (const { event } of events) {
     if (event.kind === "preview") yield dialect.frame({ kind: "preview", body: dialect.preview(event, job) });
     if (!isTerminal(event)) continue;

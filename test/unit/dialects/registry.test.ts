@@ -29,11 +29,11 @@ describe("a dialect", () => {
   });
 
   it.each(DIALECTS)("$name frames an event as one line of ASCII JSON", ({ frame }) => {
-    expect(frame({ kind: "result", body: { prompt: "\u65e5\n\u2028" } })).toBe(
+    expect(frame({ kind: "result", body: { prompt: "\u65e5\n\u2028" } }).toString()).toBe(
       'data: {"prompt":"\\u65e5\\n\\u2028"}\n\n',
     );
     const error = new LatentcastError("out_of_memory");
-    expect(JSON.parse(frame({ kind: "error", error }).slice("data: ".length))).toMatchObject({
+    expect(JSON.parse(frame({ kind: "error", error }).toString().slice("data: ".length))).toMatchObject({
       error: error.message,
       error_type: "out_of_memory",
     });

@@ -253,7 +253,7 @@ describe("the events of a request", () => {
     const [standing] = await firstEvents(await follow(), 1);
     expect(standing?.name).toBe("started");
     const rest = await firstEvents(await follow(standing?.id), 3);
-    expect(rest.map(({ json }) => JSON.parse(json).step)).toEqual([0, 1, 2]);
+    expect(rest.map(({ json }) => JSON.parse(json.toString()).step)).toEqual([0, 1, 2]);
     jobs.succeed("1");
     expect(names(await firstEvents(await follow(rest.at(-1)?.id), 2))).toEqual(["result"]);
   });

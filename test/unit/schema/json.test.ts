@@ -1,0 +1,38 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Base64 } from "../../../src/schema/base64.ts";
+import { toAsciiJsonBytes, toJsonBytes } from "../../../src/schema/json.ts";
+
+const leaf = fc.oneof(
+  fc.string({ unit: "binary" }),
+  fc.double({ noNaN: true }),
+  fc.boolean(),
+  fc.constant(null),
+  fc.constant(undefined),
+  fc.uint8Array({ maxLength: 40 }).map((bytes) => new Base64(Buffer.from(bytes), "data:image/png;base64,")),
+  fc.uint8Array({ maxLength: 40 }).map((bytes) => new Base64(Buffer.from(bytes))),
+);
+const { tree } = fc.letrec<{ tree: object; node: unknown }>((tie) => ({
+  node: fc.oneof({ maxDepth: 3 }, leaf, tie("tree")),
+  tree: fc.oneof(fc.array(tie("node"), { maxLength: 4 }), fc.dictionary(fc.string(), tie("node"), { maxKeys: 4 })),
+}));
+
+describe("JSON as bytes", () => {
+  it("is what JSON.stringify writes, in UTF-8", () => {
+    fc.assert(
+      fc.property(tree, (value) => {
+        expect(toJsonBytes(value).toString()).toBe(JSON.stringify(value));
+      }),
+    );
+  });
+
+  it("means the same in ASCII, between what stands before and after it", () => {
+    fc.assert(
+      fc.property(tree, (value) => {
+        const text = toAsciiJsonBytes(value, "data: ", "\n\n").toString("latin1");
+        expect(text).toMatch(/^data: [\x20-\x7f]*\n\n$/);
+        expect(JSON.parse(text.slice("data: ".length))).toEqual(JSON.parse(JSON.stringify(value)));
+      }),
+    );
+  });
+});
