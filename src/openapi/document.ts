@@ -138,10 +138,11 @@ function contentOf(content: Exclude<Content, { empty: true }>): Fragment {
   if ("json" in content) return { "application/json": { schema: schemaRef(content.json) } };
   if ("text" in content) return { "text/plain": { schema: { type: "string" } } };
   if ("bytes" in content) return Object.fromEntries(FILE_TYPES.map((type) => [type, { schema: BINARY }]));
+  const [first, ...others] = content.events.map(schemaRef);
   const data = {
     type: "string",
     contentMediaType: "application/json",
-    contentSchema: { anyOf: content.events.map(schemaRef) },
+    contentSchema: others.length === 0 ? first : { anyOf: [first, ...others] },
   };
   const properties = { id: { type: "string" }, event: { type: "string" }, data };
   return { "text/event-stream": { schema: { type: "object", properties, required: ["data"] } } };
