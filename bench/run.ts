@@ -14,6 +14,7 @@ import { host } from "./host.ts";
 import { isWithin, missing, type Benchmark, type Figure } from "./lib/figures.ts";
 import { root } from "./lib/processes.ts";
 import { table } from "./lib/table.ts";
+import { neighbour } from "./neighbour.ts";
 import { page } from "./page.ts";
 import { polling } from "./polling.ts";
 import { previews, stalls } from "./previews.ts";
@@ -30,6 +31,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   polling,
   fidelity,
   demo,
+  neighbour,
   shortcuts,
   start,
   page,

@@ -50,16 +50,22 @@ export async function startStubServer(
   };
 }
 
+export interface ModelServerOptions {
+  readonly everyCore?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** A server with the real worker. `model` is `noise`, `demo` or a folder; it computes with one thread unless told. */
 export function startModelServer(
   { python }: Settings,
   model: string,
-  { everyCore = false }: { readonly everyCore?: boolean } = {},
+  { everyCore = false, env = {} }: ModelServerOptions = {},
 ): Promise<BenchServer> {
   return startProgram("serve.ts", {
     ...serverEnvironment(python, scratchFolder()),
     LATENTCAST_MODEL: model,
     ...(everyCore ? { LATENTCAST_WORKER_THREADS: String(availableParallelism()) } : {}),
+    ...env,
   });
 }
 

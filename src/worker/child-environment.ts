@@ -38,6 +38,7 @@ const PREFIXES = [
   "PYTORCH_",
   "TRITON_",
   "OMP_",
+  "GOMP_",
   "MKL_",
   "KMP_",
   "LC_",

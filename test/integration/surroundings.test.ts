@@ -16,6 +16,12 @@ function ready(url: string): Promise<number> {
   });
 }
 
+/** The environment of the first worker's process. */
+async function workerEnvironment(url: string): Promise<string[]> {
+  const { workers } = (await (await fetch(`${url}/health`)).json()) as { workers: { pid: number }[] };
+  return (await readFile(`/proc/${workers[0]?.pid ?? 0}/environ`, "utf8")).split("\0");
+}
+
 describe("a server", () => {
   it("does not run modules of the folder that it is started in", async () => {
     const folder = join(cli.directory, "here");
@@ -86,5 +92,17 @@ describe("a server", () => {
       return text;
     });
     expect(health).not.toContain(cli.directory);
+  });
+
+  it.each([
+    [{}, /^\d+$/],
+    [{ GOMP_SPINCOUNT: "7" }, /^7$/],
+    [{ OMP_WAIT_POLICY: "ACTIVE" }, undefined],
+  ])("with %j has workers that wait for one another as they should beside other programs", async (env, expected) => {
+    const { url } = await cli.serve({ env });
+    expect(await ready(url)).toBe(200);
+    const spins = (await workerEnvironment(url)).find((entry) => entry.startsWith("GOMP_SPINCOUNT="))?.split("=")[1];
+    if (expected === undefined) expect(spins).toBeUndefined();
+    else expect(spins).toMatch(expected);
   });
 });
