@@ -16,10 +16,10 @@ import { handleNotFound } from "./not-found.ts";
 import { logRequests } from "./plugins/access-log.ts";
 import { requireKeys } from "./plugins/auth.ts";
 import { acceptJson, refuseBodies } from "./plugins/bodies.ts";
-import { answerBrokenRequests } from "./plugins/broken-requests.ts";
+import { answerBrokenRequests, answerConnect } from "./plugins/broken-requests.ts";
 import { limitConnections } from "./plugins/connections.ts";
 import { allowOrigins } from "./plugins/cors.ts";
-import { guardDoors } from "./plugins/doors.ts";
+import { guardDoors, requireOneHost } from "./plugins/doors.ts";
 import { limitCallers } from "./plugins/limits.ts";
 import { shedLoad } from "./plugins/overload.ts";
 import { traceRequests } from "./plugins/request-spans.ts";
@@ -92,7 +92,12 @@ export async function buildApp(options: AppOptions): Promise<App> {
     bodyLimit: config.bodyLimitBytes,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: CONNECTION_CHECK_INTERVAL_MS },
+    http: {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: CONNECTION_CHECK_INTERVAL_MS,
+      // A hook refuses what lacks it, in the usual shape.
+      requireHostHeader: false,
+    },
     clientErrorHandler: answerBrokenRequests(config.corsOrigins),
     // Fastify would answer in a shape of its own. What comes while the server drains is refused where work is accepted.
     return503OnClosing: false,
@@ -103,6 +108,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   app.setErrorHandler(handleError);
   const shutdown = trackShutdown(app);
   limitConnections(app);
+  answerConnect(app, config.corsOrigins);
   // What every answer carries comes before whatever may refuse.
   nameRequests(app);
   if (tracing !== undefined) traceRequests(app, tracing);
@@ -110,6 +116,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   await secureHeaders(app);
   await allowOrigins(app, config.corsOrigins);
   refuseUndecodable(app);
+  requireOneHost(app);
   guardDoors(app, config);
   requireKeys(app, config.apiKeys);
   shedLoad(app, config.maxEventLoopDelayMs);

@@ -64,6 +64,9 @@ describe("a refusal", () => {
       `POST / HTTP/1.1\r\nhost: localhost\r\norigin: ${PAGE}\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n`,
       400,
     ],
+    ["no host", get("/health", `origin: ${PAGE}`).replace("host: localhost\r\n", ""), 400],
+    ["two hosts", get("/health", `origin: ${PAGE}`, "host: evil.example"), 400],
+    ["a tunnel", get("evil.example:443", `origin: ${PAGE}`).replace("GET", "CONNECT"), 405],
     ["an address that is not there", get("/nowhere", `origin: ${PAGE}`), 404],
     ["a method that a path does not answer", get("/stream", `origin: ${PAGE}`), 405],
     ["a preflight that is incomplete", get("/nowhere", `origin: ${PAGE}`).replace("GET", "OPTIONS"), 204],
@@ -205,6 +208,7 @@ describe("bodies", () => {
     expect((await raw(head(80_000_000))).status).toBe(413);
     expect((await raw(head(2, "evil.example"))).status).toBe(403);
     expect((await raw(`${head(2)}{}`)).status).toBe(100);
+    expect((await raw(`${head(2).replace("100-continue", "something else")}{}`)).status).toBe(422);
   });
 });
 

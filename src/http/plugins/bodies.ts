@@ -29,6 +29,8 @@ export function refuseBodies(app: FastifyInstance): void {
     response.shouldKeepAlive = false;
     app.server.emit("request", request, response);
   });
+  // Nothing else can be expected of this server: Node would answer 417 without a body.
+  app.server.on("checkExpectation", (request, response) => app.server.emit("request", request, response));
   app.addHook("preParsing", async (request, reply, payload) => {
     const { headers, routeOptions } = request;
     if (Number(headers["content-length"]) > routeOptions.bodyLimit) throw new LatentcastError("payload_too_large");

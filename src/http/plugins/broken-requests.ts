@@ -1,8 +1,8 @@
-/** Requests that are no HTTP, or never complete: Node hands over the bare socket, and the answer is written by hand in the usual shape. */
+/** Requests that are no HTTP, never complete, or want a tunnel: Node hands over the bare socket, and the answer is written by hand in the usual shape. */
 import { randomUUID } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import type { FastifyServerOptions } from "fastify";
+import type { FastifyInstance, FastifyServerOptions } from "fastify";
 import { errorResponse } from "../../dialects/fal-error.ts";
 import { LatentcastError, type ErrorCode } from "../../errors.ts";
 import { toAsciiJson } from "../../schema/ascii-json.ts";
@@ -25,6 +25,14 @@ export function answerBrokenRequests(
     }
     socket.destroy(error);
   };
+}
+
+/** To be a tunnel is asked of the server before there is a request; without a listener Node closes the connection. */
+export function answerConnect(app: FastifyInstance, origins: readonly string[]): void {
+  app.server.on("connect", ({ headers }, socket) => {
+    socket.on("error", () => undefined);
+    socket.end(response(new LatentcastError("method_not_allowed"), corsHeaders(headers.origin, origins)));
+  });
 }
 
 /** An answer that has begun must not be mixed with another. */

@@ -7,6 +7,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { isIP } from "node:net";
 import type { FastifyInstance } from "fastify";
+import ipaddr from "ipaddr.js";
 import { isLoopback, type Config } from "../../config.ts";
 import { LatentcastError } from "../../errors.ts";
 
@@ -32,6 +33,15 @@ export function guardDoors(app: FastifyInstance, options: DoorOptions): void {
   });
 }
 
+/** Two names would leave it to each reader which one counts. HTTP/1.0 has none; Node would refuse its lack in 1.1 without a body. */
+export function requireOneHost(app: FastifyInstance): void {
+  app.addHook("onRequest", async ({ raw }) => {
+    const names = raw.rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === "host");
+    if (names.length > 1 || (names.length === 0 && raw.httpVersion !== "1.0"))
+      throw new LatentcastError("bad_request", { message: "The request needs one Host header." });
+  });
+}
+
 /**
  * Names that no stranger can point at this machine: loopback, names without a dot (a container, a machine of this network; no public
  * domain has none), and what the settings list. A server for other machines is also known by any address: an address is never rebound,
@@ -51,13 +61,14 @@ export function isKnownHost(
   return allowedHosts.includes(name) || (publicUrl !== null && name === new URL(publicUrl).hostname);
 }
 
-const HOST = /^([\w.-]+|\[[\da-f:.]+\])(:\d+)?$/i;
+const HOST = /^([\w.-]+|\[[\da-f:.]+\])(:\d*)?$/i;
 
-/** Lower case, without port, brackets and the root's dot; undefined if it is not a host at all. */
+/** Lower case, without port, brackets and the root's dot, IPv4 in IPv6 as IPv4; undefined if it is not a host at all. */
 function hostName(header: string): string | undefined {
   if (!HOST.test(header) || !URL.canParse(`http://${header}`)) return undefined;
   const { hostname } = new URL(`http://${header}`);
-  return hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
+  const name = hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
+  return isIP(name) === 6 ? ipaddr.process(name).toString() : name;
 }
 
 /** True for everything that is no browser: only those send the two headers. */
@@ -74,7 +85,10 @@ export function isOwnOrListedPage(
   if (!URL.canParse(origin)) return false;
   const page = new URL(origin);
   const forwarded = headers["x-forwarded-host"]?.toString().split(",", 1)[0]?.trim();
-  return (
-    page.host === host || page.host === forwarded || (publicUrl !== null && page.origin === new URL(publicUrl).origin)
-  );
+  const isHere = (name: string | undefined): boolean => {
+    // Proxies add the port that a browser leaves out: `Host: images.example:80`.
+    const address = `${page.protocol}//${name}`;
+    return name !== undefined && URL.canParse(address) && new URL(address).host === page.host;
+  };
+  return isHere(host) || isHere(forwarded) || (publicUrl !== null && page.origin === new URL(publicUrl).origin);
 }

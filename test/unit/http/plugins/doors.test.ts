@@ -16,6 +16,11 @@ describe("isKnownHost", () => {
     ["LOCALHOST"],
     ["queue.localhost"],
     ["[::1]:8080"],
+    ["[0:0:0:0:0:0:0:1]"],
+    ["[::ffff:127.0.0.1]:8080"],
+    ["[::FFFF:7f00:1]"],
+    ["localhost."],
+    ["localhost:"],
     ["latentcast:8080"],
     ["images.example"],
     ["other.example:443"],
@@ -37,6 +42,10 @@ describe("isKnownHost", () => {
     ["192.168.1.5:8080"],
     ["2130706433.evil.example"],
     ["[fe80::1]"],
+    ["[::ffff:8.8.8.8]"],
+    ["0.0.0.0"],
+    ["localhost.."],
+    ["localhost, evil.example"],
     ["a b"],
   ])("does not know %s", (header) => {
     expect(isKnownHost(header, LOCAL)).toBe(false);
@@ -68,6 +77,11 @@ describe("isOwnOrListedPage", () => {
       "its own page behind a proxy that says so",
       { host: "127.0.0.1", origin: "https://x.example", "x-forwarded-host": "x.example" },
     ],
+    ["its own page behind a proxy that adds the port", { host: "images.lan:80", origin: "http://images.lan" }],
+    [
+      "its own page under an address in capitals",
+      { host: "[::FFFF:7F00:1]:8080", origin: "http://[::ffff:7f00:1]:8080" },
+    ],
     ["the page of its public URL", { host: "127.0.0.1", origin: "https://images.example" }],
     ["a listed page", { host: "127.0.0.1", origin: "https://app.example", "sec-fetch-site": "cross-site" }],
     ["an address that was typed", { host: "127.0.0.1", "sec-fetch-site": "none" }],
@@ -83,6 +97,7 @@ describe("isOwnOrListedPage", () => {
       "another port of this machine",
       { host: "127.0.0.1:8080", origin: "http://127.0.0.1:3000", "sec-fetch-site": "same-site" },
     ],
+    ["another port behind a proxy that adds the port", { host: "images.lan:80", origin: "http://images.lan:81" }],
     ["a file or a sandbox", { host: "127.0.0.1:8080", origin: "null", "sec-fetch-site": "cross-site" }],
   ])("keeps out %s", (_, headers) => {
     expect(isOwnOrListedPage(headers, options)).toBe(false);
