@@ -130,3 +130,49 @@ describe("a block of code", () => {
     }
   });
 });
+
+/** Says so when a promise is rejected that nobody handles, which ends a program wherever it happens to be. */
+const WATCHER = 'process.on("unhandledRejection", () => console.error("nobody handled it"));';
+const WATCH = `data:text/javascript,${encodeURIComponent(WATCHER)}`;
+
+describe("a run that fails", () => {
+  let failing: TestServer;
+  beforeAll(async () => {
+    failing = await startTestServer({ worker: "always_fails" });
+    await failing.ready();
+  });
+  afterAll(() => failing.close());
+
+  /** What the program said on its way out; empty if it handled the failure and went on. */
+  async function failureOf(file: string): Promise<string> {
+    const env = { LATENTCAST_URL: failing.url, NODE_OPTIONS: `--import=${WATCH}` };
+    return runFile(file, [], env).then(
+      () => "",
+      (error: Error) => error.message,
+    );
+  }
+
+  it.each(["fal-js.mjs", "node-stream.ts"])("ends the example %s where it awaits the result", async (name) => {
+    const { failed } = failing.jobs.snapshot().counters;
+    const failure = await failureOf(example(name));
+    // fal's client knows that the connection broke, ours why.
+    expect(failure).toMatch(/terminated|memory/);
+    expect(failure).not.toContain("nobody handled it");
+    expect(failing.jobs.snapshot().counters.failed).toBe(failed + 1);
+  });
+
+  const clients = found.filter(
+    ({ language, code }) => "js ts".includes(language) && code.includes("http://127.0.0.1:8080"),
+  );
+  it.each(clients)("reaches who awaits it in the block of $page in $language", async ({ language, code }) => {
+    const { failed } = failing.jobs.snapshot().counters;
+    const file = join(fileURLToPath(root), `.block-${crypto.randomUUID()}.${LANGUAGES[language]}`);
+    await writeFile(file, code.replaceAll("http://127.0.0.1:8080", failing.url).replaceAll("show(", "void ("));
+    try {
+      expect(await failureOf(file)).not.toContain("nobody handled it");
+      expect(failing.jobs.snapshot().counters.failed).toBeGreaterThan(failed);
+    } finally {
+      await rm(file);
+    }
+  });
+});

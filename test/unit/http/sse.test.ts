@@ -1,4 +1,5 @@
 /** The writer on real sockets: what it sends, when it breaks off, and for whom. */
+import { once } from "node:events";
 import { get, type IncomingMessage } from "node:http";
 import Fastify from "fastify";
 import { describe, expect, it } from "vitest";
@@ -46,5 +47,35 @@ describe("sendEvents", () => {
     const { text, isComplete } = await read(frames);
     expect(text).toContain("data: 1\n\n");
     expect(isComplete).toBe(false);
+  });
+
+  it("cuts off a reader that takes nothing any more, and ends the work for it", async () => {
+    const app = Fastify();
+    const ended: Promise<unknown>[] = [];
+    app.get("/", (_request, reply) => {
+      ended.push(once(reply.raw, "close"));
+      const frames = (async function* () {
+        // More than any socket holds.
+        while (!reply.raw.destroyed) yield `data: ${"x".repeat(1_000_000)}\n\n`;
+      })();
+      return sendEvents(reply, frames, { stallMs: 50 });
+    });
+    const url = await app.listen({ host: "127.0.0.1", port: 0 });
+    const response = await new Promise<IncomingMessage>((resolve) => get(url, { agent: false }, resolve));
+    response.on("error", () => undefined);
+    // Nobody reads it.
+    response.pause();
+    await ended[0];
+    expect(response.complete).toBe(false);
+    response.destroy();
+    await app.close();
+  });
+
+  it("keeps a reader to whom nothing is said for long", async () => {
+    const frames = (async function* () {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      yield "data: 1\n\n";
+    })();
+    expect((await read(frames, { keepAliveMs: 10, stallMs: 50 })).isComplete).toBe(true);
   });
 });

@@ -62,6 +62,22 @@ describe("a resolved request", () => {
   });
 });
 
+describe("a negative prompt without guidance", () => {
+  it("is not used, as in diffusers, and the result says so", () => {
+    for (const guidance_scale of [0, 1]) {
+      expect(resolve({ guidance_scale, negative_prompt: "fog" }).warnings).toEqual([
+        expect.stringContaining("negative_prompt was ignored"),
+      ]);
+    }
+  });
+
+  it("warns nobody who has guidance or asked for none", () => {
+    expect(resolve({ guidance_scale: 1.5, negative_prompt: "fog" }).warnings).toEqual([]);
+    expect(resolve({ guidance_scale: 1 }).warnings).toEqual([]);
+    expect(resolve({ guidance_scale: 1, negative_prompt: "" }).warnings).toEqual([]);
+  });
+});
+
 describe("the previews of a model without a tiny decoder", () => {
   const serving = workerInfo({ preview_decoders: ["linear"] });
   const preview = (options: GenerateInput["preview"]) => {
