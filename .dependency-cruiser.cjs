@@ -10,7 +10,7 @@ const LAYERS = require("./scripts/lib/layers.json");
 const OWNERS = {
   zeromq: ["worker/transport.ts"],
   execa: ["processes/child.ts"],
-  sharp: ["images/encode.ts"],
+  sharp: ["images/decode.ts", "images/encode.ts"],
 };
 
 /** @param {string} name @param {string} comment @param {object} from @param {object} to */
