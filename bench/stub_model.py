@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentcast_worker import policy
-from latentcast_worker.model.port import Pixels
+from latentcast_worker.inputs import InputImages
+from latentcast_worker.model.port import Encoded, Pixels
 from latentcast_worker.policy import CallCosts, Shape
 from latentcast_worker.protocol import (
     PREVIEW_DECODERS,
@@ -92,7 +93,12 @@ class StubModel:
     def warnings(self, _params: GenerationParams) -> Sequence[str]:
         return []
 
-    def prepare(self, params: GenerationParams) -> Sequence[StubSample]:
+    def encode(self, inputs: InputImages) -> Encoded:
+        time.sleep(self.decode_seconds / 2)
+        return inputs
+
+    def prepare(self, params: GenerationParams, encoded: Encoded | None = None) -> Sequence[StubSample]:
+        del encoded
         time.sleep(self.prepare_seconds)
         shape = (params.height // FACTOR, params.width // FACTOR)
         return [StubSample(params.num_inference_steps, shape) for _ in range(params.num_images)]

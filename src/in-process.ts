@@ -4,6 +4,7 @@ import { withProcessDefaults, type Config, type Environment } from "./config.ts"
 import { LatentcastError } from "./errors.ts";
 import { loadEncoder } from "./images/encode.ts";
 import { endingError, isTerminal, type EncodedImage, type JobResult, type TerminalEvent } from "./jobs/events.ts";
+import { openInputs } from "./images/source.ts";
 import type { Job } from "./jobs/job.ts";
 import { invalidRequest } from "./jobs/request.ts";
 import type { JobService } from "./jobs/service.ts";
@@ -19,6 +20,12 @@ export interface CreateOrchestratorOptions {
   /** Silent when absent. */
   readonly log?: Logger;
 }
+
+/** Images may come as they are: the bytes of a JPEG, PNG, WebP, AVIF, GIF or TIFF file. */
+export type OrchestratorInput = Omit<GenerateInput, "image_url" | "mask_url"> & {
+  readonly image_url?: string | Uint8Array | null | undefined;
+  readonly mask_url?: string | Uint8Array | null | undefined;
+};
 
 export interface GenerateOptions {
   /** Cancels the job; the call rejects with the code `cancelled`. */
@@ -56,9 +63,9 @@ export interface InProcessOrchestrator {
   /** Resolves when an image could be made at once. */
   ready(): Promise<void>;
   /** Rejects with a {@link LatentcastError}. */
-  generate(input: GenerateInput, options?: GenerateOptions): Promise<GeneratedResult>;
+  generate(input: OrchestratorInput, options?: GenerateOptions): Promise<GeneratedResult>;
   /** Starts with the first read; leaving the loop before the end cancels the job. */
-  stream(input: GenerateInput, options?: GenerateOptions): InProcessStream;
+  stream(input: OrchestratorInput, options?: GenerateOptions): InProcessStream;
   /** Cancels what runs and stops the workers. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -82,26 +89,26 @@ export async function createOrchestrator(options: CreateOrchestratorOptions = {}
 
 class JobStream implements InProcessStream {
   readonly #jobs: JobService;
-  readonly #input: GenerateInput;
+  readonly #input: OrchestratorInput;
   readonly #signal: AbortSignal | undefined;
-  #job: Job | undefined;
+  #job: Promise<Job> | undefined;
   #isRead = false;
 
-  constructor(jobs: JobService, input: GenerateInput, { signal }: GenerateOptions = {}) {
+  constructor(jobs: JobService, input: OrchestratorInput, { signal }: GenerateOptions = {}) {
     this.#jobs = jobs;
     this.#input = input;
     this.#signal = signal;
   }
 
   async result(): Promise<GeneratedResult> {
-    for await (const { event } of this.#started().follow()) if (isTerminal(event)) return resultOf(event);
+    for await (const { event } of (await this.#started()).follow()) if (isTerminal(event)) return resultOf(event);
     throw new LatentcastError("internal_error", { cause: "a job without an ending" });
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined> {
     if (this.#isRead) throw new TypeError("a stream can be read once");
     this.#isRead = true;
-    const job = this.#started();
+    const job = await this.#started();
     try {
       for await (const { event } of job.follow()) {
         if (isTerminal(event)) {
@@ -116,21 +123,33 @@ class JobStream implements InProcessStream {
     }
   }
 
-  #started(): Job {
+  #started(): Promise<Job> {
     return (this.#job ??= this.#start());
   }
 
   /** A server tells its clients to come back while a model is downloaded; here the job waits for it. */
-  #start(): Job {
-    const parsed = parseObject(generateInput, this.#input);
+  async #start(): Promise<Job> {
+    const parsed = parseObject(generateInput, withAddresses(this.#input));
     if (!parsed.ok) throw invalidRequest(parsed.problems);
+    // There are no files here that an address could lead to.
+    const inputs = await openInputs(parsed.input, () => Promise.resolve(undefined));
     const signal = this.#signal;
     if (signal?.aborted === true) throw new LatentcastError("cancelled");
     // Kept: the events and the result may be asked for one after the other.
-    const job = this.#jobs.submit({ input: parsed.input, warnings: parsed.warnings, keep: true });
+    const job = this.#jobs.submit({ input: parsed.input, inputs, warnings: parsed.warnings, keep: true });
     signal?.addEventListener("abort", () => this.#jobs.cancel(job, "cancelled_by_client"), { once: true });
     return job;
   }
+}
+
+function withAddresses(input: OrchestratorInput): object {
+  const { image_url: image, mask_url: mask, ...plain } = input;
+  return { ...plain, image_url: addressOf(image), mask_url: addressOf(mask) };
+}
+
+function addressOf(image: OrchestratorInput["image_url"]): string | null | undefined {
+  if (!(image instanceof Uint8Array)) return image;
+  return `data:application/octet-stream;base64,${Buffer.from(image).toString("base64")}`;
 }
 
 function resultOf(event: TerminalEvent): GeneratedResult {

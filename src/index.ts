@@ -3,6 +3,11 @@ export { ConfigError, loadConfig, type Config } from "./config.ts";
 export { LatentcastError, type ErrorCode, type FieldProblem } from "./errors.ts";
 export type { GenerateInput } from "./schema/input.ts";
 export type { EncodedImage } from "./jobs/events.ts";
-export { createOrchestrator, type CreateOrchestratorOptions, type InProcessOrchestrator } from "./in-process.ts";
+export {
+  createOrchestrator,
+  type CreateOrchestratorOptions,
+  type InProcessOrchestrator,
+  type OrchestratorInput,
+} from "./in-process.ts";
 export type { GenerateOptions, GeneratedResult, InProcessStream, StreamEvent } from "./in-process.ts";
 export { startServer, type LatentcastServer, type StartServerOptions } from "./runtime.ts";

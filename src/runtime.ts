@@ -16,6 +16,7 @@ import { JobService } from "./jobs/service.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import type { Launch } from "./processes/child.ts";
 import { openStorage } from "./storage/open.ts";
+import { readObject } from "./storage/read-object.ts";
 import { startRetention } from "./storage/retention.ts";
 import { PublishedImages } from "./storage/published-images.ts";
 import { RequestService } from "./requests/service.ts";
@@ -98,6 +99,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     jobs,
     store,
     images,
+    readFile: (key) => readObject(storage.objects, key),
     dialect: dialectNamed,
     errorResponse: storedError,
     log,

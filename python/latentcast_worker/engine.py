@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar, assert_never
 
 from .codec import EngineCommand
-from .job import InputImages, Job, PreviewCadence
+from .inputs import InputImages, inputs_problem
+from .job import Job, PreviewCadence
 from .model.port import DeviceOutOfMemoryError, InvalidRequestError, Model, NumericalError, Pixels, S
-from .policy import Decode, Iteration, Leave, MakePreview, Prepare, Shape, Step, is_early, next_iteration
+from .policy import Decode, Encode, Iteration, Leave, MakePreview, Prepare, Shape, Step, is_early, next_iteration
 from .previews import PostReport, PreviewCrashed, PreviewEvent, PreviewFailed, PreviewSent, PreviewService, PreviewTask
 from .protocol import (
     Cancel,
@@ -86,8 +87,8 @@ class Engine(Generic[S]):
     def _choose_iteration(self) -> Iteration | None:
         views = [job.view(self._batch_limit(job)) for job in self._jobs.values()]
         iteration = next_iteration(views, self._model.costs, self._early_iterations)
-        if isinstance(iteration, Prepare | Step):
-            leader = iteration.arrival if isinstance(iteration, Prepare) else iteration.samples[0][0]
+        if isinstance(iteration, Encode | Prepare | Step):
+            leader = iteration.samples[0][0] if isinstance(iteration, Step) else iteration.arrival
             early = any(view.arrival == leader and is_early(view) for view in views)
             self._early_iterations = self._early_iterations + 1 if early and len(views) > 1 else 0
         return iteration
@@ -144,6 +145,9 @@ class Engine(Generic[S]):
         if sum(_pixels(held.params) for held in self._jobs.values()) > self._model.capabilities.max_pixels:
             self._fail(job, "out_of_memory", "the images that the worker holds leave no room for this one")
             return
+        if (problem := inputs_problem(request.params, request.inputs)) is not None:
+            self._fail(job, "invalid_request", problem)
+            return
         try:
             self._model.check(request.params)
         except InvalidRequestError as error:
@@ -163,6 +167,8 @@ class Engine(Generic[S]):
                         device_seconds=job.device_seconds,
                     ),
                 )
+            case Encode(arrival):
+                self._encode(self._jobs[arrival])
             case Prepare(arrival):
                 self._prepare(self._jobs[arrival])
             case MakePreview(arrival):
@@ -174,10 +180,21 @@ class Engine(Generic[S]):
             case _:
                 assert_never(iteration)
 
+    def _encode(self, job: Job[S]) -> None:
+        self._start(job)
+        job.encoded = self._with_memory(job, lambda: self._model.encode(job.inputs))
+
+    def _start(self, job: Job[S]) -> None:
+        if job.is_started:
+            return
+        job.is_started = True
+        ref = job.request
+        self._post(Started(job_id=ref.job_id, incarnation=ref.incarnation, total_steps=job.total_steps))
+
     def _prepare(self, job: Job[S]) -> None:
-        self._post(Started(job_id=job.request.job_id, incarnation=job.request.incarnation))
+        self._start(job)
         job.warnings = self._model.warnings(job.params)
-        samples = self._with_memory(job, lambda: self._model.prepare(job.params))
+        samples = self._with_memory(job, lambda: self._model.prepare(job.params, job.encoded))
         if samples is not None:
             job.samples = samples
 
@@ -239,7 +256,7 @@ class Engine(Generic[S]):
                 arrival=job.arrival,
                 job=job.request,
                 step=job.reported_steps - 1,
-                total_steps=job.params.num_inference_steps,
+                total_steps=job.total_steps,
                 quality=plan.quality,
                 started=began,
                 pending=pending,

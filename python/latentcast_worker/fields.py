@@ -46,16 +46,16 @@ class Fields:
             raise self._problem(name, f"is outside {low}..{'' if high is None else high}")
         return value
 
-    def number(self, name: str, low: float = 0, *, above: float | None = None) -> float:
-        """A finite number from `low`, or greater than `above` where that is given."""
+    def number(self, name: str, low: float = 0, high: float | None = None, *, above: float | None = None) -> float:
+        """A finite number from `low` to `high`, or greater than `above` where that is given."""
         value = self._value(name)
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self._problem(name, "is not a number")
         if above is not None and value <= above:
             raise self._problem(name, f"must be above {above}")
         # 1e999 is valid JSON and infinite.
-        if value < low or value > sys.float_info.max:
-            raise self._problem(name, f"is outside {low}..")
+        if value < low or value > (sys.float_info.max if high is None else high):
+            raise self._problem(name, f"is outside {low}..{'' if high is None else high}")
         return float(value)
 
     def choice(self, name: str, choices: tuple[Choice, ...]) -> Choice:

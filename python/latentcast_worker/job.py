@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .model.port import Pixels, S
+from .inputs import InputImages, executed_steps
+from .model.port import Encoded, Pixels, S
 from .policy import JobView, PreviewState
-from .protocol import Generate, GenerationParams, InputSizes, PreviewPlan
+from .protocol import Generate, GenerationParams, PreviewPlan
 
 
 @dataclass(slots=True)
@@ -32,22 +30,6 @@ class PreviewCadence:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class InputImages:
-    """The images that a job starts from: `image` (height, width, 3), `mask` (height, width)."""
-
-    image: Pixels | None = None
-    mask: NDArray[np.uint8] | None = None
-
-    @classmethod
-    def read(cls, sizes: InputSizes, payload: Sequence[bytes]) -> InputImages:
-        """Views of the payload frames of a command, whose sizes have been checked."""
-        frames = iter(payload)
-        image = None if sizes.image is None else _array(next(frames), (sizes.image.height, sizes.image.width, 3))
-        mask = None if sizes.mask is None else _array(next(frames), (sizes.mask.height, sizes.mask.width))
-        return cls(image, mask)
-
-
 @dataclass(slots=True)
 class Job(Generic[S]):
     """One request on its way through the engine."""
@@ -56,6 +38,8 @@ class Job(Generic[S]):
     request: Generate
     inputs: InputImages
     cadence: PreviewCadence | None = None
+    is_started: bool = False
+    encoded: Encoded | None = None
     samples: Sequence[S] = ()
     warnings: Sequence[str] = ()
     images: list[Pixels] = field(default_factory=list[Pixels])
@@ -69,6 +53,11 @@ class Job(Generic[S]):
     @property
     def params(self) -> GenerationParams:
         return self.request.params
+
+    @property
+    def total_steps(self) -> int:
+        """Steps that run: fewer than were asked for where an image is the start."""
+        return self.samples[0].total_steps if self.samples else executed_steps(self.params)
 
     @property
     def steps_done(self) -> int:
@@ -94,15 +83,12 @@ class Job(Generic[S]):
         return JobView(
             arrival=self.arrival,
             shape=self.samples[0].shape if self.samples else (0, 0),
-            total_steps=self.params.num_inference_steps,
+            total_steps=self.total_steps,
             steps_done=tuple(sample.steps_done for sample in self.samples),
             decoded=len(self.images),
             cancelled=self.cancelled,
             has_previews=self.cadence is not None,
             preview=self.preview,
+            needs_encode=self.inputs.image is not None and self.encoded is None,
             batch_limit=batch_limit,
         )
-
-
-def _array(frame: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    return np.frombuffer(frame, np.uint8).reshape(shape)

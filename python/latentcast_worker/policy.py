@@ -51,12 +51,19 @@ class JobView:
     cancelled: bool = False
     has_previews: bool = True
     preview: PreviewState = "none"
+    needs_encode: bool = False
+    """It starts from an image that has not been encoded yet."""
     batch_limit: int = 1
     """Most samples of this shape in one call, as far as memory allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
+    arrival: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
     arrival: int
 
 
@@ -82,7 +89,7 @@ class Decode:
     sample: int
 
 
-Iteration: TypeAlias = Leave | Prepare | MakePreview | Step | Decode
+Iteration: TypeAlias = Leave | Encode | Prepare | MakePreview | Step | Decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +141,16 @@ def next_iteration(jobs: Sequence[JobView], costs: CallCosts, early_iterations: 
         return None
     leader = ranked[0]
     if not leader.steps_done:
-        return Prepare(leader.arrival)
+        return _begin(leader)
     if min(leader.steps_done) >= leader.total_steps:
         return Decode(leader.arrival, leader.decoded)
     joining = _joining(ranked, costs)
-    return _fill_call(leader, ranked, costs) if joining is None else Prepare(joining.arrival)
+    return _fill_call(leader, ranked, costs) if joining is None else _begin(joining)
+
+
+def _begin(job: JobView) -> Encode | Prepare:
+    """An image is encoded in an iteration of its own: it costs about a third of a step, and others may go between."""
+    return Encode(job.arrival) if job.needs_encode else Prepare(job.arrival)
 
 
 def is_preview_due(state: PreviewState) -> bool:

@@ -60,6 +60,8 @@ class GenerationParams:
     """Sampler; the model's own if null."""
     clip_skip: int | None = None
     """Layers of the text encoders left out for the prompt, counted as diffusers does; null leaves out none."""
+    strength: float | None = None
+    """How much of the input image is drawn anew; null without one. Only the last `strength` of the steps run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +209,8 @@ class Ready:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(JobRef):
     type: Literal["started"] = "started"
+    total_steps: int
+    """Steps that will run: fewer than were asked for where an image is the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +330,7 @@ def _read_generation_params(fields: Fields) -> GenerationParams:
         num_images=fields.integer("num_images", 1),
         scheduler=fields.optional_choice("scheduler", SCHEDULER_NAMES),
         clip_skip=None if fields.is_null("clip_skip") else fields.integer("clip_skip", 0),
+        strength=None if fields.is_null("strength") else fields.number("strength", 0, 1),
     )
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from latentcast_worker.codec import EngineCommand
 from latentcast_worker.engine import Arrival, Engine, EngineEvent
+from latentcast_worker.inputs import InputImages, executed_steps
 from latentcast_worker.job import Job
-from latentcast_worker.model.port import InvalidRequestError, Model, PendingPreview, Pixels
+from latentcast_worker.model.port import Encoded, InvalidRequestError, Model, PendingPreview, Pixels
 from latentcast_worker.policy import EARLY_STEPS, CallCosts, Shape
 from latentcast_worker.protocol import (
     PREVIEW_DECODERS,
@@ -85,7 +86,9 @@ class FakeModel:
     before_step: Callable[[Sequence[FakeSample]], None] = nothing
     on_preview: Callable[[Sequence[FakeSample], PreviewPlan], PendingPreview] = start_ready_preview
     on_decode: Callable[[FakeSample], Pixels] = decode_grey
+    on_encode: Callable[[InputImages], None] = nothing
     max_jobs: int = 64
+    prepared_with: list[Encoded | None] = field(default_factory=list["Encoded | None"])
     calls: list[list[str]] = field(default_factory=list[list[str]])
     releases: int = 0
     info: ModelInfo = INFO
@@ -108,9 +111,14 @@ class FakeModel:
     def warnings(self, params: GenerationParams) -> Sequence[str]:
         return [f"{params.prompt} was read"] if params.prompt == "with a warning" else []
 
-    def prepare(self, params: GenerationParams) -> Sequence[FakeSample]:
+    def encode(self, inputs: InputImages) -> Encoded:
+        self.on_encode(inputs)
+        return inputs
+
+    def prepare(self, params: GenerationParams, encoded: Encoded | None = None) -> Sequence[FakeSample]:
+        self.prepared_with.append(encoded)
         shape = (params.height, params.width)
-        steps = params.num_inference_steps
+        steps = executed_steps(params)
         return [FakeSample(params.prompt, index, steps, shape) for index in range(params.num_images)]
 
     def step(self, samples: Sequence[FakeSample]) -> None:

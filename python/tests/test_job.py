@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from latentcast_worker.job import InputImages, Job, PreviewCadence
+from latentcast_worker.inputs import InputImages
+from latentcast_worker.job import Job, PreviewCadence
 from latentcast_worker.policy import PreviewState
 from latentcast_worker.protocol import ImageSize, InputSizes
 
@@ -75,7 +76,7 @@ def test_a_job_in_the_engine_holds_its_input_images() -> None:
         held.extend(each.inputs for each in run.jobs())
 
     run = EngineRun(FakeModel(before_step=look))
-    request = job("a", num_inference_steps=1, inputs=InputSizes(image=SIZE))
+    request = job("a", num_inference_steps=1, inputs=InputSizes(image=SIZE), strength=1.0, width=3, height=2)
     run.send_with_payload(request, [IMAGE])
     run.run(endings=1)
     (inputs,) = held

@@ -17,6 +17,7 @@ from latentcast_worker.policy import (
     MAX_EARLY_ITERATIONS,
     CallCosts,
     Decode,
+    Encode,
     JobView,
     Leave,
     MakePreview,
@@ -145,6 +146,7 @@ views = st.builds(
     arrival=st.integers(0, 1000),
     shape=st.sampled_from([(8, 8), (8, 16)]),
     total_steps=st.just(4),
+    needs_encode=st.booleans(),
     steps_done=st.integers(0, 4).flatmap(
         lambda done: st.sampled_from([(), (done,), (done, done), (min(done + 1, 4), done)])
     ),
@@ -164,8 +166,9 @@ def test_every_iteration_is_work_that_its_job_may_do(jobs: list[JobView], early_
             assert all(job.preview == "due_behind_another" for job in jobs)
         case Leave(arrival):
             assert by_arrival[arrival].cancelled
-        case Prepare(arrival):
+        case Encode(arrival) | Prepare(arrival) as begun:
             assert by_arrival[arrival].steps_done == ()
+            assert by_arrival[arrival].needs_encode == isinstance(begun, Encode)
         case MakePreview(arrival):
             assert by_arrival[arrival].preview == "due"
         case Decode(arrival, sample):

@@ -63,6 +63,7 @@ EXPECTED_COMMANDS = {
             num_images=2,
             scheduler="dpmpp_2m_karras",
             clip_skip=1,
+            strength=0.58,
         ),
         inputs=InputSizes(image=ImageSize(width=4, height=2), mask=ImageSize(width=4, height=2)),
         preview=PreviewPlan(every=5, max_per_second=8.0, max_side=None, quality=70, decoder="tae", source="x0"),
@@ -83,6 +84,7 @@ EXPECTED_COMMANDS = {
             num_images=1,
             scheduler=None,
             clip_skip=None,
+            strength=None,
         ),
         inputs=InputSizes(image=None, mask=None),
         preview=None,
@@ -128,7 +130,7 @@ REPORT_OBJECTS: dict[str, Report] = {
         versions={"torch": "2.13.0+cpu", "diffusers": "0.42.1"},
         step_seconds=0.042,
     ),
-    "started": Started(**JOB),
+    "started": Started(**JOB, total_steps=14),
     "progress": Progress(**JOB, step=4, step_seconds=0.041),
     "preview": Preview(
         **JOB, step=5, total_steps=20, images=(ImageSize(width=256, height=192),) * 2, preview_seconds=0.012
@@ -211,6 +213,8 @@ BAD_PARAMS: list[tuple[str, object]] = [
     ("num_images", 0),
     ("scheduler", "heun"),
     ("clip_skip", -1),
+    ("strength", -0.1),
+    ("strength", 1.01),
 ]
 
 BAD_FIELDS: list[tuple[str, object]] = [

@@ -58,7 +58,7 @@ def spans_of(export: Any) -> dict[str, dict[str, Any]]:
 def run_job(spans: JobSpans, job_id: str = "j", flags: str = "01") -> None:
     spans.received(a_request(job_id, incarnation=INCARNATION, traceparent=f"00-{TRACE}-{PARENT}-{flags}"))
     size = ImageSize(width=8, height=8)
-    spans.posted(Started(job_id=job_id, incarnation=INCARNATION))
+    spans.posted(Started(job_id=job_id, incarnation=INCARNATION, total_steps=4))
     spans.posted(Progress(job_id=job_id, incarnation=INCARNATION, step=0, step_seconds=0.1))
     spans.posted(
         Preview(job_id=job_id, incarnation=INCARNATION, step=0, total_steps=1, images=(size,), preview_seconds=0.02)

@@ -140,7 +140,7 @@ def test_a_job_with_input_images_arrives_whole_and_one_with_wrong_bytes_fails(sl
     slow_worker.send(a_job(inputs=inputs), bytes(18), bytes(5))
     failed, _ = slow_worker.receive()
     assert (failed["type"], failed["message"]) == ("failed", "inputs.mask has 5 bytes, expected 6")
-    slow_worker.send(a_job(inputs=inputs, num_inference_steps=1), bytes(18), bytes(6))
+    slow_worker.send(a_job(inputs=inputs, num_inference_steps=1, strength=1.0, width=3, height=2), bytes(18), bytes(6))
     assert kinds(slow_worker.until("result"))[0] == "started"
 
 

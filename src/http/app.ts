@@ -7,6 +7,7 @@ import type { JobService } from "../jobs/service.ts";
 import { packageVersion } from "../package-info.ts";
 import type { AddressRules } from "../net/addresses.ts";
 import type { Storage } from "../storage/open.ts";
+import { readObject } from "../storage/read-object.ts";
 import type { PublishedImages } from "../storage/published-images.ts";
 import type { RequestService } from "../requests/service.ts";
 import type { KeySet } from "../requests/webhook-key.ts";
@@ -126,7 +127,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
   const documentedRoutes = collectOperations(app);
   metricsRoutes(app, metrics);
 
-  generateRoutes(app, { jobs, images, publicUrl });
+  const readFile = (key: string): Promise<Buffer | undefined> => readObject(storage.objects, key);
+  generateRoutes(app, { jobs, images, readFile, publicUrl });
   queueRoutes(app, { requests, publicUrl, webhooks: options.webhookAddresses });
   eventRoutes(app, requests);
   fileRoutes(app, storage.objects);

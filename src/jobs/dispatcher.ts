@@ -4,6 +4,7 @@ import type { Timer } from "../async/timer.ts";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
 import type { CommandFrames, ReportFrames } from "../protocol/frames.ts";
 import type { ModelInfo, ReportOf } from "../protocol/messages.ts";
+import { executedSteps } from "../protocol/params.ts";
 import type { SlotState, WorkerInfo } from "../worker/slot-state.ts";
 import type { WorkerListener } from "../worker/supervisor.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
@@ -95,6 +96,7 @@ export class Dispatcher implements WorkerListener {
     );
     this.#observe((observer) => observer.accepted?.(job));
     this.#queue.add(job);
+    this.#fitInputs(job);
     this.#assign();
   }
 
@@ -150,7 +152,8 @@ export class Dispatcher implements WorkerListener {
     switch (report.type) {
       case "started":
         run.isStarted = true;
-        job.start(performance.now());
+        run.totalSteps = report.total_steps;
+        job.start(performance.now(), report.total_steps);
         this.#observe((observer) => observer.started?.(job));
         this.#assign();
         return;
@@ -209,6 +212,7 @@ export class Dispatcher implements WorkerListener {
       if (job.state.kind !== "pending") continue;
       try {
         job.resolve(this.#options.resolve(job, worker));
+        this.#fitInputs(job);
         this.#observe((observer) => observer.resolved?.(job));
       } catch (error) {
         this.#end(job, { kind: "failed", error: toLatentcastError(error) });
@@ -216,14 +220,32 @@ export class Dispatcher implements WorkerListener {
     }
   }
 
+  /** Images are brought to the job's size in threads of their own; the job is sent when that is done. */
+  #fitInputs(job: Job): void {
+    if (job.request?.inputs === undefined || job.request.inputs === null) return;
+    job.request.inputs.fit(job.request.params).then(
+      () => this.#assign(),
+      (error: unknown) => {
+        this.#end(job, { kind: "failed", error: new LatentcastError("internal_error", { cause: error }) });
+      },
+    );
+  }
+
   #assign(): void {
     for (const job of this.#queue) {
       const { request, deaths } = job;
-      if (request === undefined) continue;
+      if (request === undefined || isBeingFitted(request)) continue;
       const worker = soonestWorker(this.#eligible(job), { request, deaths });
       if (worker === undefined) continue;
       this.#queue.remove(job);
-      worker.runs.set(job.id, { job, request, isStarted: false, stepsDone: 0, cancelling: false });
+      worker.runs.set(job.id, {
+        job,
+        request,
+        isStarted: false,
+        stepsDone: 0,
+        totalSteps: executedSteps(request.params),
+        cancelling: false,
+      });
       this.#pool.send(worker.slot, toCommand(request, job.id, worker.incarnation)).catch((error: unknown) => {
         // Unreachable though it looked ready: replacing it brings the job back through `lost`.
         this.#pool.kill(worker.slot, `could not be reached: ${String(error)}`);
@@ -296,4 +318,8 @@ export class Dispatcher implements WorkerListener {
   #observe(tell: (observer: JobObserver) => void): void {
     for (const observer of this.#options.observers) tell(observer);
   }
+}
+
+function isBeingFitted({ inputs }: JobRequest): boolean {
+  return inputs !== null && inputs.frames === undefined;
 }

@@ -1,4 +1,5 @@
 /** The jobs that have not begun to be drawn, in the order in which they will, and when that will be. */
+import { executedSteps } from "../protocol/params.ts";
 import type { Job } from "./job.ts";
 import { isEager, type WorkerLoad } from "./worker-load.ts";
 
@@ -35,7 +36,7 @@ function notSent(workers: readonly WorkerLoad[], jobs: readonly Job[]): Waiting[
   const ahead = [
     ...running,
     ...jobs.map(({ request }) =>
-      request === undefined ? 0 : request.params.num_inference_steps * first.stepSeconds(request),
+      request === undefined ? 0 : executedSteps(request.params) * first.stepSeconds(request),
     ),
   ];
   let seconds = 0;

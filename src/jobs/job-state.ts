@@ -9,12 +9,18 @@ export type JobState =
   | { readonly kind: "pending" }
   | { readonly kind: "queued"; readonly request: JobRequest }
   /** `step` is the last one that has been done; null before the first. */
-  | { readonly kind: "running"; readonly request: JobRequest; readonly step: number | null }
+  | {
+      readonly kind: "running";
+      readonly request: JobRequest;
+      readonly step: number | null;
+      /** Fewer than were asked for where an image is the start. */
+      readonly totalSteps: number;
+    }
   | TerminalEvent;
 
 type JobChange =
   | { readonly kind: "resolved"; readonly request: JobRequest }
-  | { readonly kind: "started" }
+  | { readonly kind: "started"; readonly totalSteps: number }
   | { readonly kind: "stepped"; readonly step: number }
   | { readonly kind: "returned" }
   | TerminalEvent;
@@ -25,7 +31,8 @@ export function transition(state: JobState, change: JobChange): JobState {
     case "resolved":
       return state.kind === "pending" ? { kind: "queued", request: change.request } : state;
     case "started":
-      return state.kind === "queued" ? { kind: "running", request: state.request, step: null } : state;
+      if (state.kind !== "queued") return state;
+      return { kind: "running", request: state.request, step: null, totalSteps: change.totalSteps };
     case "stepped":
       return state.kind === "running" ? { ...state, step: change.step } : state;
     case "returned":

@@ -87,15 +87,15 @@ export class Job {
       this.#log.append({ kind: "queued", position, estimateMs });
   }
 
-  start(nowMs: number): void {
-    if (!this.#apply({ kind: "started" })) return;
+  start(nowMs: number, totalSteps: number): void {
+    if (!this.#apply({ kind: "started", totalSteps })) return;
     this.startedAtMs ??= nowMs;
-    this.#log.append({ kind: "started", totalSteps: this.#totalSteps });
+    this.#log.append({ kind: "started", totalSteps });
   }
 
   progress(step: number): void {
-    if (this.#apply({ kind: "stepped", step }))
-      this.#log.append({ kind: "progress", step, totalSteps: this.#totalSteps });
+    if (this.#apply({ kind: "stepped", step }) && this.#state.kind === "running")
+      this.#log.append({ kind: "progress", step, totalSteps: this.#state.totalSteps });
   }
 
   preview(event: PreviewEvent, nowMs: number): void {
@@ -115,10 +115,6 @@ export class Job {
     if (ending.kind !== "succeeded") this.#resolved.reject(endingError(ending));
     this.#log.append(ending);
     return true;
-  }
-
-  get #totalSteps(): number {
-    return this.request?.params.num_inference_steps ?? 0;
   }
 
   #apply(change: Parameters<typeof transition>[1]): boolean {

@@ -1,8 +1,9 @@
 /** From what a client asked to what a worker does: the model's defaults filled in, its limits applied. */
 import { LatentcastError, type FieldProblem } from "../errors.ts";
+import type { InputImages } from "../images/inputs.ts";
 import type { CommandFrames } from "../protocol/frames.ts";
 import type { Capabilities, ModelInfo, PreviewPlan } from "../protocol/messages.ts";
-import { pixelsOf, type GenerationParams } from "../protocol/params.ts";
+import { executedSteps, pixelsOf, type GenerationParams } from "../protocol/params.ts";
 import { DEFAULT_NEGATIVE_PROMPT, type OutputFormat, type ParsedInput } from "../schema/input.ts";
 import { unknownPromptWarning } from "../schema/vocabulary.ts";
 import { drawSeed } from "./submission.ts";
@@ -10,6 +11,8 @@ import { drawSeed } from "./submission.ts";
 export interface JobRequest {
   /** Everything that decides the image. */
   readonly params: GenerationParams;
+  /** The images that it starts from. */
+  readonly inputs: InputImages | null;
   readonly outputFormat: OutputFormat;
   readonly preview: PreviewPlan | null;
   readonly warnings: readonly string[];
@@ -26,12 +29,21 @@ export interface RequestLimits {
   readonly maxPixels: number;
 }
 
+/** Of the steps, where an image is the start and nothing else was asked for; fal's default as well. */
+const DEFAULT_STRENGTH = 0.95;
+
+export interface RequestExtras {
+  readonly inputs?: InputImages | undefined;
+  readonly warnings?: readonly string[];
+  readonly traceparent?: string | null;
+}
+
 /** Throws `invalid_request` naming every field that the loaded model or this server cannot serve. */
 export function resolveRequest(
   input: ParsedInput,
   { model, capabilities }: Serving,
   limits: RequestLimits,
-  extras: { readonly warnings?: readonly string[]; readonly traceparent?: string | null } = {},
+  { inputs, warnings = [], traceparent = null }: RequestExtras = {},
 ): JobRequest {
   const params: GenerationParams = {
     prompt: input.prompt,
@@ -45,25 +57,29 @@ export function resolveRequest(
     num_images: input.num_images,
     scheduler: input.scheduler ?? null,
     clip_skip: input.clip_skip ?? null,
+    strength: inputs === undefined ? null : (input.strength ?? DEFAULT_STRENGTH),
   };
   const problems = [
     ...sideProblems("width", params.width, model),
     ...sideProblems("height", params.height, model),
     ...pixelProblems(pixelsOf(params), limits),
+    ...strengthProblems(params),
   ];
   if (problems.length > 0) throw invalidRequest(problems);
   const preview = input.preview === false ? null : previewPlan(input.preview, capabilities);
   return {
     params,
+    inputs: inputs ?? null,
     outputFormat: input.output_format,
     preview,
     warnings: [
-      ...(extras.warnings ?? []),
+      ...warnings,
       ...negativePromptWarnings(params),
+      ...strengthWarnings(input, inputs),
       ...previewWarnings(input.preview, preview),
       ...vocabularyWarnings(params.prompt, model),
     ],
-    traceparent: extras.traceparent ?? null,
+    traceparent,
   };
 }
 
@@ -73,12 +89,17 @@ export function invalidRequest(fields: readonly FieldProblem[]): LatentcastError
   return new LatentcastError("invalid_request", { fields, message });
 }
 
+/** The images of the request have to be fitted by now. */
 export function toCommand(request: JobRequest, jobId: string, incarnation: number): CommandFrames {
   const { params, preview, traceparent } = request;
-  const inputs = { image: null, mask: null };
+  const { width, height } = params;
+  const inputs = {
+    image: request.inputs === null ? null : { width, height },
+    mask: request.inputs?.hasMask === true ? { width, height } : null,
+  };
   return {
     command: { type: "generate", job_id: jobId, incarnation, params, inputs, preview, traceparent },
-    payload: [],
+    payload: request.inputs?.frames ?? [],
   };
 }
 
@@ -110,6 +131,19 @@ function sideProblems(field: "width" | "height", value: number, model: ModelInfo
   if (value >= model.min_side && value <= model.max_side) return [];
   const msg = `this model makes pictures of ${model.min_side} to ${model.max_side} pixels a side`;
   return [{ loc: ["body", field], msg, type: value < model.min_side ? "too_small" : "too_big" }];
+}
+
+/** The least that is named is rounded up: 49 × (1 / 49) is less than 1. */
+function strengthProblems(params: GenerationParams): FieldProblem[] {
+  if (executedSteps(params) > 0) return [];
+  const { num_inference_steps: steps } = params;
+  const least = Math.ceil(1_000 / steps) / 1_000;
+  return [{ loc: ["body", "strength"], msg: `runs none of ${steps} steps; ${least} runs one`, type: "too_small" }];
+}
+
+function strengthWarnings({ strength }: ParsedInput, inputs: InputImages | undefined): string[] {
+  const isIdle = inputs === undefined && strength !== undefined && strength !== null;
+  return isIdle ? ["strength was ignored: there is no image_url"] : [];
 }
 
 function pixelProblems(pixels: number, { maxPixels }: RequestLimits): FieldProblem[] {

@@ -33,7 +33,7 @@ export async function finishImages(
   return Promise.all(
     report.images.map(async ({ width, height }, index) => {
       const seed = imageSeed(request.params.seed, index);
-      const description = modelId === null ? null : describePicture(request.params, seed, modelId);
+      const description = modelId === null ? null : describePicture(request, seed, modelId);
       const raw = { rgb: rgb[index] ?? Buffer.alloc(0), width, height };
       const bytes = await encodePicture(raw, request.outputFormat, description);
       return { bytes, contentType: CONTENT_TYPES[request.outputFormat], width, height, seed };

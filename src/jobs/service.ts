@@ -12,6 +12,7 @@ import { Counters } from "./counters.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { CancelReason } from "./events.ts";
 import { Job } from "./job.ts";
+import { sizedByImage } from "./image-size.ts";
 import type { JobObserver } from "./observer.ts";
 import { resolveRequest, type JobRequest, type Serving } from "./request.ts";
 import { finishImages } from "./result.ts";
@@ -204,11 +205,12 @@ export class JobService {
   }
 
   /** What `submission` becomes on this model. Throws `invalid_request` naming the fields that it cannot serve. */
-  #resolve({ input, fit, traceparent = null, ...given }: Submission, worker: Serving): JobRequest {
-    const fitted = fit?.(input, worker.model) ?? { input, warnings: [] };
-    const warnings = [...(given.warnings ?? []), ...fitted.warnings];
+  #resolve({ input, inputs, fit, traceparent = null, ...given }: Submission, worker: Serving): JobRequest {
+    const sized = inputs === undefined ? { input, warnings: [] } : sizedByImage(input, inputs.size, worker.model);
+    const fitted = fit?.(sized.input, worker.model) ?? { input: sized.input, warnings: [] };
+    const warnings = [...(given.warnings ?? []), ...sized.warnings, ...fitted.warnings];
     const { maxPixels } = this.#options.config;
-    return resolveRequest(fitted.input, worker, { maxPixels }, { warnings, traceparent });
+    return resolveRequest(fitted.input, worker, { maxPixels }, { inputs, warnings, traceparent });
   }
 
   #wouldBegin(submission: Submission): boolean {

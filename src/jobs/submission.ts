@@ -1,5 +1,6 @@
 /** What is handed in to be drawn: the checked input and everything that decides how it is treated. */
 import { randomInt } from "node:crypto";
+import type { InputImages } from "../images/inputs.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import { MAX_SEED, type ParsedInput } from "../schema/input.ts";
 
@@ -15,6 +16,8 @@ export interface Fitted {
 
 export interface Submission {
   readonly input: ParsedInput;
+  /** What its addresses of images led to; absent for an image from text alone. */
+  readonly inputs?: InputImages | undefined;
   /** Made when absent. */
   readonly id?: string | undefined;
   readonly priority?: Priority | undefined;

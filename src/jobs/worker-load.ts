@@ -18,6 +18,8 @@ export interface Run {
   /** The worker has begun to draw it. */
   isStarted: boolean;
   stepsDone: number;
+  /** As far as is known before the worker has said it. */
+  totalSteps: number;
   cancelling: boolean;
 }
 
@@ -51,8 +53,8 @@ export class WorkerLoad {
     return this.#secondsPerPixelStep * pixelsOf(request.params);
   }
 
-  remainingSeconds({ request, stepsDone }: Run): number {
-    return (request.params.num_inference_steps - stepsDone) * this.stepSeconds(request);
+  remainingSeconds({ request, stepsDone, totalSteps }: Run): number {
+    return (totalSteps - stepsDone) * this.stepSeconds(request);
   }
 
   /** Runs that the worker has not begun and whose jobs still wait, in the order in which they will begin. */

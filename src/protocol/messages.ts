@@ -130,7 +130,11 @@ export const reportMessage = z.discriminatedUnion("type", [
       "Measured while warming up at the native size; the first estimate of a queue's speed.",
     ),
   }),
-  z.object({ type: z.literal("started"), ...jobRef.shape }),
+  z.object({
+    type: z.literal("started"),
+    ...jobRef.shape,
+    total_steps: z.int().min(1).describe("Steps that will run: fewer than were asked for where an image is the start."),
+  }),
   z.object({
     type: z.literal("progress"),
     ...jobRef.shape,

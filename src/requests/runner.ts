@@ -4,6 +4,8 @@ import type { Logger } from "pino";
 import { pause } from "../async/timer.ts";
 import type { Dialect } from "../dialects/dialect.ts";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
+import type { InputImages } from "../images/inputs.ts";
+import { openInputFiles, type ReadFile } from "../images/source.ts";
 import type { Admission } from "../jobs/admission.ts";
 import { endingError, isTerminal, type JobResult, type TerminalEvent } from "../jobs/events.ts";
 import type { JobService } from "../jobs/service.ts";
@@ -21,6 +23,8 @@ export interface RequestRunnerOptions {
   readonly jobs: Pick<JobService, "admit" | "submit" | "cancel">;
   readonly store: RequestStore;
   readonly images: PublishedImages;
+  /** Uploads and results that a request may start from. */
+  readonly readFile: ReadFile;
   /** Throws for a name that no dialect has. */
   readonly dialect: (name: string) => Dialect;
   /** An error as the client would get it. */
@@ -54,12 +58,13 @@ export class RequestRunner {
   /**
    * Undefined for a request that has ended already, or that nobody takes any more.
    * @param admission Absent for a request that was accepted by an earlier process.
+   * @param inputs The images that it starts from.
    */
-  begin(request: AcceptedRequest, admission?: Admission): LiveRequest | undefined {
+  begin(request: AcceptedRequest, admission?: Admission, inputs?: InputImages): LiveRequest | undefined {
     const { jobs, dialect, log } = this.#options;
     let live: LiveRequest;
     try {
-      const submission = this.#toSubmission(request);
+      const submission = { ...this.#toSubmission(request), inputs };
       const job = jobs.submit(submission, admission ?? jobs.admit(submission, { isKnown: true }));
       const { preview } = dialect(request.dialect);
       live = new LiveRequest(request, job, new RequestEvents(this.#ids, (event) => preview(event, job)));
@@ -75,6 +80,19 @@ export class RequestRunner {
       log.error({ requestId: request.id, err: error }, "a request was lost");
     });
     return live;
+  }
+
+  /** Begins a request that an earlier process accepted, with the images that the store kept for it. */
+  async resume(request: AcceptedRequest): Promise<void> {
+    let inputs: InputImages | undefined;
+    try {
+      const files = request.inputFiles === undefined ? undefined : await this.#options.store.inputFiles(request.id);
+      if (files !== undefined) inputs = await openInputFiles(files);
+    } catch (error) {
+      this.endUnrun(request.id, toLatentcastError(error));
+      return;
+    }
+    this.begin(request, undefined, inputs);
   }
 
   /** Ends a request that has no job. */

@@ -4,6 +4,7 @@
  */
 import { drawSeed } from "../jobs/submission.ts";
 import { LatentcastError } from "../errors.ts";
+import { openInputFiles, readInputFiles, type ReadFile } from "../images/source.ts";
 import type { ParsedInput } from "../schema/input.ts";
 import type { StoredResponse } from "../storage/request-record.ts";
 import type { RequestStore, StoredRequest } from "../storage/request-store.ts";
@@ -25,9 +26,11 @@ const MAX_ATTEMPTS = 3;
 export class RequestService {
   readonly #store: RequestStore;
   readonly #runner: RequestRunner;
+  readonly #readFile: ReadFile;
 
   constructor(options: RequestRunnerOptions) {
     this.#store = options.store;
+    this.#readFile = options.readFile;
     this.#runner = new RequestRunner(options);
   }
 
@@ -36,7 +39,7 @@ export class RequestService {
     for await (const { request, attempts, isHeld } of this.#store.unfinished()) {
       if (isHeld) continue;
       if (attempts < MAX_ATTEMPTS) {
-        this.#runner.begin(request);
+        await this.#runner.resume(request);
         continue;
       }
       const message = "The server ended each time it ran this request.";
@@ -55,10 +58,14 @@ export class RequestService {
     input: ParsedInput,
     { warnings = [], maxWaiting }: AcceptOptions = {},
   ): Promise<number> {
-    const request = toRequest(submission, drawSeed(input), warnings);
+    // The images are kept beside the row, whatever their addresses were.
+    const { image_url: _image, mask_url: _mask, ...plain } = input;
+    const request = toRequest(submission, drawSeed(plain), warnings);
     using admission = this.#runner.admit(request, maxWaiting);
-    await this.#store.accept(request);
-    return this.#runner.begin(request, admission)?.job.position ?? 0;
+    const files = await readInputFiles(input, this.#readFile);
+    const inputs = files === undefined ? undefined : await openInputFiles(files);
+    await this.#store.accept(request, undefined, files);
+    return this.#runner.begin(request, admission, inputs)?.job.position ?? 0;
   }
 
   /** Undefined when there is no such request for this caller; so it is for all that follow. */

@@ -23,6 +23,9 @@ const { shape: params } = generationParams;
 // Not derived: a second lower bound would report a side below both of them twice.
 const side = z.int().min(64).max(2048).multipleOf(SIDE_MULTIPLE);
 
+/** Of a data URI only the limit of the whole body counts. */
+const imageAddress = z.string().min(1).nullish();
+
 export const previewOptions = z.object({
   every: previewPlan.shape.every.max(50).default(5).describe("A preview after steps 0, every, 2 × every, …"),
   max_per_second: z.number().min(0.1).max(60).optional().describe("At most this many previews a second."),
@@ -66,6 +69,16 @@ export const generateInput = z.object({
     .max(MAX_CLIP_SKIP)
     .nullish()
     .describe("Layers of the text encoders left out for the prompt, as diffusers counts them; none if absent or null."),
+  image_url: imageAddress.describe(
+    "The image to start from: a data URI, or the address of a file that was uploaded to this server.",
+  ),
+  mask_url: imageAddress.describe("White where the image is to change; all of it if absent. Needs `image_url`."),
+  strength: params.strength
+    .unwrap()
+    .nullish()
+    .describe(
+      "How much of the image is drawn anew: the last `strength` of the steps run. 0.95 if absent; only with `image_url`.",
+    ),
   sync_mode: z
     .boolean()
     .default(true)

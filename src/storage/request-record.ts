@@ -36,6 +36,8 @@ export const acceptedRequest = z.object({
   /** Fails unless it has started by then. */
   startByMs: z.number().nullable(),
   webhookUrl: z.string().nullable(),
+  /** Under which keys the store keeps its images. Absent for a request from text alone. */
+  inputFiles: z.object({ image: z.string(), mask: z.string().nullable() }).optional(),
 });
 
 export const requestResult = z.object({

@@ -3,6 +3,7 @@
  * fits behind the same calls, so a decision is always a write that one caller wins, never something that was read before.
  * test/contract/request-store.ts is the law that every implementation has to pass.
  */
+import type { InputFiles } from "../images/source.ts";
 import type { AcceptedRequest, RequestResult, StoredResponse } from "./request-record.ts";
 
 /** There is something under this id or key already. */
@@ -47,10 +48,13 @@ export interface DueWebhook {
 export interface RequestStore {
   /**
    * @param ended For a request that was refused: it is kept together with its end.
+   * @param files The images that it starts from; they are kept until it has ended.
    * Rejects with {@link Conflict} when the id is taken, with `storage_full` when there is no room; nothing is kept then.
    */
-  accept(request: AcceptedRequest, ended?: Ended): Promise<void>;
+  accept(request: AcceptedRequest, ended?: Ended, files?: InputFiles): Promise<void>;
   find(id: string): Promise<StoredRequest | undefined>;
+  /** The images that a request starts from; undefined when it has none, or has ended. */
+  inputFiles(id: string): Promise<InputFiles | undefined>;
   /** Undefined until the request has ended. */
   response(id: string): Promise<StoredResponse | undefined>;
   /** Oldest first; those that others hold as well. */

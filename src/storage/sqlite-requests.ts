@@ -2,6 +2,7 @@
 import { EventEmitter, once } from "node:events";
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
+import type { InputFiles } from "../images/source.ts";
 import { readHeaders, readRequest, readResult, writeRecord } from "./request-record.ts";
 import type { AcceptedRequest, StoredResponse } from "./request-record.ts";
 import { Conflict } from "./request-store.ts";
@@ -21,6 +22,14 @@ interface PlacedBody {
   readonly sizeBytes: number;
 }
 
+interface PlacedInput {
+  readonly key: string;
+  readonly sizeBytes: number;
+}
+
+/** What a request needs goes with the request. */
+const NEVER = Number.MAX_SAFE_INTEGER;
+
 export class SqliteRequestStore implements RequestStore {
   readonly #disk: SqliteDisk;
   /** Ids of webhooks that somebody delivers just now. */
@@ -32,30 +41,45 @@ export class SqliteRequestStore implements RequestStore {
     this.#webhooks.setMaxListeners(0);
   }
 
-  async accept(request: AcceptedRequest, ended?: Ended): Promise<void> {
+  async accept(request: AcceptedRequest, ended?: Ended, files?: InputFiles): Promise<void> {
     const { write } = this.#disk;
-    const json = writeRecord(request);
+    const inputs = files === undefined ? [] : await this.#placeInputs(files);
+    const json = writeRecord(withKeys(request, inputs));
     const sizeBytes = Buffer.byteLength(json);
-    await this.#disk.makeRoom(sizeBytes);
-    const body = ended === undefined ? undefined : await this.#placeBody(ended.response.body);
+    let body: PlacedBody | undefined;
     try {
+      await this.#disk.makeRoom(inputs.reduce((sum, input) => sum + input.sizeBytes, sizeBytes));
+      body = ended === undefined ? undefined : await this.#placeBody(ended.response.body);
       await this.#disk.commit(() => {
         write.accept.run(request.id, request.acceptedAtMs, json, sizeBytes);
+        for (const { key, sizeBytes: size } of inputs)
+          write.putObject.run(key, "input", "application/octet-stream", size, Date.now(), NEVER);
         if (ended !== undefined && body !== undefined) this.#writeEnd(request.id, null, ended, body);
       });
     } catch (error) {
       await this.#removeBody(body);
+      await this.#disk.files.remove(inputs.map(({ key }) => key));
       if (sqliteCode(error)?.startsWith("SQLITE_CONSTRAINT") === true)
         throw new Conflict(`there is a request ${request.id} already`, { cause: error });
       throw error;
     }
-    this.#disk.grow(sizeBytes + (body?.sizeBytes ?? 0));
+    this.#disk.grow(inputs.reduce((sum, input) => sum + input.sizeBytes, sizeBytes + (body?.sizeBytes ?? 0)));
     if (ended !== undefined) this.#webhooks.emit("change");
   }
 
   async find(id: string): Promise<StoredRequest | undefined> {
     const row = this.#disk.read.find.get(id);
     return row === undefined ? undefined : this.#toStored(row);
+  }
+
+  async inputFiles(id: string): Promise<InputFiles | undefined> {
+    const keys = this.#inputKeys(id);
+    if (keys === undefined) return undefined;
+    const { files } = this.#disk;
+    return {
+      image: await bytesOf(files.read(keys.image)),
+      mask: keys.mask === null ? null : await bytesOf(files.read(keys.mask)),
+    };
   }
 
   async response(id: string): Promise<StoredResponse | undefined> {
@@ -144,15 +168,19 @@ export class SqliteRequestStore implements RequestStore {
 
   async #end(id: string, revision: number | null, ended: Ended): Promise<boolean> {
     const body = await this.#placeBody(ended.response.body);
+    const inputs = this.#inputKeys(id);
+    const inputKeys = inputs === undefined ? [] : [inputs.image, ...(inputs.mask === null ? [] : [inputs.mask])];
     let isFirst = false;
     try {
       await this.#disk.commit(() => {
         isFirst = this.#writeEnd(id, revision, ended, body);
+        if (isFirst) for (const key of inputKeys) this.#disk.write.removeObject.run(key);
       });
     } finally {
       if (isFirst) this.#disk.grow(body.sizeBytes);
       else await this.#removeBody(body);
     }
+    if (isFirst) await this.#disk.forget(inputKeys, []);
     this.#webhooks.emit("change");
     return isFirst;
   }
@@ -189,6 +217,29 @@ export class SqliteRequestStore implements RequestStore {
     return { inline: null, key, sizeBytes };
   }
 
+  /** Files that no request points to are swept at the next start. */
+  async #placeInputs({ image, mask }: InputFiles): Promise<readonly PlacedInput[]> {
+    const placed: PlacedInput[] = [];
+    try {
+      for (const bytes of mask === null ? [image] : [image, mask]) {
+        const key = randomBytes(16).toString("hex");
+        await this.#disk.makeRoom(bytes.byteLength);
+        await this.#disk.filling(() => this.#disk.files.write(key, bytes));
+        placed.push({ key, sizeBytes: bytes.byteLength });
+      }
+    } catch (error) {
+      await this.#disk.files.remove(placed.map(({ key }) => key));
+      throw error;
+    }
+    return placed;
+  }
+
+  /** Undefined also when the request has ended. */
+  #inputKeys(id: string): AcceptedRequest["inputFiles"] {
+    const row = this.#disk.read.find.get(id);
+    return row === undefined || row.result !== null ? undefined : readRequest(row.request).inputFiles;
+  }
+
   async #removeBody(body: PlacedBody | undefined): Promise<void> {
     if (typeof body?.key === "string") await this.#disk.files.remove([body.key]);
   }
@@ -214,4 +265,9 @@ export class SqliteRequestStore implements RequestStore {
 
 async function bytesOf(stream: Readable): Promise<Buffer> {
   return Buffer.concat((await stream.toArray()) as Buffer[]);
+}
+
+function withKeys(request: AcceptedRequest, [image, mask]: readonly PlacedInput[]): AcceptedRequest {
+  if (image === undefined) return request;
+  return { ...request, inputFiles: { image: image.key, mask: mask?.key ?? null } };
 }

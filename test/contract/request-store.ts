@@ -37,6 +37,45 @@ export function requestStoreContract(open: OpenStore): void {
       expect(await store.requests.find("2")).toBeUndefined();
     });
 
+    it("keeps the images of a request until it has ended, through deaths of the process", async () => {
+      await using store = await open();
+      const files = { image: Buffer.alloc(100_000, "image"), mask: Buffer.from("mask") };
+      await store.requests.accept(request("1"), undefined, files);
+      await store.requests.accept(request("2"), undefined, { image: files.mask, mask: null });
+      await store.restart("crash");
+      expect(await store.requests.inputFiles("1")).toEqual(files);
+      expect(await store.requests.inputFiles("2")).toEqual({ image: files.mask, mask: null });
+      await store.requests.cancel("1", ended(1));
+      expect(await store.requests.inputFiles("1")).toBeUndefined();
+      await store.restart("crash");
+      expect(await store.requests.inputFiles("1")).toBeUndefined();
+      expect(await store.requests.inputFiles("2")).toBeDefined();
+      expect(await store.requests.inputFiles("3")).toBeUndefined();
+    });
+
+    it("gives the room of a request's images back with its end, and never takes it before", async () => {
+      await using store = await open({ limitBytes: 2 ** 18 });
+      const files = { image: Buffer.alloc(2 ** 17), mask: null };
+      for (const id of ["1", "2"]) {
+        await store.requests.accept(request(id), undefined, files);
+        await expect(store.requests.accept(request(`${id}0`), undefined, files)).rejects.toMatchObject({
+          code: "storage_full",
+        });
+        expect(await store.requests.inputFiles(id)).toEqual(files);
+        expect(await store.requests.find(`${id}0`)).toBeUndefined();
+        await store.requests.cancel(id, ended(1));
+      }
+    });
+
+    it("leaves the images of a request alone when its id is taken by a second one", async () => {
+      await using store = await open();
+      const files = { image: Buffer.from("first"), mask: null };
+      await store.requests.accept(request("1"), undefined, files);
+      const second = store.requests.accept(request("1"), undefined, { image: Buffer.from("second"), mask: null });
+      await expect(second).rejects.toThrow(Conflict);
+      expect(await store.requests.inputFiles("1")).toEqual(files);
+    });
+
     it("refuses an id that is taken, and changes nothing", async () => {
       await using store = await open();
       await store.requests.accept(request("1"));

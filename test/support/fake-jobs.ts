@@ -41,7 +41,7 @@ export class FakeJobs {
   start(id: string): Job {
     const job = this.byId.get(id)!;
     job.resolve(jobRequest());
-    job.start(1);
+    job.start(1, 20);
     return job;
   }
 

@@ -47,10 +47,10 @@ export class MemoryWorkers {
     start: (handlers) => {
       this.#handlers = handlers;
     },
-    send: async (identity, command) => {
+    send: async (identity, command, payload = []) => {
       const worker = this.started.find((candidate) => candidate.identity === identity && candidate.isReachable);
       if (worker === undefined) throw new Error(`${identity} is not there`);
-      worker.receive(command);
+      worker.receive(command, payload);
     },
     close: () => Promise.resolve(),
   };
@@ -61,6 +61,8 @@ type Send = (report: Report, payload: readonly Buffer[]) => void;
 export class MemoryWorker {
   readonly identity: string;
   readonly received: Command[] = [];
+  /** What came with each of them. */
+  readonly payloads: (readonly Buffer[])[] = [];
   isReachable = true;
   /** Whether it answers pings, and does what it is told at the end. */
   isPolite = true;
@@ -114,8 +116,8 @@ export class MemoryWorker {
     this.say({ type: "ready", model, device, capabilities, versions, step_seconds: stepSeconds });
   }
 
-  start(id: string): void {
-    this.say({ type: "started", ...this.#ref(id) });
+  start(id: string, totalSteps = 20): void {
+    this.say({ type: "started", ...this.#ref(id), total_steps: totalSteps });
   }
 
   step(id: string, step: number, seconds = 0.1): void {
@@ -153,8 +155,9 @@ export class MemoryWorker {
     this.#exit({ code, signal, stderrTail: [], ranForMs: 1, spawnError: null });
   }
 
-  receive(command: Command): void {
+  receive(command: Command, payload: readonly Buffer[]): void {
     this.received.push(command);
+    this.payloads.push(payload);
     if (!this.isPolite) return;
     if (command.type === "shutdown") this.die();
     if (command.type === "ping")

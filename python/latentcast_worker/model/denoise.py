@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ..policy import Shape
+from .image_start import Inpainting
 from .memory import memory_guard
+from .paste import Paste
 from .prompts import TextEmbedding
 from .schedulers import SchedulerRun
 from .step_cache import StepCache
@@ -74,6 +76,9 @@ class SdxlSample:
     x0: Tensor | None = None
     deep: Tensor | None = None
     """Features for the next step, which then runs only the outermost layers; see StepCache."""
+    inpainting: Inpainting | None = None
+    """Until the last step is done."""
+    paste: Paste | None = None
 
     @property
     def conditioning_now(self) -> Conditioning:
@@ -112,6 +117,10 @@ def denoise_step(
         sample.latents, sample.x0 = sample.run.advance(prediction.noise, sample.latents, sample.steps_done)
         sample.deep = prediction.deep
         sample.steps_done += 1
+        if sample.inpainting is not None:
+            sample.latents = sample.inpainting.blend(sample.latents, sample.run, sample.steps_done)
+            if sample.steps_done == sample.total_steps:
+                sample.inpainting = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +146,8 @@ class _Call:
         latents: list[Tensor] = []
         timesteps: list[Tensor] = []
         for sample, count in zip(samples, rows, strict=True):
-            latents.append(sample.run.model_input(sample.latents, sample.steps_done).expand(count, -1, -1, -1))
+            # Repeated, not expanded: rows without a stride of their own lose the memory layout, and so the last bits.
+            latents.extend([sample.run.model_input(sample.latents, sample.steps_done)] * count)
             timesteps.append(sample.timesteps[sample.steps_done].expand(count))
         inputs = (
             torch.cat(latents).to(dtype),

@@ -19,6 +19,7 @@ from .checkpoint.prediction import prediction_options
 from .decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
 from .devices import describe_device, has_fast_bf16, open_device
 from .distillation import PLAIN, UNNAMED, Sampling, recognise, sampling_of
+from .encode import ImageEncoder
 from .families import Family, Prediction
 from .hub import find_model
 from .memory import memory_guard
@@ -159,6 +160,7 @@ def _assemble(
         latent_channels=vae.config.latent_channels,
         size_factor=factor,
         scheduler=own,
+        encoder=ImageEncoder(vae, factor, device),
         decoder=FullDecoder(vae),
         previews=StreamPreviews(renderer, device) if device.type == "cuda" else InlinePreviews(renderer),
         torch_device=device,

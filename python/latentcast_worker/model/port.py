@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import InputImages
 from ..policy import CallCosts, Shape
 from ..protocol import Capabilities, DeviceInfo, GenerationParams, Loading, LogLevel, ModelInfo, PreviewPlan
 
@@ -54,6 +55,10 @@ class Sample(Protocol):
 S = TypeVar("S", bound=Sample)
 
 
+class Encoded(Protocol):
+    """What a model has made of a job's input images, for all images of the job. The engine only keeps it."""
+
+
 class PendingPreview(Protocol):
     """A preview that the device may still be working on."""
 
@@ -90,8 +95,15 @@ class Model(Protocol[S]):
         """What of the parameters will not be used as asked, one sentence each."""
         ...
 
-    def prepare(self, params: GenerationParams) -> Sequence[S]:
-        """Encodes the prompts and draws the first noise: one sample per image. Raises DeviceOutOfMemoryError."""
+    def encode(self, inputs: InputImages) -> Encoded:
+        """Encodes the image that a job starts from. Raises NumericalError, DeviceOutOfMemoryError."""
+        ...
+
+    def prepare(self, params: GenerationParams, encoded: Encoded | None = None) -> Sequence[S]:
+        """Encodes the prompts and draws the first noise: one sample per image. Raises DeviceOutOfMemoryError.
+
+        `encoded` is what `encode` gave for the job; None for one that starts from noise alone.
+        """
         ...
 
     def step(self, samples: Sequence[S]) -> None:

@@ -44,14 +44,21 @@ _RECIPES: dict[SchedulerName, _Recipe] = {
 
 @dataclass(slots=True)
 class SchedulerRun:
-    """One scheduler object on its way through `steps` steps of one picture."""
+    """One scheduler object on its way through the last steps of its schedule, for one image. Steps count from 0."""
 
     scheduler: Any
     generator: torch.Generator
+    skipped: int = 0
+    """Steps of the schedule that come before the first one."""
 
     @classmethod
     def start(
-        cls, scheduler: Any, steps: int, generator: torch.Generator, timesteps: list[int] | None = None
+        cls,
+        scheduler: Any,
+        steps: int,
+        generator: torch.Generator,
+        timesteps: list[int] | None = None,
+        skipped: int = 0,
     ) -> SchedulerRun:
         """Sets up a fresh scheduler. `generator` also feeds those that draw noise in every step.
 
@@ -62,13 +69,18 @@ class SchedulerRun:
         else:
             scheduler.set_timesteps(timesteps=timesteps, device="cpu")
         if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(0)  # Otherwise the first step searches its index on the device, and waits for it.
-        return cls(scheduler, generator)
+            # Otherwise the first step searches its index on the device, and waits for it.
+            scheduler.set_begin_index(skipped)
+        return cls(scheduler, generator, skipped)
 
     @property
     def timesteps(self) -> Tensor:
-        """All timesteps, on the CPU: schedulers index their tables with them, which would stall a GPU."""
-        return cast(Tensor, self.scheduler.timesteps)
+        """Of the steps that run, on the CPU: schedulers index their tables with them, which would stall a GPU."""
+        return cast(Tensor, self.scheduler.timesteps[self.skipped :])
+
+    def add_noise(self, latents: Tensor, noise: Tensor, step: int) -> Tensor:
+        """Clean latents as they are before `step`, which has to be the one that comes next."""
+        return cast(Tensor, self.scheduler.add_noise(latents, noise, self.timesteps[step : step + 1]))
 
     @property
     def init_noise_sigma(self) -> float | Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..inputs import InputImages, executed_steps
 from ..policy import CallCosts
 from ..protocol import Capabilities, DeviceInfo, GenerationParams, ModelInfo, PreviewPlan
 from ..seeds import image_seed
@@ -16,8 +17,11 @@ from .acceleration import AcceleratedUNet
 from .decode import FullDecoder, InlinePreviews, StreamPreviews
 from .denoise import SdxlSample, denoise_step, embed_guidance, first_latents, make_conditioning
 from .distillation import PLAIN, Sampling
+from .encode import EncodedImage, ImageEncoder
+from .image_start import latents_from_image
 from .memory import memory_guard
-from .port import InvalidRequestError, PendingPreview, Pixels
+from .paste import Paste
+from .port import Encoded, InvalidRequestError, PendingPreview, Pixels
 from .prompts import PromptEncoder, TextEmbedding
 from .schedulers import SchedulerRun, make_scheduler, max_steps
 from .shortcuts import Shortcuts, guided_steps
@@ -38,6 +42,7 @@ class SdxlModel:
     latent_channels: int
     size_factor: int
     scheduler: Any
+    encoder: ImageEncoder
     decoder: FullDecoder
     previews: InlinePreviews | StreamPreviews
     torch_device: torch.device
@@ -72,7 +77,14 @@ class SdxlModel:
         return [warning for warning in found if warning is not None]
 
     @torch.inference_mode()
-    def prepare(self, params: GenerationParams) -> Sequence[SdxlSample]:
+    def encode(self, inputs: InputImages) -> Encoded:
+        with memory_guard():
+            return self.encoder.encode(inputs)
+
+    @torch.inference_mode()
+    def prepare(self, params: GenerationParams, encoded: Encoded | None = None) -> Sequence[SdxlSample]:
+        image = encoded if isinstance(encoded, EncodedImage) else None
+        skipped = params.num_inference_steps - executed_steps(params)
         with memory_guard():
             positive, negative = self._encode_prompts(params)
             size = (params.height, params.width)
@@ -86,11 +98,17 @@ class SdxlModel:
                 generator = torch.Generator().manual_seed(image_seed(params.seed, index))
                 scheduler = make_scheduler(self.scheduler, params.scheduler)
                 timesteps = self._trained_timesteps(params)
-                run = SchedulerRun.start(scheduler, params.num_inference_steps, generator, timesteps)
-                latents = first_latents(run, shape, self.latent_channels, self.torch_device)
+                run = SchedulerRun.start(scheduler, params.num_inference_steps, generator, timesteps, skipped)
                 on_device = run.timesteps.to(self.torch_device)
                 guided = guided_steps(len(on_device), self.shortcuts)
-                samples.append(SdxlSample(conditioning, run, latents, on_device, guided))
+                if image is None:
+                    latents = first_latents(run, shape, self.latent_channels, self.torch_device)
+                    samples.append(SdxlSample(conditioning, run, latents, on_device, guided))
+                else:
+                    latents, inpainting = latents_from_image(run, image, params.strength or 1.0)
+                    sample = SdxlSample(conditioning, run, latents, on_device, guided)
+                    sample.inpainting, sample.paste = inpainting, image.paste
+                    samples.append(sample)
             return samples
 
     def _is_guided(self, params: GenerationParams) -> bool:
@@ -122,12 +140,16 @@ class SdxlModel:
     def start_preview(self, samples: Sequence[SdxlSample], plan: PreviewPlan) -> PendingPreview:
         with memory_guard():
             latents = torch.cat([_preview_latents(sample, plan) for sample in samples])
-        return self.previews.start(latents, plan)
+        pending = self.previews.start(latents, plan)
+        pastes = [sample.paste for sample in samples if sample.paste is not None]
+        # The noisy state is shown as it is. A job's samples all have the same mask, or none.
+        return PastedPreview(pending, pastes) if pastes and plan.source == "x0" else pending
 
     @torch.inference_mode()
     def decode(self, sample: SdxlSample) -> Pixels:
         with memory_guard():
-            return self.decoder.decode(sample.latents)
+            pixels = self.decoder.decode(sample.latents)
+        return pixels if sample.paste is None else sample.paste.over(pixels)
 
     def release_memory(self) -> None:
         if self.torch_device.type == "cuda":
@@ -135,6 +157,17 @@ class SdxlModel:
 
     def device_memory_bytes(self) -> int:
         return torch.cuda.memory_reserved(self.torch_device) if self.torch_device.type == "cuda" else 0
+
+
+@dataclass(frozen=True, slots=True)
+class PastedPreview:
+    """A preview of inpainting: the surroundings are the original's, as in the result."""
+
+    pending: PendingPreview
+    pastes: Sequence[Paste]
+
+    def wait(self) -> Sequence[Pixels]:
+        return [paste.over(pixels) for paste, pixels in zip(self.pastes, self.pending.wait(), strict=True)]
 
 
 def _preview_latents(sample: SdxlSample, plan: PreviewPlan) -> Tensor:

@@ -14,10 +14,10 @@ const DEFAULT_SIDE = 1_024;
 const SIDE_MULTIPLE = 8;
 
 /** Fields that fal's own variants of this model take as text, such as `num_inference_steps: "4"`. */
-const NUMBERS = ["num_inference_steps", "guidance_scale", "num_images", "seed"];
+const NUMBERS = ["num_inference_steps", "guidance_scale", "num_images", "seed", "strength"];
 
 /** Ignored fields that change the picture on fal: whoever sends them has to be told. */
-const CONSEQUENTIAL = ["loras", "embeddings", "image_url", "mask_url", "strength"] as const;
+const CONSEQUENTIAL = ["loras", "embeddings"] as const;
 
 export const fastSdxlDialect: Dialect = {
   name: "fast-sdxl",
@@ -78,6 +78,9 @@ function toInput({ image_size: size, seed, ...input }: FastSdxlInput): ParsedInp
     output_format: input.output_format ?? input.format,
     sync_mode: input.sync_mode,
     preview: input.preview,
+    image_url: input.image_url,
+    mask_url: input.mask_url,
+    strength: input.strength,
     seed: typeof seed === "number" ? seed % (MAX_SEED + 1) : null,
     ...(width === undefined || height === undefined ? {} : { width, height }),
   });
@@ -88,13 +91,7 @@ function ignoredWarnings(input: FastSdxlInput): string[] {
     const value = input[name];
     return value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0);
   });
-  return given.map((name) => `${name} was ignored: ${reasonOf(name)}`);
-}
-
-function reasonOf(name: (typeof CONSEQUENTIAL)[number]): string {
-  return name === "loras" || name === "embeddings"
-    ? "only the model's own weights are loaded"
-    : "pictures are made from text only";
+  return given.map((name) => `${name} was ignored: only the model's own weights are loaded`);
 }
 
 function seedWarnings({ seed }: FastSdxlInput): string[] {

@@ -4,11 +4,13 @@ import type { Dialect } from "../../dialects/dialect.ts";
 import { modelName } from "../../dialects/model-name.ts";
 import { DIALECTS } from "../../dialects/registry.ts";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
+import { openInputs, type ReadFile } from "../../images/source.ts";
 import type { Entry } from "../../jobs/event-log.ts";
 import { endingError, isTerminal, type JobResult } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import type { JobService } from "../../jobs/service.ts";
+import type { Submission } from "../../jobs/submission.ts";
 import { toJsonBytes } from "../../schema/json.ts";
 import type { PublishedImages } from "../../storage/published-images.ts";
 import { startTimeoutMs, traceparent } from "../fal-headers.ts";
@@ -18,6 +20,8 @@ import { sendEvents, StreamFailure } from "../sse.ts";
 export interface GenerateRoutesOptions {
   readonly jobs: JobService;
   readonly images: PublishedImages;
+  /** Uploads and results that a request may start from. */
+  readonly readFile: ReadFile;
   readonly publicUrl: string | null;
 }
 
@@ -50,7 +54,7 @@ export function generateRoutes(app: FastifyInstance, options: GenerateRoutesOpti
         const path = request.url.split("?", 1)[0] ?? "/";
         if (takesAnyName(pattern) && modelName(path) === undefined)
           throw new LatentcastError("not_found", { message: `Path ${path} not found` });
-        const accepted = begin(dialect, options, request, reply);
+        const accepted = await begin(dialect, options, request, reply);
         if (delivery({ path, body: request.body }) === "result") return answer(accepted, reply);
         await resolvedWithin(accepted.job, STATUS_PATIENCE_MS);
         return sendEvents(reply, frames(accepted));
@@ -63,19 +67,19 @@ function takesAnyName(pattern: string): boolean {
   return pattern.includes(":");
 }
 
-function begin(
+async function begin(
   dialect: Dialect,
-  { jobs, images, publicUrl: configuredUrl }: GenerateRoutesOptions,
+  { jobs, images, readFile, publicUrl: configuredUrl }: GenerateRoutesOptions,
   request: FastifyRequest,
   reply: FastifyReply,
-): Accepted {
+): Promise<Accepted> {
   const parsed = dialect.parse(request.body);
   if (!parsed.ok) throw invalidRequest(parsed.problems);
   const { input, warnings } = parsed;
   const gone = new AbortController();
   // `request.signal` fires as soon as a POST body has been read; only the response knows when its client leaves.
   reply.raw.once("close", () => gone.abort());
-  const job = jobs.submit({
+  const submission: Submission = {
     input,
     id: request.id,
     warnings,
@@ -83,7 +87,11 @@ function begin(
     fit: dialect.fit,
     startTimeoutMs: startTimeoutMs(request),
     modelTimeoutMs: MODEL_TIMEOUT_MS,
-  });
+  };
+  // A place first: whoever is refused for want of one has no image decoded.
+  using admission = jobs.admit(submission);
+  const inputs = await openInputs(input, readFile);
+  const job = jobs.submit({ ...submission, inputs }, admission);
   const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
   return {
     dialect,

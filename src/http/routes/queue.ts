@@ -72,8 +72,11 @@ export function queueRoutes(app: FastifyInstance, { requests, ...options }: Queu
       if (!parsed.ok) await requests.refuse(submission, invalidRequest(parsed.problems));
       else position = await requests.accept(submission, parsed.input, { warnings: parsed.warnings, maxWaiting });
     } catch (error) {
-      if (!(error instanceof Conflict)) throw error;
-      throw new LatentcastError("bad_request", { message: "There is a request with this id already." });
+      if (error instanceof Conflict)
+        throw new LatentcastError("bad_request", { message: "There is a request with this id already." });
+      // Its images cannot be read. Like every request that is wrong it is kept with its end.
+      if (!(error instanceof LatentcastError) || error.code !== "invalid_request") throw error;
+      await requests.refuse(submission, error);
     }
     // A cancellation that came while the request was written to the disk did not find it.
     if (cancelledEarly.has(request.id)) await requests.cancel(ref);

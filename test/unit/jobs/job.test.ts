@@ -18,7 +18,7 @@ describe("a job", () => {
   it("ends once, whatever comes after", async () => {
     const subject = job();
     const heard = read(subject.follow());
-    subject.start(1);
+    subject.start(1, 20);
     expect(subject.finish(failed)).toBe(true);
     expect(subject.finish(cancelled)).toBe(false);
     subject.progress(3);
@@ -32,7 +32,7 @@ describe("a job", () => {
     const subject = job();
     subject.queued(2, 1_000);
     const early = subject.follow();
-    subject.start(1);
+    subject.start(1, 20);
     subject.preview(preview, 2);
     subject.preview({ ...preview, step: 5 }, 3);
     const late = subject.follow();
@@ -66,7 +66,7 @@ describe("a job", () => {
 
   it("counts the previews that slow listeners missed, also those that have left", () => {
     const subject = job({ keep: true });
-    subject.start(0);
+    subject.start(0, 20);
     const slow = new AbortController();
     subject.follow({ signal: slow.signal });
     for (const step of [0, 1, 2]) subject.preview({ ...preview, step }, step);
@@ -81,16 +81,16 @@ describe("a job", () => {
 
   it("starts again after its worker's death with its first start kept", () => {
     const subject = job();
-    subject.start(10);
+    subject.start(10, 20);
     subject.requeue();
     expect(subject.state.kind).toBe("queued");
-    subject.start(20);
+    subject.start(20, 20);
     expect(subject.startedAtMs).toBe(10);
   });
 
   it("has no request and cannot start before a model is loaded, then has the request that it was resolved to", async () => {
     const subject = pendingJob();
-    subject.start(1);
+    subject.start(1, 20);
     expect([subject.state.kind, subject.request]).toEqual(["pending", undefined]);
     const request = jobRequest();
     subject.resolve(request);

@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { resolveRequest } from "../../../src/jobs/request.ts";
+import { resolveRequest, toCommand } from "../../../src/jobs/request.ts";
 import { drawSeed } from "../../../src/jobs/submission.ts";
 import { generateInput, MAX_SEED, type GenerateInput } from "../../../src/schema/input.ts";
+import { executedSteps } from "../../../src/protocol/params.ts";
 import { modelInfo, workerInfo } from "../../support/builders.ts";
+import { inputImages } from "../../support/images.ts";
 
 const model = modelInfo({ native_width: 256, native_height: 128, min_side: 64, max_side: 512 });
 
@@ -98,5 +100,61 @@ describe("the previews of a model without a tiny decoder", () => {
 
   it("warn nobody who wants none", () => {
     expect(preview(false)).toEqual({ decoder: undefined, warnings: [] });
+  });
+});
+
+describe("a request that starts from an image", () => {
+  const resolveWith = (input: Partial<GenerateInput>, hasMask = false) =>
+    resolveRequest(
+      drawSeed(generateInput.parse({ prompt: "x", ...input })),
+      { ...workerInfo(), model },
+      { maxPixels: 2 ** 20 },
+      { inputs: inputImages(100, 50, { hasMask }) },
+    );
+
+  it("draws nearly all of it anew where nothing else was asked for", () => {
+    expect(resolveWith({}).params.strength).toBe(0.95);
+    expect(resolveWith({ strength: 0.3 }).params.strength).toBe(0.3);
+    expect(resolve().params.strength).toBeNull();
+  });
+
+  it("runs the last part of the steps, as floats have it", () => {
+    const cases = [
+      [50, 0.58, 28],
+      [25, 0.95, 23],
+      [20, 1, 20],
+    ] as const;
+    for (const [steps, strength, executed] of cases)
+      expect(executedSteps(resolveWith({ num_inference_steps: steps, strength }).params)).toBe(executed);
+  });
+
+  it("is refused when no step would run, with a strength that runs one, for every number of steps", () => {
+    for (let steps = 1; steps <= 50; steps += 1) {
+      let message = "";
+      try {
+        resolveWith({ num_inference_steps: steps, strength: 0.99 / steps });
+      } catch (error) {
+        expect(error).toMatchObject({ code: "invalid_request", fields: [{ loc: ["body", "strength"] }] });
+        message = String(error);
+      }
+      const least = Number(/ ([\d.]+) runs one/.exec(message)?.[1]);
+      expect(executedSteps(resolveWith({ num_inference_steps: steps, strength: least }).params)).toBe(1);
+    }
+  });
+
+  it("carries its pixels in the size of the job", async () => {
+    const request = resolveWith({ width: 64, height: 128 }, true);
+    await request.inputs?.fit(request.params);
+    const { command, payload } = toCommand(request, "a", 1);
+    const size = { width: 64, height: 128 };
+    expect(command).toMatchObject({ inputs: { image: size, mask: size } });
+    expect(payload.map(({ byteLength }) => byteLength)).toEqual([64 * 128 * 3, 64 * 128]);
+  });
+
+  it("is warned that strength means nothing where there is no image", () => {
+    expect(resolve({ strength: 0.5 })).toMatchObject({
+      params: { strength: null },
+      warnings: ["strength was ignored: there is no image_url"],
+    });
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { health } from "../../../src/schema/health.ts";
+import { inputImages } from "../../support/images.ts";
 import { jobService } from "../../support/memory-service.ts";
 
 describe("a job that is accepted before a model is loaded", () => {
@@ -224,5 +225,56 @@ describe("a snapshot", () => {
       ],
       counters: { accepted: 2, succeeded: 0 },
     });
+  });
+});
+
+describe("a job that starts from an image", () => {
+  it("is sent with its pixels, and with the same ones again when its worker has died", async () => {
+    const { worker, workers, submit, eventually } = await jobService({ slots: 2 });
+    worker.ready();
+    submit("a", { inputs: inputImages(64, 64, { hasMask: true }) });
+    await eventually(() => expect(worker.jobs).toEqual(["a"]));
+    workers.of(1).ready();
+    worker.die();
+    await eventually(() => expect(workers.of(1).jobs).toEqual(["a"]));
+    const [before, after] = [worker.payloads.at(-1), workers.of(1).payloads.at(-1)];
+    expect(before?.map(({ byteLength }) => byteLength)).toEqual([64 * 64 * 3, 64 * 64]);
+    expect(after).toEqual(before);
+  });
+
+  it("is drawn after it was accepted before a model was loaded", async () => {
+    const { worker, submit, eventually } = await jobService();
+    const job = submit("a", { inputs: inputImages(1_000, 500) });
+    worker.ready();
+    await eventually(() => expect(worker.jobs).toEqual(["a"]));
+    expect(job.request?.params).toMatchObject({ width: 88, height: 64, strength: 0.95 });
+  });
+
+  it("tells the steps that the worker says it runs", async () => {
+    const { worker, submit, eventually } = await jobService();
+    worker.ready();
+    const job = submit("a", { inputs: inputImages(64, 64), input: { strength: 0.5 } });
+    await eventually(() => expect(worker.jobs).toEqual(["a"]));
+    worker.start("a", 10);
+    worker.step("a", 0);
+    const events: unknown[] = [];
+    for await (const { event } of job.follow()) {
+      events.push(event);
+      if (event.kind === "progress") break;
+    }
+    expect(events.slice(-2)).toEqual([
+      { kind: "started", totalSteps: 10 },
+      { kind: "progress", step: 0, totalSteps: 10 },
+    ]);
+  });
+
+  it("leaves nothing behind when it is cancelled before its pixels are ready", async () => {
+    const { jobs, worker, submit, ending } = await jobService();
+    worker.ready();
+    const job = submit("a", { inputs: inputImages(2_000, 2_000) });
+    jobs.cancel(job, "client_gone");
+    expect(await ending(job)).toMatchObject({ kind: "cancelled" });
+    await job.submission.inputs?.fit({ width: 64, height: 64 });
+    expect(worker.jobs).toEqual([]);
   });
 });

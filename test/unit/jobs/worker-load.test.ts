@@ -11,7 +11,8 @@ function worker(slot = 0, capabilities = {}): WorkerLoad {
 function give(load: WorkerLoad, id: string, stepsDone = 0, request = jobRequest(), deaths = 0): Job {
   const subject = job({ id, request });
   subject.deaths = deaths;
-  load.runs.set(id, { job: subject, request, isStarted: stepsDone > 0, stepsDone, cancelling: false });
+  const totalSteps = request.params.num_inference_steps;
+  load.runs.set(id, { job: subject, request, isStarted: stepsDone > 0, stepsDone, totalSteps, cancelling: false });
   return subject;
 }
 

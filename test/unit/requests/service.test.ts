@@ -7,6 +7,7 @@ import { RequestPutOff, type RequestEvent } from "../../../src/requests/request-
 import { RequestService } from "../../../src/requests/service.ts";
 import type { RequestRef, RequestSubmission } from "../../../src/requests/submission.ts";
 import { generateInput } from "../../../src/schema/input.ts";
+import { readObject } from "../../../src/storage/read-object.ts";
 import { PublishedImages } from "../../../src/storage/published-images.ts";
 import type { RequestStore } from "../../../src/storage/request-store.ts";
 import { ended, request, unfinishedIds } from "../../contract/store-under-test.ts";
@@ -30,6 +31,7 @@ function service(requests: RequestStore = store.requests): RequestService {
     jobs,
     store: requests,
     images: new PublishedImages(store.objects),
+    readFile: (key) => readObject(store.objects, key),
     dialect: () => latentcastDialect,
     errorResponse: storedError,
     log: pino({ level: "silent" }),
