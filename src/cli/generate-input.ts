@@ -1,5 +1,5 @@
 /** The request of `latentcast generate`: checked as a whole before a model is loaded for it. */
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { dirname, extname } from "node:path";
 import { generateInput, type GenerateInput, type OutputFormat } from "../schema/input.ts";
 import { parseObject } from "../schema/parse.ts";
@@ -23,6 +23,8 @@ export const GENERATE_FLAGS: FlagTable = {
     help: "The file to write: .png, .jpg, .webp or .avif. Several become FILE-1, FILE-2, …",
   },
   ...Object.fromEntries(Object.entries(PARAMETER_FLAGS).map(([flag, { definition }]) => [flag, definition])),
+  image: { value: "FILE", help: "The image to start from. Its shape is the result's, unless a size is given." },
+  mask: { value: "FILE", help: "White where the image is to change. Needs --image." },
   previews: { value: "FOLDER", help: "Write each preview to this folder." },
   show: { help: "Draw the previews in the terminal (24-bit colour)." },
   ...settingFlags(["model", "tiny-vae", "vae", "devices", "python"]),
@@ -55,6 +57,11 @@ export async function readGenerateRequest(
     const value = values[flag];
     if (value !== undefined) input[field] = isNumber ? numberOf(flag, value) : value;
   }
+  if (values["mask"] !== undefined && values["image"] === undefined) throw new UsageError("--mask needs --image");
+  for (const flag of ["image", "mask"]) {
+    const file = values[flag];
+    if (file !== undefined) input[`${flag}_url`] = await dataUriOf(flag, file);
+  }
   // A terminal can draw every step, at most ten a second; files keep the default of every fifth step.
   if (show) input["preview"] = { every: 1, max_per_second: 10 };
   else if (previews === null) input["preview"] = false;
@@ -66,6 +73,14 @@ function numberOf(flag: string, value: string): number {
   if (value.trim() === "" || Number.isNaN(number))
     throw new UsageError(`--${flag}: ${JSON.stringify(value)} is not a number`);
   return number;
+}
+
+async function dataUriOf(flag: string, file: string): Promise<string> {
+  try {
+    return `data:application/octet-stream;base64,${(await readFile(file)).toString("base64")}`;
+  } catch {
+    throw new UsageError(`--${flag}: ${file} cannot be read`);
+  }
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** A client of one Latentcast server. Runs in browsers, Node, Deno and Bun. */
-import type { GenerateInput } from "../schema/input.ts";
 import { connect, type Connection, type Fetch } from "./connection.ts";
 import { cancelled, ClientError } from "./error.ts";
+import { withAddresses, type ClientInput } from "./image-files.ts";
 import { pause, pauseBefore } from "./pause.ts";
 import { randomId } from "./random-id.ts";
 import { PAGE_CLOSED, RequestStream, type GenerateStream } from "./stream.ts";
@@ -33,11 +33,11 @@ export interface ClientSubmitOptions extends CallOptions {
 /** Every call rejects with a {@link ClientError}. */
 export interface LatentcastClient {
   /** One request from prompt to images. */
-  generate(input: GenerateInput, options?: CallOptions): Promise<ClientResult>;
+  generate(input: ClientInput, options?: CallOptions): Promise<ClientResult>;
   /** The same with everything that happens on the way. Leaving the loop before the end cancels the request. */
-  stream(input: GenerateInput, options?: CallOptions): GenerateStream;
+  stream(input: ClientInput, options?: CallOptions): GenerateStream;
   /** Leaves a request with the server, which keeps it and its result. */
-  submit(input: GenerateInput, options?: ClientSubmitOptions): Promise<{ readonly requestId: string }>;
+  submit(input: ClientInput, options?: ClientSubmitOptions): Promise<{ readonly requestId: string }>;
   status(requestId: string, options?: CallOptions): Promise<ClientRequestStatus>;
   /** The result of a request that has ended; `bad_request` while it has not. */
   result(requestId: string, options?: CallOptions): Promise<ClientResult>;
@@ -84,12 +84,13 @@ interface SubmitCall extends ClientSubmitOptions {
   readonly requestId?: string;
 }
 
-async function submit(connection: Connection, input: GenerateInput, call: SubmitCall = {}): Promise<string> {
+async function submit(connection: Connection, input: ClientInput, call: SubmitCall = {}): Promise<string> {
   const { priority, webhookUrl, startTimeoutSeconds, requestId, signal } = call;
   const query = webhookUrl === undefined ? "" : `?${new URLSearchParams({ fal_webhook: webhookUrl })}`;
+  const prepared = withAddresses(input);
   const answer = await connection.json(`/queue${query}`, {
     method: "POST",
-    body: input,
+    body: prepared instanceof Promise ? await prepared : prepared,
     signal,
     headers: {
       ...(priority === undefined ? {} : { "x-fal-queue-priority": priority }),
@@ -104,7 +105,7 @@ async function submit(connection: Connection, input: GenerateInput, call: Submit
  * Submits a request that must not run for nobody. It is not broken off: what may have been accepted has to be cancelled by its id. The
  * id is chosen here, so that this is possible before the answer: by a page that is closed, and after a connection that failed.
  */
-async function submitOrCancel(connection: Connection, input: GenerateInput, stop: AbortSignal): Promise<string> {
+async function submitOrCancel(connection: Connection, input: ClientInput, stop: AbortSignal): Promise<string> {
   const chosen = randomId();
   const cancelChosen = (): void => void cancelForSure(connection, chosen);
   const submitted = submit(connection, input, { requestId: chosen });

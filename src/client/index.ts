@@ -13,4 +13,4 @@ export type {
   ClientResult as GeneratedResult,
 } from "./types.ts";
 export type { FieldProblem } from "../errors.ts";
-export type { GenerateInput } from "../schema/input.ts";
+export type { ClientInput as GenerateInput, ImageFile } from "./image-files.ts";
