@@ -136,11 +136,11 @@ def test_garbage_is_told_and_survived(slow_worker: WorkerProcess) -> None:
 
 
 def test_a_job_with_input_images_arrives_whole_and_one_with_wrong_bytes_fails(slow_worker: WorkerProcess) -> None:
-    inputs = InputSizes(image=ImageSize(width=3, height=2), mask=ImageSize(width=3, height=2))
-    slow_worker.send(a_job(inputs=inputs), bytes(18), bytes(5))
+    inputs = InputSizes(image=ImageSize(width=8, height=8), mask=ImageSize(width=8, height=8))
+    slow_worker.send(a_job(inputs=inputs), bytes(192), bytes(63))
     failed, _ = slow_worker.receive()
-    assert (failed["type"], failed["message"]) == ("failed", "inputs.mask has 5 bytes, expected 6")
-    slow_worker.send(a_job(inputs=inputs, num_inference_steps=1, strength=1.0, width=3, height=2), bytes(18), bytes(6))
+    assert (failed["type"], failed["message"]) == ("failed", "inputs.mask has 63 bytes, expected 64")
+    slow_worker.send(a_job(inputs=inputs, num_inference_steps=1, strength=1.0, width=8, height=8), bytes(192), bytes(64))
     assert kinds(slow_worker.until("result"))[0] == "started"
 
 
