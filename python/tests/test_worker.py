@@ -140,7 +140,9 @@ def test_a_job_with_input_images_arrives_whole_and_one_with_wrong_bytes_fails(sl
     slow_worker.send(a_job(inputs=inputs), bytes(192), bytes(63))
     failed, _ = slow_worker.receive()
     assert (failed["type"], failed["message"]) == ("failed", "inputs.mask has 63 bytes, expected 64")
-    slow_worker.send(a_job(inputs=inputs, num_inference_steps=1, strength=1.0, width=8, height=8), bytes(192), bytes(64))
+    slow_worker.send(
+        a_job(inputs=inputs, num_inference_steps=1, strength=1.0, width=8, height=8), bytes(192), bytes(64)
+    )
     assert kinds(slow_worker.until("result"))[0] == "started"
 
 
