@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { baseline } from "./baseline.ts";
 import { batching } from "./batching.ts";
 import { demo } from "./demo.ts";
+import { dialects } from "./dialects.ts";
 import { fanOut } from "./fan-out.ts";
 import { fidelity } from "./fidelity.ts";
 import { firstPreview } from "./first-preview.ts";
@@ -26,6 +27,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   previews,
   stalls,
   "first-preview": firstPreview,
+  dialects,
   batching,
   "fan-out": fanOut,
   polling,

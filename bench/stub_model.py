@@ -113,6 +113,8 @@ class StubModel:
 
     def start_preview(self, samples: Sequence[StubSample], plan: PreviewPlan) -> StubPreview:
         side = SIDE // FACTOR if plan.decoder == "linear" else SIDE
+        if plan.max_side is not None:
+            side = max(have for have in self._pictures if have <= min(side, plan.max_side))
         seconds = 0.0 if plan.decoder == "linear" else self.tae_seconds
         return StubPreview([self._pictures[side]] * len(samples), time.monotonic() + seconds)
 

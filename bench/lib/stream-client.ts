@@ -57,9 +57,9 @@ export function stream(
           const frames = Buffer.concat(chunks).toString("latin1").split("\n\n");
           chunks = [Buffer.from(frames.pop() ?? "", "latin1")];
           for (const event of frames.map(withoutComments)) {
-            if (!event.startsWith("data: ")) continue;
-            // Only the result has timings; what the plain server sends has neither, and counts as previews but for its last.
-            if (event.includes('"timings":')) {
+            if (!/^(event: .*\n)?data: /.test(event)) continue;
+            // Only our result has timings, and OpenAI's a name; what the plain server sends has neither, and counts as previews but for its last.
+            if (event.includes('"timings":') || /^event: \w+\.completed/.test(event)) {
               isComplete = true;
               continue;
             }

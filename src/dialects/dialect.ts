@@ -28,6 +28,8 @@ export interface DialectRoute {
   readonly delivery: (request: DialectRequest) => Delivery;
   /** Absent for other names of a path that is documented. */
   readonly operation?: Operation;
+  /** Part of the API, but not served here, for this reason. Answered 501 whatever the body. */
+  readonly refusal?: string;
 }
 
 export interface ErrorResponse {
@@ -43,24 +45,46 @@ export type StreamEvent =
   /** The last event of a stream that breaks off after it. */
   | { readonly kind: "error"; readonly error: LatentcastError };
 
-export interface Dialect {
-  /** What stored requests call it. */
-  readonly name: string;
-  readonly routes: readonly DialectRoute[];
-  /**
-   * Paths that begin with one of these are its own: it answers there whatever refuses, a limit or a missing path too. Models are meant as
-   * well: over the queue `owner/alias` is asked for in the dialect of `/owner/alias`.
-   */
-  readonly prefixes: readonly string[];
-  /** Checked as `generateInput` checks. A dialect may take other sizes, which `fit` then brings into the model's limits. */
-  parse(body: unknown): Parsed<ParsedInput>;
-  /** What the loaded model makes of it. */
+/** How one request is carried out and told about. */
+export interface Exchange {
+  /** Of the final JPEG, WebP or AVIF, 1 to 100; the server's own if absent. */
+  readonly outputQuality?: number | undefined;
+  /** What the loaded model makes of the input. */
   fit(input: ParsedInput, model: ModelInfo): Fitted;
-  /** Ready to be turned into JSON; bytes as `Base64`. */
-  preview(event: PreviewEvent, job: Job): object;
+  /** Ready to be turned into JSON, bytes as `Base64`; undefined for a preview that is not shown. May take the time to encode it in another format. */
+  preview(event: PreviewEvent, job: Job): object | undefined | Promise<object | undefined>;
   /** @param images The finished images where the client will find them: inside the answer, or as files. */
   result(result: JobResult, job: Job, images: readonly ServedImage[]): object;
-  error(error: LatentcastError): ErrorResponse;
   /** The event as Server-Sent Events; several, where the dialect has several for it. */
   frame(event: StreamEvent): string | Buffer;
+}
+
+/** A request whose input is right, and how it is to be answered; or what is wrong with it. */
+export type ReadRequest =
+  | (Extract<Parsed<ParsedInput>, { ok: true }> & { readonly exchange: Exchange })
+  | Extract<Parsed<ParsedInput>, { ok: false }>;
+
+export interface Dialect {
+  readonly name: string;
+  readonly routes: readonly DialectRoute[];
+  /** Paths that begin with one of these parts are its own: it answers there whatever refuses, a limit or a missing path too. */
+  readonly prefixes: readonly string[];
+  /** Checked as `generateInput` checks. A dialect may take other sizes, which `fit` then brings into the model's limits. */
+  read(request: DialectRequest): ReadRequest;
+  error(error: LatentcastError): ErrorResponse;
+}
+
+/**
+ * A dialect that can also be asked for over the queue, where `owner/alias` means the dialect of `/owner/alias`. What is kept of a request
+ * is its input alone, so everything about its answer follows from that.
+ */
+export interface QueueDialect extends Dialect, Exchange {
+  parse(body: unknown): Parsed<ParsedInput>;
+  preview(event: PreviewEvent, job: Job): object;
+}
+
+/** Of a queue dialect: every request is answered alike. */
+export function readWith(dialect: QueueDialect, body: unknown): ReadRequest {
+  const parsed = dialect.parse(body);
+  return parsed.ok ? { ...parsed, exchange: dialect } : parsed;
 }

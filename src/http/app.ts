@@ -33,6 +33,7 @@ import { generateRoutes } from "./routes/generate.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
+import { modelRoutes } from "./routes/models.ts";
 import { playgroundRoutes } from "./routes/playground.ts";
 import { proxyRoutes } from "./routes/proxy.ts";
 import { queueRoutes } from "./routes/queue.ts";
@@ -129,6 +130,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
 
   const readFile = (key: string): Promise<Buffer | undefined> => readObject(storage.objects, key);
   generateRoutes(app, { jobs, images, readFile, publicUrl });
+  modelRoutes(app, jobs);
   queueRoutes(app, { requests, publicUrl, webhooks: options.webhookAddresses });
   eventRoutes(app, requests);
   fileRoutes(app, storage.objects);
@@ -151,6 +153,6 @@ export async function buildApp(options: AppOptions): Promise<App> {
 /** The id on every answer, and no cache in between unless a route says otherwise: most answers are about now. */
 function nameRequests(app: FastifyInstance): void {
   app.addHook("onRequest", async (request, reply) => {
-    reply.header("x-fal-request-id", request.id).header("cache-control", "no-store");
+    reply.headers({ "x-fal-request-id": request.id, "x-request-id": request.id }).header("cache-control", "no-store");
   });
 }

@@ -14,6 +14,8 @@ export interface JobRequest {
   /** The images that it starts from. */
   readonly inputs: InputImages | null;
   readonly outputFormat: OutputFormat;
+  /** 1 to 100; the encoder's own if absent. */
+  readonly outputQuality?: number | undefined;
   readonly preview: PreviewPlan | null;
   readonly warnings: readonly string[];
   readonly traceparent: string | null;
@@ -34,6 +36,7 @@ const DEFAULT_STRENGTH = 0.95;
 
 export interface RequestExtras {
   readonly inputs?: InputImages | undefined;
+  readonly outputQuality?: number | undefined;
   readonly warnings?: readonly string[];
   readonly traceparent?: string | null;
 }
@@ -43,7 +46,7 @@ export function resolveRequest(
   input: ParsedInput,
   { model, capabilities }: Serving,
   limits: RequestLimits,
-  { inputs, warnings = [], traceparent = null }: RequestExtras = {},
+  { inputs, outputQuality, warnings = [], traceparent = null }: RequestExtras = {},
 ): JobRequest {
   const params: GenerationParams = {
     prompt: input.prompt,
@@ -71,6 +74,7 @@ export function resolveRequest(
     params,
     inputs: inputs ?? null,
     outputFormat: input.output_format,
+    outputQuality,
     preview,
     warnings: [
       ...warnings,

@@ -35,7 +35,7 @@ export async function finishImages(
       const seed = imageSeed(request.params.seed, index);
       const description = modelId === null ? null : describePicture(request, seed, modelId);
       const raw = { rgb: rgb[index] ?? Buffer.alloc(0), width, height };
-      const bytes = await encodePicture(raw, request.outputFormat, description);
+      const bytes = await encodePicture(raw, request.outputFormat, { description, quality: request.outputQuality });
       return { bytes, contentType: CONTENT_TYPES[request.outputFormat], width, height, seed };
     }),
   );

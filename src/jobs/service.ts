@@ -205,12 +205,15 @@ export class JobService {
   }
 
   /** What `submission` becomes on this model. Throws `invalid_request` naming the fields that it cannot serve. */
-  #resolve({ input, inputs, fit, traceparent = null, ...given }: Submission, worker: Serving): JobRequest {
+  #resolve(
+    { input, inputs, fit, outputQuality, traceparent = null, ...given }: Submission,
+    worker: Serving,
+  ): JobRequest {
     const sized = inputs === undefined ? { input, warnings: [] } : sizedByImage(input, inputs.size, worker.model);
     const fitted = fit?.(sized.input, worker.model) ?? { input: sized.input, warnings: [] };
     const warnings = [...(given.warnings ?? []), ...sized.warnings, ...fitted.warnings];
     const { maxPixels } = this.#options.config;
-    return resolveRequest(fitted.input, worker, { maxPixels }, { inputs, warnings, traceparent });
+    return resolveRequest(fitted.input, worker, { maxPixels }, { inputs, outputQuality, warnings, traceparent });
   }
 
   #wouldBegin(submission: Submission): boolean {

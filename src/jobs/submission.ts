@@ -29,6 +29,8 @@ export interface Submission {
   readonly modelTimeoutMs?: number | undefined;
   readonly warnings?: readonly string[] | undefined;
   readonly traceparent?: string | null | undefined;
+  /** Of the final JPEG, WebP or AVIF, 1 to 100; the server's own if absent. */
+  readonly outputQuality?: number | undefined;
   /** Adapts what was asked to the model, once one is loaded. */
   readonly fit?: ((input: ParsedInput, model: ModelInfo) => Fitted) | undefined;
 }

@@ -28,6 +28,7 @@ const ERROR = outputSchema("ErrorBody", errorBody);
 
 const TAGS = {
   Images: "Make images, at once or as they form.",
+  OpenAI: "The same in the shape of OpenAI's API.",
   Queue: "Leave a request with the server and come back for it.",
   Files: "Finished images and uploads.",
   Service: "How the server is.",
@@ -78,15 +79,15 @@ export function openApiDocument(
 const KEY = { type: "apiKey", in: "header", name: "Authorization", description: "`Key <key>` or `Bearer <key>`." };
 
 function usedSchemas(routes: readonly DocumentedRoute[]): readonly NamedSchema[] {
-  return routes.flatMap(({ operation: { body, answers } }) => [
+  return routes.flatMap(({ operation: { body, answers, failure } }) => [
     ...(body === undefined || !("json" in body) ? [] : [body.json]),
+    ...(failure === undefined ? [] : [failure.body]),
     ...Object.values(answers).flatMap(schemasOf),
   ]);
 }
 
 function schemasOf(content: Content): readonly NamedSchema[] {
-  if ("json" in content) return [content.json];
-  return "events" in content ? content.events : [];
+  return [...("json" in content ? [content.json] : []), ...("events" in content ? content.events : [])];
 }
 
 function describeOperation(operation: Operation, needsKey: boolean): Fragment {
@@ -103,7 +104,7 @@ function describeOperation(operation: Operation, needsKey: boolean): Fragment {
     ...(body === undefined ? {} : { requestBody: { required: true, content: bodyContent(body) } }),
     responses: {
       ...Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, describeAnswer(answer)])),
-      ...errorResponses(codes),
+      ...errorResponses(codes, operation.failure),
     },
     ...(isOpen ? { security: [] } : {}),
   };
@@ -135,7 +136,8 @@ const FILE_TYPES = ["application/octet-stream", "image/jpeg", "image/png", "imag
  * streams there takes the schema so.
  */
 function contentOf(content: Exclude<Content, { empty: true }>): Fragment {
-  if ("json" in content) return { "application/json": { schema: schemaRef(content.json) } };
+  const json = "json" in content ? { "application/json": { schema: schemaRef(content.json) } } : {};
+  if (!("events" in content) && "json" in content) return json;
   if ("text" in content) return { "text/plain": { schema: { type: "string" } } };
   if ("bytes" in content) return Object.fromEntries(FILE_TYPES.map((type) => [type, { schema: BINARY }]));
   const [first, ...others] = content.events.map(schemaRef);
@@ -145,20 +147,26 @@ function contentOf(content: Exclude<Content, { empty: true }>): Fragment {
     contentSchema: others.length === 0 ? first : { anyOf: [first, ...others] },
   };
   const properties = { id: { type: "string" }, event: { type: "string" }, data };
-  return { "text/event-stream": { schema: { type: "object", properties, required: ["data"] } } };
+  return { ...json, "text/event-stream": { schema: { type: "object", properties, required: ["data"] } } };
 }
 
 /** One answer for each status, naming the codes it can carry. */
-function errorResponses(codes: readonly string[]): Record<string, Fragment> {
-  const described = describeErrors().filter(({ code }) => codes.includes(code));
+function errorResponses(
+  codes: readonly string[],
+  { body, statusOf }: NonNullable<Operation["failure"]> = { body: ERROR, statusOf: ({ status }) => status },
+): Record<string, Fragment> {
+  const described = describeErrors()
+    .filter(({ code }) => codes.includes(code))
+    .map((error) => ({ ...error, status: statusOf(error) }));
   const statuses = [...new Set(described.map(({ status }) => status))];
   return Object.fromEntries(
     statuses.map((status) => {
       const lines = described
         .filter((error) => error.status === status)
         .map(({ code, text }) => `\`${code}\`: ${text}`);
-      const content = { "application/json": { schema: schemaRef(ERROR) } };
-      return [status, { description: lines.join("\n\n"), headers: ERROR_HEADERS, content }];
+      const content = { "application/json": { schema: schemaRef(body) } };
+      const headers = body === ERROR ? ERROR_HEADERS : REQUEST_ID;
+      return [status, { description: lines.join("\n\n"), headers, content }];
     }),
   );
 }

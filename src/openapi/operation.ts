@@ -1,6 +1,6 @@
 /** What a route says about itself for the OpenAPI document. Registered with the route, so that no list of routes has to agree with it. */
 import type { z } from "zod";
-import type { ErrorCode } from "../errors.ts";
+import type { ErrorCode, ErrorDescription } from "../errors.ts";
 
 /** A schema with the name that generated clients give its type. */
 export interface NamedSchema {
@@ -22,6 +22,8 @@ export interface Parameter {
 /** What an answer carries besides its description. */
 export type Content =
   | { readonly json: NamedSchema }
+  /** One or the other, as the request says. */
+  | { readonly json: NamedSchema; readonly events: readonly NamedSchema[] }
   /** Server-Sent Events whose data is one of these. */
   | { readonly events: readonly NamedSchema[] }
   | { readonly text: true }
@@ -36,13 +38,15 @@ export type Answer = Content & {
 
 export interface Operation {
   readonly id: string;
-  readonly tag: "Images" | "Queue" | "Files" | "Service";
+  readonly tag: "Images" | "OpenAI" | "Queue" | "Files" | "Service";
   readonly summary: string;
   readonly description: string;
   readonly parameters?: readonly Parameter[];
   readonly body?: { readonly json: NamedSchema } | { readonly bytes: true };
   readonly answers: Readonly<Record<number, Answer>>;
   readonly errors: readonly ErrorCode[];
+  /** Of a dialect that answers errors in a shape of its own. */
+  readonly failure?: { readonly body: NamedSchema; readonly statusOf: (error: ErrorDescription) => number };
   /** Answered without a key. */
   readonly isOpen?: boolean;
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { pause } from "../async/timer.ts";
-import type { Dialect } from "../dialects/dialect.ts";
+import type { QueueDialect } from "../dialects/dialect.ts";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
 import type { InputImages } from "../images/inputs.ts";
 import { openInputFiles, type ReadFile } from "../images/source.ts";
@@ -26,7 +26,7 @@ export interface RequestRunnerOptions {
   /** Uploads and results that a request may start from. */
   readonly readFile: ReadFile;
   /** Throws for a name that no dialect has. */
-  readonly dialect: (name: string) => Dialect;
+  readonly dialect: (name: string) => QueueDialect;
   /** An error as the client would get it. */
   readonly errorResponse: (error: LatentcastError) => StoredResponse;
   readonly log: Logger;

@@ -55,7 +55,7 @@ function inProcess(): Record<string, string> {
 }
 
 const names = await readdir(new URL("examples/", root));
-const found = (await Promise.all(["README.md", "docs/clients.md"].map(blocks))).flat();
+const found = (await Promise.all(["README.md", "docs/clients.md", "docs/openai.md"].map(blocks))).flat();
 
 describe("the example", () => {
   it("node-stream.ts writes the picture it has watched", async () => {

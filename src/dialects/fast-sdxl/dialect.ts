@@ -5,7 +5,7 @@ import type { ModelInfo } from "../../protocol/messages.ts";
 import { asGenerateInput, fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type FastSdxlResult } from "./schema.ts";
 import { MAX_SEED, type ParsedInput } from "../../schema/input.ts";
 import { parseObject } from "../../schema/parse.ts";
-import type { Dialect } from "../dialect.ts";
+import { readWith, type QueueDialect } from "../dialect.ts";
 import { errorResponse, falFrame } from "../fal-error.ts";
 import { deliveryByPath, seconds } from "../latentcast/dialect.ts";
 import { fastSdxlOperation, fastSdxlStreamOperation } from "./operations.ts";
@@ -19,7 +19,7 @@ const NUMBERS = ["num_inference_steps", "guidance_scale", "num_images", "seed", 
 /** Ignored fields that change the picture on fal: whoever sends them has to be told. */
 const CONSEQUENTIAL = ["loras", "embeddings"] as const;
 
-export const fastSdxlDialect: Dialect = {
+export const fastSdxlDialect: QueueDialect = {
   name: "fast-sdxl",
   routes: [
     { path: "/fal-ai/fast-sdxl", delivery: () => "result", operation: fastSdxlOperation },
@@ -28,7 +28,8 @@ export const fastSdxlDialect: Dialect = {
     { path: "/fal-ai/:alias/*", delivery: deliveryByPath },
   ],
   // Programs that ask for a model of fal's read this shape, whichever model it is: LiteLLM takes `images[0]` for all of them.
-  prefixes: ["/fal-ai/"],
+  prefixes: ["/fal-ai"],
+  read: ({ body }) => readWith(fastSdxlDialect, body),
   parse: (body) => {
     const parsed = parseObject(fastSdxlInput, withNumbers(body));
     if (!parsed.ok) return parsed;

@@ -3,13 +3,13 @@ import { inlineImage, type Served, type ServedImage } from "../../storage/publis
 import { generateInput } from "../../schema/input.ts";
 import type { GenerateResult, PreviewEvent } from "../../schema/output.ts";
 import { parseObject } from "../../schema/parse.ts";
-import type { Dialect, DialectRequest } from "../dialect.ts";
+import { readWith, type DialectRequest, type QueueDialect } from "../dialect.ts";
 import { errorResponse, falFrame } from "../fal-error.ts";
 import { generateOperation, generateStreamOperation } from "./operations.ts";
 
-export const latentcastDialect: Dialect = {
+export const latentcastDialect: QueueDialect = {
   name: "latentcast",
-  prefixes: ["/"],
+  prefixes: [],
   routes: [
     { path: "/", delivery: () => "result", operation: generateOperation },
     { path: "/stream", delivery: () => "events", operation: generateStreamOperation },
@@ -17,6 +17,7 @@ export const latentcastDialect: Dialect = {
     // Sub paths are variants of a model; here there is one.
     { path: "/:owner/:alias/*", delivery: deliveryByPath },
   ],
+  read: ({ body }) => readWith(latentcastDialect, body),
   parse: (body) => parseObject(generateInput, body),
   // What the model cannot make is refused, so that nobody gets another size than the one asked for.
   fit: (input) => ({ input, warnings: [] }),

@@ -1,5 +1,6 @@
-/** API keys. Kept as digests, compared in constant time; accepted as `Key …` and `Bearer …`. Also says who is calling. */
+/** API keys. Kept as digests, compared in constant time; accepted as `Key …`, `Bearer …`, the password of `Basic …`, and in `api-key`. Also says who is calling. */
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { IncomingHttpHeaders } from "node:http";
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 
@@ -29,13 +30,20 @@ export function requireKeys(app: FastifyInstance, keys: readonly string[]): void
     if (keys.length === 0) return;
     // A browser asks for permission before it sends a key.
     if (request.method === "OPTIONS" || request.routeOptions.config.isOpen === true) return;
-    const given = /^(?:Key|Bearer)\s+(.+)$/i.exec(request.headers.authorization ?? "")?.[1];
+    const given = keyOf(request.headers);
     if (given === undefined) throw new LatentcastError("unauthorized");
     const candidate = digest(given);
     if (!isKnown(digests, candidate)) throw new LatentcastError("unauthorized");
     request.keyDigest = candidate;
     request.caller = `key-${candidate.toString("hex").slice(0, NAME_DIGITS)}`;
   });
+}
+
+/** What programs for OpenAI's and Azure's API send besides fal's `Key`. */
+function keyOf({ authorization = "", "api-key": azureKey }: IncomingHttpHeaders): string | undefined {
+  const [, scheme = "", value = ""] = /^(Key|Bearer|Basic)\s+(.+)$/i.exec(authorization) ?? [];
+  if (scheme.toLowerCase() === "basic") return /:(.+)$/s.exec(Buffer.from(value, "base64").toString())?.[1];
+  return value === "" ? azureKey?.toString() : value;
 }
 
 function digest(key: string): Buffer {

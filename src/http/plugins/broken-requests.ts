@@ -1,9 +1,10 @@
-/** Requests that are no HTTP, never complete, or want a tunnel: Node hands over the bare socket, and the answer is written by hand in the usual shape. */
+/** Requests that are no HTTP, never complete, or want a tunnel: Node hands over the bare socket, and the answer is written by hand in the shape of its path. */
 import { randomUUID } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyServerOptions } from "fastify";
-import { errorResponse } from "../../dialects/fal-error.ts";
+import { dialectAt } from "../../dialects/registry.ts";
+import type { ErrorResponse } from "../../dialects/dialect.ts";
 import { LatentcastError, type ErrorCode } from "../../errors.ts";
 import { toAsciiJson } from "../../schema/ascii-json.ts";
 import { corsHeaders } from "./cors.ts";
@@ -21,7 +22,8 @@ export function answerBrokenRequests(
     if (error.code === "ECONNRESET" || socket.destroyed) return;
     if (socket.writable && !isAnswering(socket)) {
       const failure = new LatentcastError(CODES[error.code] ?? "bad_request");
-      socket.write(response(failure, corsHeaders(originIn(error), origins)));
+      const answer = dialectAt(pathIn(error)).error(failure);
+      socket.write(written(answer, corsHeaders(originIn(error), origins)));
     }
     socket.destroy(error);
   };
@@ -31,7 +33,8 @@ export function answerBrokenRequests(
 export function answerConnect(app: FastifyInstance, origins: readonly string[]): void {
   app.server.on("connect", ({ headers }, socket) => {
     socket.on("error", () => undefined);
-    socket.end(response(new LatentcastError("method_not_allowed"), corsHeaders(headers.origin, origins)));
+    const answer = dialectAt("/").error(new LatentcastError("method_not_allowed"));
+    socket.end(written(answer, corsHeaders(headers.origin, origins)));
   });
 }
 
@@ -40,13 +43,14 @@ function isAnswering(socket: Socket & { _httpMessage?: { headersSent?: boolean }
   return socket._httpMessage?.headersSent === true;
 }
 
-function response(error: LatentcastError, cors: Readonly<Record<string, string>>): string {
-  const answer = errorResponse(error);
+function written(answer: ErrorResponse, cors: Readonly<Record<string, string>>): string {
+  const id = randomUUID();
   const body = toAsciiJson(answer.body);
   const headers = {
     ...answer.headers,
     ...cors,
-    "x-fal-request-id": randomUUID(),
+    "x-fal-request-id": id,
+    "x-request-id": id,
     "cache-control": "no-store",
     "content-type": "application/json; charset=utf-8",
     "content-length": String(body.length),
@@ -56,7 +60,16 @@ function response(error: LatentcastError, cors: Readonly<Record<string, string>>
   return `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}\r\n${lines.join("")}\r\n${body}`;
 }
 
-/** What was read before it went wrong. The value is only ever compared with the listed origins. */
-function originIn({ rawPacket }: Error & { rawPacket?: unknown }): string | undefined {
-  return Buffer.isBuffer(rawPacket) ? /^origin:[ \t]*(\S+)/im.exec(rawPacket.toString("latin1"))?.[1] : undefined;
+function pathIn(error: Error): string {
+  return /^[A-Z]+ (\/\S*)/.exec(readBefore(error))?.[1] ?? "/";
+}
+
+/** The value is only ever compared with the listed origins. */
+function originIn(error: Error): string | undefined {
+  return /^origin:[ \t]*(\S+)/im.exec(readBefore(error))?.[1];
+}
+
+/** What was read before it went wrong. */
+function readBefore({ rawPacket }: Error & { rawPacket?: unknown }): string {
+  return Buffer.isBuffer(rawPacket) ? rawPacket.toString("latin1") : "";
 }

@@ -7,6 +7,8 @@ const EXPOSED_HEADERS = [
   "x-fal-request-id",
   "x-fal-request-timeout-type",
   "x-fal-error-type",
+  "x-request-id",
+  "x-should-retry",
   "retry-after",
   "allow",
   "content-disposition",

@@ -1,6 +1,6 @@
 /** Images, at once or as they form: the routes of every dialect. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Dialect } from "../../dialects/dialect.ts";
+import type { Dialect, DialectRequest, Exchange } from "../../dialects/dialect.ts";
 import { modelName } from "../../dialects/model-name.ts";
 import { DIALECTS } from "../../dialects/registry.ts";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
@@ -38,7 +38,7 @@ const STATUS_PATIENCE_MS = 5_000;
 
 /** One accepted request and what belongs to it. */
 interface Accepted {
-  readonly dialect: Dialect;
+  readonly exchange: Exchange;
   readonly job: Job;
   readonly events: AsyncIterable<Entry>;
   /** The finished answer. Rejects with `storage_full` when its images cannot be kept as files. */
@@ -47,20 +47,29 @@ interface Accepted {
 
 export function generateRoutes(app: FastifyInstance, options: GenerateRoutesOptions): void {
   for (const dialect of DIALECTS) {
-    for (const { path: pattern, delivery, operation } of dialect.routes) {
+    for (const { path: pattern, delivery, operation, refusal } of dialect.routes) {
       // The limit of a key counts these until their answer is complete.
       const config = { waitsForPicture: true, ...(operation === undefined ? {} : { operation }) };
-      app.post(pattern, { config }, async (request, reply) => {
+      const onRequest = refusal === undefined ? {} : { onRequest: refuse(refusal) };
+      app.post(pattern, { config, ...onRequest }, async (request, reply) => {
         const path = request.url.split("?", 1)[0] ?? "/";
         if (takesAnyName(pattern) && modelName(path) === undefined)
           throw new LatentcastError("not_found", { message: `Path ${path} not found` });
-        const accepted = await begin(dialect, options, request, reply);
-        if (delivery({ path, body: request.body }) === "result") return answer(accepted, reply);
+        const asked = { path, body: request.body };
+        const accepted = await begin(dialect, asked, options, request, reply);
+        if (delivery(asked) === "result") return answer(accepted, reply);
         await resolvedWithin(accepted.job, STATUS_PATIENCE_MS);
         return sendEvents(reply, frames(accepted));
       });
     }
   }
+}
+
+/** Before the body is read: there may be no parser for it. */
+function refuse(message: string): () => Promise<never> {
+  return async () => {
+    throw new LatentcastError("not_implemented", { message });
+  };
 }
 
 function takesAnyName(pattern: string): boolean {
@@ -69,13 +78,14 @@ function takesAnyName(pattern: string): boolean {
 
 async function begin(
   dialect: Dialect,
+  asked: DialectRequest,
   { jobs, images, readFile, publicUrl: configuredUrl }: GenerateRoutesOptions,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<Accepted> {
-  const parsed = dialect.parse(request.body);
-  if (!parsed.ok) throw invalidRequest(parsed.problems);
-  const { input, warnings } = parsed;
+  const read = dialect.read(asked);
+  if (!read.ok) throw invalidRequest(read.problems);
+  const { input, warnings, exchange } = read;
   const gone = new AbortController();
   // `request.signal` fires as soon as a POST body has been read; only the response knows when its client leaves.
   reply.raw.once("close", () => gone.abort());
@@ -84,7 +94,8 @@ async function begin(
     id: request.id,
     warnings,
     traceparent: traceparent(request),
-    fit: dialect.fit,
+    fit: (given, model) => exchange.fit(given, model),
+    outputQuality: exchange.outputQuality,
     startTimeoutMs: startTimeoutMs(request),
     modelTimeoutMs: MODEL_TIMEOUT_MS,
   };
@@ -94,10 +105,10 @@ async function begin(
   const job = jobs.submit({ ...submission, inputs }, admission);
   const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
   return {
-    dialect,
+    exchange,
     job,
     events: job.follow({ signal: gone.signal }),
-    render: async (result) => dialect.result(result, job, await images.publish(result.images, published)),
+    render: async (result) => exchange.result(result, job, await images.publish(result.images, published)),
   };
 }
 
@@ -124,19 +135,22 @@ function sendJson(reply: FastifyReply, body: object): FastifyReply {
   return reply.header("content-type", "application/json; charset=utf-8").send(toJsonBytes(body));
 }
 
-async function* frames({ dialect, job, events, render }: Accepted): AsyncGenerator<string | Buffer, void, undefined> {
+async function* frames({ exchange, job, events, render }: Accepted): AsyncGenerator<string | Buffer, void, undefined> {
   for await (const { event } of events) {
-    if (event.kind === "preview") yield dialect.frame({ kind: "preview", body: dialect.preview(event, job) });
+    if (event.kind === "preview") {
+      const body = await exchange.preview(event, job);
+      if (body !== undefined) yield exchange.frame({ kind: "preview", body });
+    }
     if (!isTerminal(event)) continue;
     let error: LatentcastError;
     try {
       if (event.kind !== "succeeded") throw endingError(event);
-      yield dialect.frame({ kind: "result", body: await render(event.result) });
+      yield exchange.frame({ kind: "result", body: await render(event.result) });
       return;
     } catch (thrown) {
       error = toLatentcastError(thrown);
     }
-    yield dialect.frame({ kind: "error", error });
+    yield exchange.frame({ kind: "error", error });
     throw new StreamFailure(error.message, { cause: error });
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DIALECTS, dialectAt, dialectNamed, dialectOf } from "../../../src/dialects/registry.ts";
+import { QUEUE_DIALECTS, dialectAt, dialectNamed, dialectOf } from "../../../src/dialects/registry.ts";
 import { LatentcastError } from "../../../src/errors.ts";
 
 describe("a dialect", () => {
@@ -14,12 +14,25 @@ describe("a dialect", () => {
     expect(dialectAt(`/${model}/stream`).name).toBe(name);
   });
 
+  it.each([
+    ["/v1", "openai"],
+    ["/v1/models?api-version=1", "openai"],
+    ["//v1//images/generations", "openai"],
+    ["/images/generations", "openai"],
+    ["/models", "openai"],
+    ["/v1x/models", "latentcast"],
+    ["/v10/models", "latentcast"],
+    ["/", "latentcast"],
+  ])("of the address %j is %s", (address, name) => {
+    expect(dialectAt(address).name).toBe(name);
+  });
+
   it("is found by the name that requests are stored with, and an unknown name fails", () => {
-    for (const dialect of DIALECTS) expect(dialectNamed(dialect.name)).toBe(dialect);
+    for (const dialect of QUEUE_DIALECTS) expect(dialectNamed(dialect.name)).toBe(dialect);
     expect(() => dialectNamed("of-tomorrow")).toThrow(/of-tomorrow/);
   });
 
-  it.each(DIALECTS)("$name answers an error with the same code in header and body", ({ error }) => {
+  it.each(QUEUE_DIALECTS)("$name answers an error with the same code in header and body", ({ error }) => {
     const failure = new LatentcastError("queue_full", { retryAfterSeconds: 3 });
     expect(error(failure)).toEqual({
       status: 429,
@@ -28,7 +41,7 @@ describe("a dialect", () => {
     });
   });
 
-  it.each(DIALECTS)("$name frames an event as one line of ASCII JSON", ({ frame }) => {
+  it.each(QUEUE_DIALECTS)("$name frames an event as one line of ASCII JSON", ({ frame }) => {
     expect(frame({ kind: "result", body: { prompt: "\u65e5\n\u2028" } }).toString()).toBe(
       'data: {"prompt":"\\u65e5\\n\\u2028"}\n\n',
     );

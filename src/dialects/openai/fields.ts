@@ -1,0 +1,28 @@
+/** The fields of a request, brought into one form: JSON and forms, nulls and texts. */
+
+const NUMBERS: ReadonlySet<string> = new Set([
+  ...["n", "output_compression", "partial_images", "seed", "steps", "num_inference_steps", "step"],
+  ...["guidance_scale", "cfg_scale", "cfg", "width", "height", "strength"],
+]);
+/** Python's programs write theirs with a capital. */
+const BOOLEANS: Readonly<Record<string, boolean>> = { true: true, false: false, "1": true, "0": false };
+
+/** What forms can only send as text becomes what it means, and `null`, which some programs send for all they leave out, is left out. */
+export function readFields(body: unknown): unknown {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
+  const entries = Object.entries(body).flatMap(([name, value]: [string, unknown]) =>
+    value === null ? [] : [[name, typeof value === "string" ? readText(name, value) : value]],
+  );
+  return Object.fromEntries(entries);
+}
+
+function readText(name: string, text: string): unknown {
+  if (NUMBERS.has(name) && /^-?\d+(\.\d+)?$/.test(text)) return Number(text);
+  return name === "stream" ? (BOOLEANS[text.toLowerCase()] ?? text) : text;
+}
+
+/** Whether events are asked for; anything but a boolean is refused when the fields are checked. */
+export function wantsStream(body: unknown): boolean {
+  const fields = readFields(body);
+  return typeof fields === "object" && fields !== null && "stream" in fields && fields.stream === true;
+}

@@ -1,0 +1,147 @@
+/** OpenAI's own Python client, as it comes from PyPI. */
+import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { withKeepAlive } from "../support/keep-alive.ts";
+import { made, openai } from "../support/openai.ts";
+import { startTestServer, testPython, type TestServer } from "../support/server.ts";
+
+vi.mock("../../src/http/sse.ts", async (importOriginal) => withKeepAlive(await importOriginal(), 20));
+
+const checks = fileURLToPath(new URL("../fixtures/openai_client_checks.py", import.meta.url));
+
+type Refusal = Readonly<Record<"kind" | "code" | "param" | "type" | "message", string | null>> | null;
+
+interface Observed {
+  readonly models: string[];
+  readonly generate: { readonly data: unknown[]; readonly b64: string[] };
+  readonly by_url: { readonly url: string }[];
+  readonly stream: Readonly<Record<string, string[]>>;
+  readonly stream_async: string[];
+  readonly stream_prompt: string[];
+  readonly stream_failing: Refusal;
+  readonly failing: Refusal;
+  readonly invalid: Refusal[];
+  readonly bodies: Refusal[];
+  readonly timeout: Refusal;
+}
+
+/** What `openai_client_checks.py` saw, by check. One process for several: importing the client takes seconds. */
+async function observe(
+  { url }: TestServer,
+  names: readonly (keyof Observed)[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Observed> {
+  const { stdout } = await promisify(execFile)(testPython(), [checks, ...names], {
+    env: { PATH: process.env["PATH"], LATENTCAST_URL: url, ...env },
+    maxBuffer: 2 ** 26,
+  });
+  // The script prints what the interface says, for the checks that were asked.
+  return JSON.parse(stdout) as Observed;
+}
+
+/** Status of every `POST`, as the server answered it; a client that left is none. */
+function attempts(logs: readonly string[]): number {
+  return logs.filter((line) => line.includes('"msg":"request"') && line.includes('"method":"POST"')).length;
+}
+
+const kinds = (partials: number): string[] => [
+  ...Array.from({ length: partials }, () => "image_generation.partial_image"),
+  "image_generation.completed",
+];
+
+describe("the client", () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_BODY_LIMIT_BYTES: "65536" } });
+    await server.ready();
+  });
+  afterAll(() => server.close());
+
+  it("lists the models, generates with fields of its own, streams in each format, and streams asynchronously", async () => {
+    const seen = await observe(server, ["models", "generate", "by_url", "stream", "stream_async"]);
+    expect(seen.models).toEqual(["fixture"]);
+    expect(seen.generate.data).toEqual([7, 8].map((seed) => ({ b64_json: expect.any(Number), seed })));
+    const asked = { prompt: "x", n: 2, seed: 7, negative_prompt: "fog", steps: 2, width: 128, height: 64 };
+    const again = await made(openai(server.url), asked);
+    expect(seen.generate.b64).toEqual(again.map(({ b64_json }) => b64_json));
+    expect(seen.by_url).toEqual([{ url: expect.stringMatching(/^http.+\.png$/), seed: expect.any(Number) }]);
+    for (const format of ["png", "jpeg", "webp"])
+      for (const partials of [0, 1, 3]) expect(seen.stream[`${format} ${partials}`]).toEqual(kinds(partials));
+    expect(seen.stream_async).toEqual(kinds(2));
+  });
+
+  it("raises what is wrong with the field's name, and the message of whatever refuses", async () => {
+    const seen = await observe(server, ["invalid", "bodies"]);
+    expect(seen.invalid).toEqual(
+      ["size", "n", "output_format"].map((param) =>
+        expect.objectContaining({ kind: "BadRequestError", code: "invalid_request", param }),
+      ),
+    );
+    expect(seen.bodies).toEqual(
+      [
+        ["NotFoundError", "not_found", "/v1/nothing"],
+        ["APIStatusError", "method_not_allowed", "POST"],
+        ["APIStatusError", "payload_too_large", "too large"],
+        ["APIStatusError", "unsupported_media_type", "application/json"],
+      ].map(([kind, code, text]) =>
+        expect.objectContaining({ kind, code, message: expect.stringContaining(text ?? "") }),
+      ),
+    );
+  });
+});
+
+describe("failures", () => {
+  it("raises the code of a worker that died twice, in the middle of a stream", async () => {
+    await using crashing = await startTestServer({ worker: "crash_mid_job" });
+    await crashing.ready();
+    const { stream_failing: seen } = await observe(crashing, ["stream_failing"], { PROMPT: "crash always" });
+    expect(seen).toMatchObject({ kind: "APIError", code: "worker_crashed", type: "server_error" });
+  });
+
+  it("does not repeat what repetition cannot mend", async () => {
+    const logs: string[] = [];
+    await using failing = await startTestServer({ worker: "fails_after_preview", logs });
+    await failing.ready();
+    const { failing: seen } = await observe(failing, ["failing"], { PROMPT: "out_of_memory" });
+    expect(seen).toMatchObject({ kind: "InternalServerError", code: "out_of_memory" });
+    expect(attempts(logs)).toBe(1);
+  });
+
+  it("raises an AuthenticationError for a wrong key", async () => {
+    await using locked = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_API_KEYS: "secret" } });
+    await locked.ready();
+    const { failing: seen } = await observe(locked, ["failing"], { PROMPT: "x", OPENAI_API_KEY: "wrong" });
+    expect(seen).toMatchObject({ kind: "AuthenticationError", code: "unauthorized" });
+    expect((await observe(locked, ["models"], { OPENAI_API_KEY: "secret" })).models).toEqual(["fixture"]);
+  });
+
+  it("repeats after a timeout of its own, and leaves nothing running", async () => {
+    const logs: string[] = [];
+    await using slow = await startTestServer({
+      worker: "one_at_a_time",
+      env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" },
+      logs,
+    });
+    await slow.ready();
+    const { timeout: seen } = await observe(slow, ["timeout"]);
+    expect(seen).toMatchObject({ kind: "APITimeoutError" });
+    await eventually(() => expect(slow.jobs.snapshot()).toMatchObject({ queue: { unfinished: 0 } }));
+    expect(slow.jobs.snapshot().counters).toMatchObject({ accepted: 3, cancelled: 3 });
+  });
+});
+
+it("takes comments while it waits", async () => {
+  await using pausing = await startTestServer({ worker: "pause_before_preview" });
+  await pausing.ready();
+  const release = `${process.env["TMPDIR"] ?? "/tmp"}/latentcast-${crypto.randomUUID()}`;
+  const seen = observe(pausing, ["stream_prompt"], { PROMPT: `until ${release}` });
+  await eventually(() => expect(pausing.jobs.snapshot()).toMatchObject({ workers: [{ jobs: 1 }] }), 60_000);
+  // Comments come every 20 ms here.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await writeFile(release, "");
+  expect((await seen).stream_prompt).toEqual(kinds(1));
+});
