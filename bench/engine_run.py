@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from latentcast_worker.engine import Arrival, Engine, EngineEvent
-from latentcast_worker.protocol import Cancelled, Failed, Generate, Preview, Progress, Report, Result, Shutdown
+from latentcast_worker.protocol import (
+    Cancel,
+    Cancelled,
+    Failed,
+    Generate,
+    Preview,
+    Progress,
+    Report,
+    Result,
+    Shutdown,
+)
 from latentcast_worker.telemetry import Telemetry
 
 
-@dataclass(frozen=True, slots=True)
-class RunTimes:
-    """Seconds since the requests were handed over."""
+@dataclass(slots=True)
+class JobTimes:
+    """Seconds since the first requests were handed over."""
 
-    steps: Sequence[float]
-    previews: Sequence[float]
-    results: Sequence[float]
+    arrived: float = 0.0
+    cancelled: float = float("nan")
+    """When its cancellation was put into the inbox."""
+    ended: float = float("nan")
+    steps: list[float] = field(default_factory=list[float])
+    previews: list[float] = field(default_factory=list[float])
+    preview_seconds: list[float] = field(default_factory=list[float])
+    """From the start of each preview's decoding to the JPEG."""
 
     @property
     def step_seconds(self) -> float:
@@ -27,27 +43,55 @@ class RunTimes:
         return (self.steps[-1] - self.steps[0]) / (len(self.steps) - 1)
 
 
-def run_engine(model: Any, requests: Sequence[Generate]) -> RunTimes:
-    """Runs the requests, which arrive together. Raises RuntimeError when one of them fails."""
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A command that is sent `delay` seconds after the reports have told of `steps` steps in all."""
+
+    steps: int
+    delay: float
+    command: Generate | Cancel
+
+
+def run_engine(model: Any, requests: Sequence[Generate], later: Sequence[Later] = ()) -> Mapping[str, JobTimes]:
+    """Runs the requests, which arrive together, and those that come later. Raises RuntimeError when one fails.
+
+    The keys are the ids of the jobs, which have to differ.
+    """
     inbox: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
-    steps: list[float] = []
-    previews: list[float] = []
-    results: list[float] = []
+    jobs = {request.job_id: JobTimes() for request in requests}
+    coming = [entry.command for entry in later if isinstance(entry.command, Generate)]
     problems: list[str] = []
+    steps = 0
+    endings = 0
     began = time.monotonic()
 
+    def send(command: Generate | Cancel) -> None:
+        now = time.monotonic()
+        if isinstance(command, Generate):
+            jobs[command.job_id] = JobTimes(arrived=now - began)
+        else:
+            jobs[command.job_id].cancelled = now - began
+        inbox.put(Arrival(command))
+
     def post(report: Report, _payload: Sequence[bytes], sent: Callable[[], None] | None) -> None:
+        nonlocal steps, endings
         now = time.monotonic() - began
         match report:
             case Progress():
-                steps.append(now)
+                jobs[report.job_id].steps.append(now)
+                steps += 1
+                for entry in later:
+                    if entry.steps == steps:
+                        threading.Timer(entry.delay, send, [entry.command]).start()
             case Preview():
-                previews.append(now)
+                jobs[report.job_id].previews.append(now)
+                jobs[report.job_id].preview_seconds.append(report.preview_seconds)
             case Result() | Failed() | Cancelled():
-                results.append(now)
+                jobs[report.job_id].ended = now
+                endings += 1
                 if isinstance(report, Failed):
                     problems.append(f"{report.code}: {report.message}")
-                if len(results) == len(requests):
+                if endings == len(requests) + len(coming):
                     inbox.put(Arrival(Shutdown()))
             case _:
                 pass
@@ -59,4 +103,9 @@ def run_engine(model: Any, requests: Sequence[Generate]) -> RunTimes:
     Engine(model, inbox, post, Telemetry()).run()
     if problems:
         raise RuntimeError("; ".join(problems))
-    return RunTimes(steps, previews, results)
+    return jobs
+
+
+def run_one(model: Any, request: Generate, later: Sequence[Later] = ()) -> JobTimes:
+    """One job and nothing else."""
+    return run_engine(model, [request], later)[request.job_id]

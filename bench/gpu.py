@@ -20,13 +20,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latentcast_worker.model.sdxl import SdxlModel
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 sys.path[:0] = [str(ROOT / "python"), str(BENCH)]
 
-# No section starts after this; the whole run is to fit into ten minutes.
-LAST_START_SECONDS = 8 * 60
+# Of this process: what comes before, starting Python, takes a hundredth of a second.
+BEGAN = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,14 @@ class Table:
 
 def main() -> int:
     options = _parse_arguments()
+    if options.cache_dir is None:
+        with tempfile.TemporaryDirectory(prefix="latentcast-bench-", ignore_cleanup_errors=True) as folder:
+            options.cache_dir = Path(folder)
+            return _in_cache(options)
+    return _in_cache(options)
+
+
+def _in_cache(options: argparse.Namespace) -> int:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(options.cache_dir / "compiled")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -91,84 +103,121 @@ def _run(options: argparse.Namespace) -> int:
     import torch
 
     import gpu_sections as sections
-    from gpu_model import random_model
+    from engine_run import run_one
+    from gpu_model import device_bytes, random_model, request, unet_flops
 
-    began = time.monotonic()
-    model = random_model(_configs(options), options.device, _log)
-    gated = model.model.torch_device.type == "cuda" and not options.tiny
+    configs = _configs(options)
+    random = random_model(configs, options.device, _log)
+    device = random.model.device.name
+    gated = random.model.torch_device.type == "cuda" and not options.tiny
     table = Table(gated=gated)
-    bench = sections.Bench(model, table, repeats=3 if options.tiny else 10)
-    print(f"{model.model.device.name}, torch {torch.__version__}, {model.side} px, {model.model.dtype}", flush=True)
-    parts: Sequence[tuple[str, Callable[[], None]]] = (
-        ("P6", lambda: sections.step_efficiency(bench, full_compile=options.full_compile)),
-        ("image", lambda: sections.whole_image(bench)),
-        ("P2", lambda: sections.previews(bench)),
-        ("P7", lambda: sections.tail(bench)),
-        ("P4", lambda: sections.first_preview(bench)),
-        ("P5", lambda: sections.batching(bench)),
-        ("P9", lambda: _starts(table)),
+    print(f"{device}, torch {torch.__version__}, {random.side} px, {random.model.dtype}", flush=True)
+    loaded = time.monotonic() - BEGAN
+    weights = device_bytes(random.model)
+    try:
+        random.model = _calibrated(random.model, options.cache_dir)
+    except Exception:  # What follows is worth knowing all the same.
+        traceback.print_exc()
+        table.add("P9", "calibration failed", None, "")
+    ready = time.monotonic() - BEGAN
+    repeats = 2 if options.tiny else options.repeats
+    step_seconds = random.model.costs.seconds[0]
+    bench = sections.Bench(random, table, repeats, unet_flops(configs, random.side), step_seconds)
+    table.add("P9", "start with an empty cache", ready, "s", note=f"{loaded:.1f} s of it imports and making weights")
+    first = _first_request(lambda: run_one(random.model, request(random.side, 8)))
+    table.add("P9", "first picture after ready / the next", first, "x", most=1.1)
+
+    def ways() -> None:
+        sections.ways(bench, BEGAN + options.seconds, full_compile=options.full_compile)
+
+    # With the seconds that each took on an H100 with a full-size model, those worth most first.
+    parts: Sequence[tuple[str, float, Callable[[], None]]] = (
+        ("P6", 10, lambda: sections.step_efficiency(bench)),
+        ("image", 20, lambda: sections.whole_image(bench)),
+        ("P2", 35, lambda: sections.previews(bench)),
+        ("P4", 25, lambda: sections.first_preview(bench)),
+        ("P5", 35, lambda: sections.batching(bench)),
+        ("P7", 10, lambda: sections.tail(bench)),
+        ("cancel", 5, lambda: sections.cancelling(bench)),
+        ("memory", 1, lambda: sections.memory(bench, weights)),
+        ("P9", 70, lambda: _warm_start(table, ready, options.cache_dir)),
+        ("ways", 30, ways),
     )
-    for name, part in parts:
-        if time.monotonic() - began > LAST_START_SECONDS:
-            table.add(name, "left out: no time", None, "")
-            continue
-        try:
-            part()
-        except Exception as error:  # One section that fails must not cost the others their device time.
-            traceback.print_exc()
-            table.add(name, "failed", None, "", note=f"{type(error).__name__}: {str(error).splitlines()[0][:100]}")
-    print(f"\n{table.text()}\n\n{time.monotonic() - began:.0f} s")
-    device = re.sub(r"[^a-z0-9]+", "-", model.model.device.name.lower()).strip("-")
     now = datetime.datetime.now(datetime.UTC)
-    file = options.json or BENCH / "results" / f"{device}{'-tiny' if options.tiny else ''}-{now:%Y%m%d-%H%M}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    about = {"device": model.model.device.name, "torch": torch.__version__, "side": model.side, "gated": gated}
-    file.write_text(json.dumps({**about, "rows": [asdict(row) for row in table.rows]}, indent=2) + "\n")
-    print(file)
+    name = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+    file = options.json or BENCH / "results" / f"{name}{'-tiny' if options.tiny else ''}-{now:%Y%m%d-%H%M}.json"
+    about = {"device": device, "torch": torch.__version__, "side": random.side, "gated": gated}
+    for part, seconds, measure in parts:
+        if options.sections and part not in options.sections:
+            continue
+        began = time.monotonic()
+        if gated and began + seconds > BEGAN + options.seconds:
+            table.add(part, "left out: no time", None, "")
+        else:
+            try:
+                measure()
+            except Exception as error:  # One section that fails must not cost the others their device time.
+                traceback.print_exc()
+                text = next(iter(str(error).splitlines()), "")
+                table.add(part, "failed", None, "", note=f"{type(error).__name__}: {text[:100]}")
+        print(f"[{part}: {time.monotonic() - began:.0f} s]", file=sys.stderr, flush=True)
+        # After each, so that a run that is cut off leaves what it has found.
+        _write(file, {**about, "rows": [asdict(row) for row in table.rows]})
+    print(f"\n{table.text()}\n\n{time.monotonic() - BEGAN:.0f} s\n{file}")
     return 0
 
 
-def _starts(table: Table) -> None:
-    """P9: from the start of the process to ready for every call, with an empty cache and with the one it left."""
-    with tempfile.TemporaryDirectory() as cache_dir:
-        runs = [_start(cache_dir) for _ in range(2)]
-    cold, warm = runs
-    note = f"{warm['ready']:.1f} s of {cold['ready']:.1f} s; warm: {warm['speed']}"
-    table.add("P9", "warm start / cold start", warm["ready"] / cold["ready"], "x", most=0.4, note=note)
-    table.add("P9", "first picture after ready / the next", warm["first_request"], "x", most=1.1)
+def _write(file: Path, content: dict[str, object]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _start(cache_dir: str) -> dict[str, float]:
-    flags = [*sys.argv[1:], "--start-probe", "--cache-dir", cache_dir]
+def _calibrated(model: SdxlModel, cache_dir: Path) -> SdxlModel:
+    from latentcast_worker.model.calibration import calibrate
+    from latentcast_worker.model.calibration_store import CalibrationStore
+
+    return calibrate(model, None, CalibrationStore(cache_dir / "calibration"), _log)
+
+
+def _first_request(make_picture: Callable[[], object]) -> float:
+    seconds: list[float] = []
+    for _ in range(4):
+        began = time.monotonic()
+        make_picture()
+        seconds.append(time.monotonic() - began)
+    return seconds[0] / median(seconds[1:])
+
+
+def _warm_start(table: Table, cold: float, cache_dir: Path) -> None:
+    """P9: from the start of a process to ready for every call, with the cache that this process left."""
+    flags = [*sys.argv[1:], "--start-probe", "--cache-dir", str(cache_dir)]
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, __file__, *flags], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        for line in process.stdout:
-            if line.startswith("{"):
-                return {**json.loads(line), "ready": json.loads(line)["ready_at"] - began}
+        found = next((json.loads(line) for line in process.stdout if line.startswith("{")), None)
     finally:
         process.kill()
         process.wait()
-    raise RuntimeError("the start probe ended without an answer")
+    if found is None:
+        raise RuntimeError("the start probe ended without an answer")
+    warm = found["ready_at"] - began
+    note = f"{warm:.1f} s, {found['loaded']:.1f} s of it imports and making weights; {found['speed']}"
+    table.add("P9", "start with a warm cache / with an empty one", warm / cold, "x", most=0.4, note=note)
+    table.add("P9", "first picture after a warm start / the next", found["first_request"], "x", most=1.1)
 
 
 def _start_probe(options: argparse.Namespace) -> int:
-    from engine_run import run_engine
+    from engine_run import run_one
     from gpu_model import random_model, request
-    from latentcast_worker.model.calibration import calibrate
-    from latentcast_worker.model.calibration_store import CalibrationStore
 
     random = random_model(_configs(options), options.device, _log)
-    model = calibrate(random.model, None, CalibrationStore(options.cache_dir / "calibration"), _log)
+    loaded = time.monotonic() - BEGAN
+    model = _calibrated(random.model, options.cache_dir)
     ready_at = time.monotonic()
-    seconds: list[float] = []
-    for _ in range(4):
-        began = time.monotonic()
-        run_engine(model, [request(random.side, 8)])
-        seconds.append(time.monotonic() - began)
-    first = seconds[0] / median(seconds[1:])
-    print(json.dumps({"ready_at": ready_at, "first_request": first, "speed": str(model.unet.speed)}), flush=True)
+    first = _first_request(lambda: run_one(model, request(random.side, 8)))
+    found = {"ready_at": ready_at, "loaded": loaded, "first_request": first, "speed": str(model.unet.speed)}
+    print(json.dumps(found), flush=True)
     return 0
 
 
@@ -190,7 +239,10 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--configs", type=Path, default=ROOT.parent / "shared" / "models" / "sdxl-base-configs")
     parser.add_argument("--tiny", action="store_true", help="the tiny model of the tests instead of a full-size one")
     parser.add_argument("--full-compile", action="store_true", help="also the whole UNet, max-autotune: minutes")
-    parser.add_argument("--cache-dir", type=Path, default=Path(tempfile.gettempdir()) / "latentcast-bench-cache")
+    parser.add_argument("--cache-dir", type=Path, help="instead of an empty one; the first start is not cold then")
+    parser.add_argument("--seconds", type=float, default=600, help="no section starts that would end later")
+    parser.add_argument("--sections", type=lambda text: text.split(","), help="some of them: P6,P9")
+    parser.add_argument("--repeats", type=int, default=5, help="of each measurement of a full-size model")
     parser.add_argument("--json", type=Path, help="instead of a file in bench/results")
     parser.add_argument("--start-probe", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, EulerDiscreteScheduler, UNet2DConditionModel
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentcast_worker.model.acceleration import AcceleratedUNet, WriteLog
@@ -101,6 +102,20 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
     return RandomModel(model, unet, vae)
 
 
+def unet_flops(configs: Path, side: int) -> int:
+    """Operations of a UNet call for one picture with guidance. Counted on shapes alone, without a device."""
+    with torch.device("meta"):
+        unet: Any = UNet2DConditionModel.from_config(_config(configs / "unet"))
+        latents = side // 2 ** (len(_config(configs / "vae")["block_out_channels"]) - 1)
+        pooled = _config(configs / "text_encoder_2")["projection_dim"]
+        conditions = {"text_embeds": torch.empty(2, pooled), "time_ids": torch.empty(2, 6)}
+        inputs = (torch.empty(2, unet.config.in_channels, latents, latents), torch.empty(2))
+        tokens = torch.empty(2, 77, unet.config.cross_attention_dim)
+    with FlopCounterMode(display=False) as counter:
+        unet(*inputs, encoder_hidden_states=tokens, added_cond_kwargs=conditions)
+    return counter.get_total_flops()
+
+
 def request(
     side: int, steps: int, *, images: int = 1, seed: int = 0, preview: PreviewPlan | None = None, name: str = "bench"
 ) -> Generate:
@@ -121,6 +136,14 @@ def request(
 def synchronize(model: SdxlModel) -> None:
     if model.torch_device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def device_bytes(model: SdxlModel) -> int:
+    """In use on the device, by whomever: what torch holds, and what CUDA needs for itself."""
+    if model.torch_device.type != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info(model.torch_device)
+    return total - free
 
 
 def timed(model: SdxlModel, work: Callable[[], object]) -> float:
