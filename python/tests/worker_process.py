@@ -47,13 +47,14 @@ class WorkerProcess:
         self._socket.bind(endpoint)
         settings = dataclasses.asdict(dataclasses.replace(SETTINGS, endpoint=endpoint, cache_dir=str(folder)))
         command = [module, "--settings", json.dumps({**settings, **changes}), *arguments]
+        search_path = [str(PYTHON_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(PYTHON_ROOT), "LATENTCAST_WORKER_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(search_path), "LATENTCAST_WORKER_THREADS": "1"},
         )
 
     def __enter__(self) -> WorkerProcess:
@@ -111,6 +112,6 @@ def stub_worker(folder: Path, loader: str = "ready", step_seconds: float = 0.0) 
 
 
 @contextmanager
-def real_worker(folder: Path, model: str, cache_dir: Path) -> Iterator[WorkerProcess]:
-    with WorkerProcess(folder, "latentcast_worker", model=model, cache_dir=str(cache_dir)) as worker:
+def real_worker(folder: Path, model: str, cache_dir: Path, device: str = "cpu") -> Iterator[WorkerProcess]:
+    with WorkerProcess(folder, "latentcast_worker", model=model, cache_dir=str(cache_dir), device=device) as worker:
         yield worker
