@@ -18,6 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from latentcast_worker.model.acceleration import AcceleratedUNet, WriteLog
 from latentcast_worker.model.decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
 from latentcast_worker.model.devices import describe_device, open_device
+from latentcast_worker.model.group_norm import split_group_norms
 from latentcast_worker.model.prompts import PromptEncoder
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB
@@ -61,6 +62,9 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
     for part in (unet, vae, tiny, *encoders):
         part.eval().requires_grad_(False)
     tiny.to(memory_format=torch.channels_last)
+    if cuda:
+        split_group_norms(unet)
+        split_group_norms(vae)
     tokenizers = tuple(CLIPTokenizer.from_pretrained(configs / name) for name in ("tokenizer", "tokenizer_2"))
     scheduler = EulerDiscreteScheduler.from_config(_config(configs / "scheduler", "scheduler_config.json"))
     factor = 2 ** (len(vae.config.block_out_channels) - 1)

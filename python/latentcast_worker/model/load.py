@@ -21,6 +21,7 @@ from .devices import describe_device, has_fast_bf16, open_device
 from .distillation import PLAIN, UNNAMED, Sampling, recognise, sampling_of
 from .encode import ImageEncoder
 from .families import Family, Prediction
+from .group_norm import split_group_norms
 from .hub import find_model
 from .memory import memory_guard
 from .parts import FolderParts, ModelParts
@@ -117,6 +118,9 @@ def _assemble(
     encoders = parts.text_encoders(dtypes.unet)
     unet = parts.unet(dtypes.unet)
     vae = load_vae(options.vae, dtypes.vae, device, report, options.configs) if options.vae else parts.vae(dtypes.vae)
+    if device.type == "cuda":
+        split_group_norms(unet)
+        split_group_norms(vae)
     scheduler = parts.scheduler()
     guidance_width = unet.config.time_cond_proj_dim
     sampling = _sampling(options, parts, scheduler, guided_inside=guidance_width is not None)
