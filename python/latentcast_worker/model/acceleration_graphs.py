@@ -1,8 +1,9 @@
-"""CUDA graphs of the UNet call: one launch instead of some two thousand, the same kernels and so the same bits."""
+"""CUDA graphs of calls that come back: one launch instead of hundreds or thousands, the same kernels, the same bits."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,68 +12,85 @@ from torch import Tensor
 
 from .unet_call import UNetCall
 
-# Calls of a shape before it is captured: kernels are chosen and workspaces allocated by then, and a size that is asked
-# for once does not pay for a graph. A graph of a 1024-px call holds about a gigabyte, shared between all of them.
+# Calls of a kind before it is captured: kernels are chosen and workspaces allocated by then, and a size that is asked
+# for once does not pay for a graph. A graph of a 1024-px step holds about a gigabyte, shared between all of them.
 CALLS_BEFORE_CAPTURE = 3
 MAX_GRAPHS = 8
 
-_Key: TypeAlias = tuple[int, ...]
+Tensors: TypeAlias = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Captured:
     graph: torch.cuda.CUDAGraph
-    inputs: tuple[Tensor, ...]
-    output: Tensor
+    inputs: Tensors
+    outputs: Tensors
 
-    def replay(self, inputs: tuple[Tensor, ...]) -> Tensor:
+    def replay(self, inputs: Tensors) -> Tensors:
         for own, given in zip(self.inputs, inputs, strict=True):
             own.copy_(given)
         self.graph.replay()
-        # The next replay writes over it, and previews may still read what is made from it.
-        return self.output.clone()
+        return self.outputs
 
 
-class GraphedCall:
-    """A UNetCall that captures the shapes it sees often. All calls are made on one stream, from one thread."""
+class Graphs:
+    """Captures calls that are made often. All are made from one thread, and on one stream.
 
-    def __init__(self, call: UNetCall, device: torch.device) -> None:
-        self._call = call
-        self._calls: Counter[_Key] = Counter()
-        self._graphs: OrderedDict[_Key, _Captured] = OrderedDict()
-        self._too_large: set[_Key] = set()
+    Kernels keep the priority of `stream`, which they are captured on.
+    """
+
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self._stream = stream
         self._pool = torch.cuda.graph_pool_handle()
-        # Kernels keep the priority of the stream they were captured on: denoising outranks previews.
-        self._stream = torch.cuda.Stream(device, priority=-1)
+        self._calls: Counter[Hashable] = Counter()
+        self._graphs: OrderedDict[Hashable, _Captured] = OrderedDict()
+        self._too_large: set[Hashable] = set()
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        latents, _, tokens = inputs[:3]
-        key = (*latents.shape, tokens.shape[1])
+    def run(self, key: Hashable, call: Callable[..., Tensors], inputs: Tensors) -> Tensors:
+        """`call` of `inputs`. Calls of the same key differ only in the values of their inputs.
+
+        The next call of any key may write over the outputs.
+        """
         captured = self._graphs.get(key)
         if captured is None:
             self._calls[key] += 1
             if self._calls[key] <= CALLS_BEFORE_CAPTURE or key in self._too_large:
-                return self._call(*inputs)
+                return call(*inputs)
             try:
-                captured = self._capture(inputs)
+                captured = self._capture(call, inputs)
             except torch.OutOfMemoryError:
                 self._too_large.add(key)
                 torch.cuda.empty_cache()
-                return self._call(*inputs)
+                return call(*inputs)
             self._keep(key, captured)
         self._graphs.move_to_end(key)
         return captured.replay(inputs)
 
-    def _capture(self, inputs: tuple[Tensor, ...]) -> _Captured:
+    def _capture(self, call: Callable[..., Tensors], inputs: Tensors) -> _Captured:
         own = tuple(tensor.clone() for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
         # thread_local: the preview thread waits for its events meanwhile, which a global capture would forbid.
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            output = self._call(*own)
-        return _Captured(graph, own, output)
+            outputs = call(*own)
+        return _Captured(graph, own, outputs)
 
-    def _keep(self, key: _Key, captured: _Captured) -> None:
+    def _keep(self, key: Hashable, captured: _Captured) -> None:
         self._graphs[key] = captured
         if len(self._graphs) > MAX_GRAPHS:
             forgotten, _ = self._graphs.popitem(last=False)
             self._calls[forgotten] = 0
+
+
+class GraphedCall:
+    """A UNetCall that is captured at the shapes it sees often."""
+
+    def __init__(self, call: UNetCall, device: torch.device) -> None:
+        self._call = call
+        # Denoising outranks previews.
+        self._graphs = Graphs(torch.cuda.Stream(device, priority=-1))
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        key = tuple(tensor.shape for tensor in inputs)
+        (output,) = self._graphs.run(key, lambda *given: (self._call(*given),), inputs)
+        # The next step writes over it, and previews may still read what is made from it.
+        return output.clone()

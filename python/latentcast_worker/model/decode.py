@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..protocol import PreviewDecoder, PreviewPlan
+from .acceleration_graphs import Graphs
 from .memory import memory_guard
 from .port import NumericalError, PendingPreview, Pixels
 from .settings import LatentRgb
@@ -128,20 +129,30 @@ class StreamPreviews:
     """Previews on a CUDA stream of lower priority than the denoising stream, fetched through pinned memory.
 
     torch keeps freed pinned blocks for reuse and knows which copies still use them, so after the first few previews no
-    block is new.
+    block is new. A preview is some hundred short kernels, and launching them one by one holds up the next step: a size
+    that comes back is launched as a graph. Previews of several images are rare and large, and a graph keeps its memory.
     """
 
     def __init__(self, renderer: PreviewRenderer, device: torch.device) -> None:
         self._renderer = renderer
         self._stream = torch.cuda.Stream(device, priority=0)
+        self._graphs = Graphs(self._stream)
 
     def start(self, latents: Tensor, plan: PreviewPlan) -> PendingPreview:
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream), memory_guard():
-            pixels, finite = (self._to_pinned(tensor) for tensor in self._renderer.render(latents, plan))
+            pixels, finite = (self._to_pinned(tensor) for tensor in self._render(latents, plan))
             done = torch.cuda.Event(blocking=True)
             done.record()
         return CudaPreview(latents, pixels, finite, done)
+
+    def _render(self, latents: Tensor, plan: PreviewPlan) -> tuple[Tensor, ...]:
+        def render(given: Tensor) -> tuple[Tensor, ...]:
+            return self._renderer.render(given, plan)
+
+        if latents.shape[0] > 1:
+            return render(latents)
+        return self._graphs.run((tuple(latents.shape), plan.decoder, plan.max_side), render, (latents,))
 
     def _to_pinned(self, tensor: Tensor) -> Tensor:
         return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
