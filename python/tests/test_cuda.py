@@ -19,22 +19,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentcast_worker.model.acceleration import AcceleratedUNet, Attention, Speed
-from latentcast_worker.model.acceleration_graphs import CALLS_BEFORE_CAPTURE, MAX_GRAPHS, GraphedCall
+from latentcast_worker.model.acceleration_graphs import CALLS_BEFORE_CAPTURE, MAX_GRAPHS, Graphs
 from latentcast_worker.model.decode import InlinePreviews, PreviewRenderer, StreamPreviews
 from latentcast_worker.model.denoise import SdxlSample
+from latentcast_worker.model.group_norm import SplitGroupNorm
 from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import DeviceOutOfMemoryError, NumericalError
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB
 from latentcast_worker.model.shortcuts import ShortcutName
 from latentcast_worker.policy import CallCosts
-from latentcast_worker.protocol import SCHEDULERS, Cancel, Generate, SchedulerName, Shutdown
+from latentcast_worker.protocol import SCHEDULER_NAMES, Cancel, Generate, GenerationParams, SchedulerName, Shutdown
 
 from .reference import denoised
-from .requests import a_plan, a_request
+from .requests import a_params, a_plan, a_request
 from .test_previews import TAESDXL, a_scene, downscaled, psnr
 from .test_seed_contract import pictures, pictures_of, run_together
-from .worker_process import EPOCH, real_worker
+from .worker_process import INCARNATION, real_worker
 
 DEVICE = os.environ.get("LATENTCAST_TEST_DEVICE", "cuda:0")
 IS_CUDA = DEVICE.startswith("cuda")
@@ -49,17 +50,24 @@ SAME_PICTURE_DB = 40
 Load = Callable[..., SdxlModel]
 
 
-def a_picture(**changes: Any) -> Generate:
-    return a_request(**{"width": 256, "height": 256, "num_inference_steps": 8, "guidance_scale": 3.0, **changes})
+SIZE: dict[str, Any] = {"width": 256, "height": 256, "num_inference_steps": 8, "guidance_scale": 3.0}
+
+
+def a_picture(job_id: str = "job", **changes: Any) -> Generate:
+    return a_request(job_id, **{**SIZE, **changes})
+
+
+def params(**changes: Any) -> GenerationParams:
+    return a_params(**{**SIZE, **changes})
 
 
 CROWD: Sequence[Generate] = [
-    a_picture(job_id="euler", scheduler="euler"),
-    a_picture(job_id="ancestral", scheduler="euler_a", seed=8, num_inference_steps=6, prompt="a cactus in the desert"),
-    a_picture(job_id="solver", scheduler="dpmpp_2m_karras", seed=9, prompt="northern lights over snowy mountains"),
-    a_picture(job_id="unguided", scheduler="ddim", seed=10, guidance_scale=0.0),
-    a_picture(job_id="pair", scheduler="unipc", seed=2**32 - 1, num_images=2, negative_prompt=""),
-    a_picture(job_id="wide", width=320, height=192, seed=11),
+    a_picture("euler", scheduler="euler"),
+    a_picture("ancestral", scheduler="euler_a", seed=8, num_inference_steps=6, prompt="a cactus in the desert"),
+    a_picture("solver", scheduler="dpmpp_2m_karras", seed=9, prompt="northern lights over snowy mountains"),
+    a_picture("unguided", scheduler="ddim", seed=10, guidance_scale=0.0),
+    a_picture("pair", scheduler="unipc", seed=2**32 - 1, num_images=2, negative_prompt=""),
+    a_picture("wide", width=320, height=192, seed=11),
 ]
 
 
@@ -99,19 +107,19 @@ def alone(model: SdxlModel) -> Mapping[str, list[bytes]]:
     return {request.job_id: pictures(model, [request])[request.job_id] for request in CROWD}
 
 
-def decoded(model: SdxlModel, request: Generate) -> NDArray[np.uint8]:
-    return model.decode(denoised(model, request))
+def decoded(model: SdxlModel, asked: GenerationParams) -> NDArray[np.uint8]:
+    return model.decode(denoised(model, asked))
 
 
 # The seed contract
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", SCHEDULER_NAMES)
 def test_a_seed_means_the_same_composition_as_on_a_cpu(
     exact: SdxlModel, on_cpu: SdxlModel, scheduler: SchedulerName
 ) -> None:
-    request = a_picture(scheduler=scheduler, num_inference_steps=20)
-    ours, theirs = decoded(exact, request), decoded(on_cpu, request)
+    asked = params(scheduler=scheduler, num_inference_steps=20)
+    ours, theirs = decoded(exact, asked), decoded(on_cpu, asked)
     print(f"{scheduler}: {psnr(ours, theirs):.1f} dB")
     assert psnr(downscaled(ours, 4), downscaled(theirs, 4)) >= 25
 
@@ -134,8 +142,8 @@ def test_shared_calls_give_nearly_the_same_pictures(exact: SdxlModel, batch: int
     costs = CallCosts(tuple(1 + 0.1 * count for count in range(batch)))
     sharing = replace(exact, costs=costs, capabilities=replace(exact.capabilities, max_batch=batch))
     together = run_together(sharing, CROWD)
-    steps = sum(request.num_inference_steps * request.num_images for request in CROWD)
-    assert together.telemetry.turns < steps
+    steps = sum(request.params.num_inference_steps * request.params.num_images for request in CROWD)
+    assert together.telemetry.iterations < steps
     likeness = worst_likeness(pictures_of(together), alone(exact))
     print(f"{batch} together: {likeness:.1f} dB")
     assert likeness >= 45
@@ -164,8 +172,7 @@ def test_graphs_keep_the_bits(plain: SdxlModel) -> None:
 def test_more_sizes_than_graphs_keep_the_bits(plain: SdxlModel) -> None:
     sides = [64 + 8 * index for index in range(MAX_GRAPHS + 2)]
     requests = [
-        a_picture(job_id=str(side), width=side, height=64, num_inference_steps=CALLS_BEFORE_CAPTURE + 2)
-        for side in sides
+        a_picture(str(side), width=side, height=64, num_inference_steps=CALLS_BEFORE_CAPTURE + 2) for side in sides
     ]
     expected = pictures(plain, requests)
     plain.unet.use(Speed(graphs=True))
@@ -179,21 +186,21 @@ def test_more_sizes_than_graphs_keep_the_bits(plain: SdxlModel) -> None:
 def test_layouts_and_attention_kernels_give_the_same_picture(
     plain: SdxlModel, attention: Attention, channels_last: bool
 ) -> None:
-    expected = decoded(plain, a_picture())
+    expected = decoded(plain, params())
     plain.unet.use(Speed(channels_last, attention))
-    likeness = psnr(decoded(plain, a_picture()), expected)
+    likeness = psnr(decoded(plain, params()), expected)
     print(f"{plain.unet.speed}: {likeness:.1f} dB")
     assert likeness >= SAME_PICTURE_DB
 
 
 @needs_cuda
 def test_compiled_blocks_give_the_same_picture_at_any_size(plain: SdxlModel) -> None:
-    others = [a_picture(width=128), a_picture(width=320, height=192, guidance_scale=0.0)]
-    expected = [decoded(plain, request) for request in (a_picture(), *others)]
+    others = [params(width=128), params(width=320, height=192, guidance_scale=0.0)]
+    expected = [decoded(plain, asked) for asked in (params(), *others)]
     plain.unet.use(Speed(compiled=True, graphs=True))
-    found = [decoded(plain, a_picture())]
+    found = [decoded(plain, params())]
     plain.unet.freeze()
-    found += [decoded(plain, request) for request in others]
+    found += [decoded(plain, asked) for asked in others]
     assert plain.unet.speed == Speed(compiled=True, graphs=True), "it fell back"
     for ours, theirs in zip(found, expected, strict=True):
         assert psnr(ours, theirs) >= SAME_PICTURE_DB
@@ -232,9 +239,32 @@ def test_a_capture_that_breaks_leads_back_to_plain_calls(plain: SdxlModel, monke
 
 @pytest.mark.parametrize("shortcuts", [("cfg-cutoff",), ("step-cache",), ("cfg-cutoff", "step-cache")])
 def test_shortcuts_do_what_they_do_on_a_cpu(load: Load, shortcuts: Sequence[ShortcutName]) -> None:
-    request = a_picture(num_inference_steps=20)
-    ours, theirs = (decoded(load(device, 1, *shortcuts), request) for device in (DEVICE, "cpu"))
+    asked = params(num_inference_steps=20)
+    ours, theirs = (decoded(load(device, 1, *shortcuts), asked) for device in (DEVICE, "cpu"))
     assert psnr(downscaled(ours, 4), downscaled(theirs, 4)) >= 25
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 320, 128, 128), (1, 128, 512, 512), (2, 96, 127, 93), (1, 64, 500_000)])
+def test_split_group_normalization_is_group_normalization(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    channels = shape[1]
+    # A mean that is large beside the deviation is what a careless sum of squares stumbles over.
+    given = (torch.randn(shape, generator=generator, device=DEVICE) + 20).to(dtype)
+    norm = SplitGroupNorm(32, channels, eps=1e-5, device=DEVICE, dtype=dtype)
+    with torch.inference_mode():
+        norm.weight.normal_(1, 0.3, generator=generator)
+        norm.bias.normal_(0, 0.3, generator=generator)
+        ours = norm(given)
+        weight, bias = norm.weight.double(), norm.bias.double()
+        expected = torch.nn.functional.group_norm(given.double(), 32, weight, bias, 1e-5)
+        theirs = torch.nn.functional.group_norm(given, 32, norm.weight, norm.bias, 1e-5)
+        again = norm(given)
+    ours_off, theirs_off = ((each.double() - expected).norm() / expected.norm() for each in (ours, theirs))
+    assert ours.dtype == dtype
+    assert float(ours_off) <= 1.1 * float(theirs_off)
+    assert torch.equal(again, ours)
 
 
 # Previews
@@ -242,7 +272,7 @@ def test_shortcuts_do_what_they_do_on_a_cpu(load: Load, shortcuts: Sequence[Shor
 
 @pytest.mark.parametrize("decoder", ["tae", "linear"])
 def test_a_preview_shows_its_own_step_while_others_run(exact: SdxlModel, decoder: str) -> None:
-    held = [exact.prepare(a_picture(seed=seed, num_inference_steps=20))[0] for seed in range(3)]
+    held = [exact.prepare(params(seed=seed, num_inference_steps=20))[0] for seed in range(3)]
     plan = a_plan(decoder=decoder)
     pending: list[Any] = []
     expected: list[NDArray[np.uint8]] = []
@@ -250,7 +280,7 @@ def test_a_preview_shows_its_own_step_while_others_run(exact: SdxlModel, decoder
         for sample in held:
             exact.step([sample])
             expected.append(exact.start_preview([sample], plan).wait()[0].copy())
-    again = [exact.prepare(a_picture(seed=seed, num_inference_steps=20))[0] for seed in range(3)]
+    again = [exact.prepare(params(seed=seed, num_inference_steps=20))[0] for seed in range(3)]
     for _ in range(6):
         for sample in again:
             exact.step([sample])
@@ -274,7 +304,7 @@ def test_the_published_tiny_decoder_gives_the_picture_back() -> None:
 
 
 def test_latents_that_are_not_finite_are_an_error(exact: SdxlModel) -> None:
-    (sample,) = exact.prepare(a_picture())
+    (sample,) = exact.prepare(params())
     exact.step([sample])
     sample.x0 = sample.latents = torch.full_like(sample.latents, float("nan"))
     with pytest.raises(NumericalError):
@@ -305,12 +335,12 @@ class Full:
 
 
 def large(model: SdxlModel) -> SdxlSample:
-    return model.prepare(a_picture(width=512, height=512))[0]
+    return model.prepare(params(width=512, height=512))[0]
 
 
 @needs_cuda
 def test_a_step_that_does_not_fit_is_out_of_memory_and_does_no_harm(plain: SdxlModel) -> None:
-    expected = denoised(plain, a_picture(width=512, height=512)).latents
+    expected = denoised(plain, params(width=512, height=512)).latents
     samples = [large(plain) for _ in range(16)]
     with Full(plain.torch_device), pytest.raises(DeviceOutOfMemoryError):
         plain.step(samples)
@@ -326,16 +356,16 @@ def test_a_step_that_does_not_fit_is_out_of_memory_and_does_no_harm(plain: SdxlM
 def test_a_size_that_leaves_no_room_for_its_graph_runs_without(
     plain: SdxlModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = denoised(plain, a_picture(width=512, height=512)).latents
-    captures: list[GraphedCall] = []
-    capture = GraphedCall._capture  # pyright: ignore[reportPrivateUsage]
+    expected = denoised(plain, params(width=512, height=512)).latents
+    captures: list[Graphs] = []
+    capture = Graphs._capture  # pyright: ignore[reportPrivateUsage]
 
-    def capture_in_vain(self: GraphedCall, inputs: tuple[Tensor, ...]) -> Any:
+    def capture_in_vain(self: Graphs, *arguments: Any) -> Any:
         captures.append(self)
         with Full(plain.torch_device, spare=4 << 20):
-            return capture(self, inputs)
+            return capture(self, *arguments)
 
-    monkeypatch.setattr(GraphedCall, "_capture", capture_in_vain)
+    monkeypatch.setattr(Graphs, "_capture", capture_in_vain)
     plain.unet.use(Speed(graphs=True))
     sample = large(plain)
     while sample.steps_done < sample.total_steps:
@@ -352,13 +382,13 @@ def test_a_worker_serves_pictures_and_previews_and_stops_at_once(tmp_path: Path)
     with real_worker(tmp_path, str(DEMO), tmp_path, DEVICE) as worker:
         ready = worker.until("ready")[-1][0]
         assert ready["device"]["id"] == DEVICE
-        worker.send(a_picture(epoch=EPOCH, preview=a_plan()))
+        worker.send(a_picture(incarnation=INCARNATION, preview=a_plan()))
         messages = worker.until("result")
         assert [header["type"] for header, _ in messages].count("preview") == 8
         assert len(messages[-1][1][0]) == 256 * 256 * 3
-        worker.send(a_picture(epoch=EPOCH, job_id="left", num_inference_steps=50))
+        worker.send(a_picture("left", incarnation=INCARNATION, num_inference_steps=50))
         worker.until("progress")
-        worker.send(Cancel("left", EPOCH))
+        worker.send(Cancel(job_id="left", incarnation=INCARNATION))
         assert worker.until("cancelled")[-1][0]["step"] < 50
         worker.send(Shutdown())
         assert worker.exit_code() == 0
