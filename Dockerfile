@@ -33,8 +33,9 @@ RUN --mount=type=cache,target=/root/.cache/pip python3 -m venv /opt/venv \
   && /opt/venv/bin/pip install -r /tmp/requirements.txt
 
 FROM ${PYTHON_IMAGE}
-# tini reaps what dies below the server: compile helpers and data loaders of a worker that was killed.
-RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/* \
+# tini reaps what dies below the server: compile helpers and data loaders of a worker that was killed. The compiler builds the
+# launchers of compiled UNet blocks; without one the worker runs them uncompiled, a tenth slower.
+RUN apt-get update && apt-get install -y --no-install-recommends tini gcc libc6-dev && rm -rf /var/lib/apt/lists/* \
   && useradd --uid 10001 --create-home latentcast \
   && install -d -o latentcast -g latentcast /data /cache
 COPY --from=node-packages /usr/local/bin/node /usr/local/bin/node
