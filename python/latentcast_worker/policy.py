@@ -9,7 +9,9 @@
 4. The oldest job goes on: steps, then its decodes, one at a time.
 
 A UNet call starts with the sample that is next by these rules and is filled up with samples of equal latent shape, in
-the same order, as far as the measured costs say that sharing pays.
+the same order, as far as the measured costs say that sharing pays. The early steps of newcomers are shared with
+newcomers only: filled up, a call takes up to three times as long, and at load 0.8 a first preview would come after 3
+steps instead of 1.8, for 2-5 % of mean latency.
 """
 
 from __future__ import annotations
@@ -144,8 +146,9 @@ def next_iteration(jobs: Sequence[JobView], costs: CallCosts, early_iterations: 
         return _begin(leader)
     if min(leader.steps_done) >= leader.total_steps:
         return Decode(leader.arrival, leader.decoded)
-    joining = _joining(ranked, costs)
-    return _fill_call(leader, ranked, costs) if joining is None else _begin(joining)
+    company = [job for job in ranked if is_early(job)] if is_early(leader) else ranked
+    joining = _joining(company, costs)
+    return _fill_call(leader, company, costs) if joining is None else _begin(joining)
 
 
 def _begin(job: JobView) -> Encode | Prepare:

@@ -116,6 +116,15 @@ def test_jobs_of_equal_shape_share_a_call_when_it_pays() -> None:
     assert next_iteration(jobs, SOLO) == Step(((1, 0),))
 
 
+def test_a_newcomers_early_steps_are_shared_with_newcomers_only() -> None:
+    old, newcomer, another = a_job(1), a_job(2, steps_done=(0,)), a_job(3, steps_done=(1,))
+    jobs = [dataclasses.replace(job, batch_limit=4) for job in (old, newcomer, another)]
+    assert next_iteration(jobs[:2], SHARED) == Step(((2, 0),))
+    assert next_iteration(jobs, SHARED) == Step(((2, 0), (3, 0)))
+    waiting = a_job(4, has_previews=False, steps_done=())
+    assert next_iteration([*jobs, waiting], SHARED) == Step(((2, 0), (3, 0)))
+
+
 def test_no_call_is_larger_than_memory_allows() -> None:
     jobs = [a_job(arrival, batch_limit=2) for arrival in range(4)]
     assert next_iteration(jobs, SHARED) == Step(((0, 0), (1, 0)))
@@ -262,7 +271,13 @@ def test_sharing_calls_shortens_the_queue() -> None:
     arrivals = poisson_arrivals(0.8, count=500, seed=2)
     shared = simulate(arrivals, SHARED)
     assert mean(outcome.latency for outcome in shared) < 0.6 * first_come_first_served(arrivals)
-    assert mean(outcome.first_preview for outcome in shared) <= 3
+    assert mean(outcome.first_preview for outcome in shared) <= 1.5
+
+
+def test_where_sharing_hardly_pays_a_first_preview_does_not_wait_for_it() -> None:
+    """Costs of a GPU that one image fills already."""
+    shared = simulate(poisson_arrivals(0.8, count=500, seed=2), CallCosts((1.0, 1.7, 2.55, 3.4)))
+    assert mean(outcome.first_preview for outcome in shared) <= 2
 
 
 @given(
