@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -36,15 +37,17 @@ class _Captured:
 class Graphs:
     """Captures calls that are made often. All are made from one thread, and on one stream.
 
-    Kernels keep the priority of `stream`, which they are captured on.
+    Kernels keep the priority of `stream`, which they are captured on. What cannot be captured goes on as it is, with a
+    warning; `strict` raises instead.
     """
 
-    def __init__(self, stream: torch.cuda.Stream) -> None:
+    def __init__(self, stream: torch.cuda.Stream, *, strict: bool = False) -> None:
         self._stream = stream
+        self._strict = strict
         self._pool = torch.cuda.graph_pool_handle()
         self._calls: Counter[Hashable] = Counter()
         self._graphs: OrderedDict[Hashable, _Captured] = OrderedDict()
-        self._too_large: set[Hashable] = set()
+        self._given_up: set[Hashable] = set()
 
     def run(self, key: Hashable, call: Callable[..., Tensors], inputs: Tensors) -> Tensors:
         """`call` of `inputs`. Calls of the same key differ only in the values of their inputs.
@@ -54,13 +57,19 @@ class Graphs:
         captured = self._graphs.get(key)
         if captured is None:
             self._calls[key] += 1
-            if self._calls[key] <= CALLS_BEFORE_CAPTURE or key in self._too_large:
+            if self._calls[key] <= CALLS_BEFORE_CAPTURE or key in self._given_up:
                 return call(*inputs)
             try:
                 captured = self._capture(call, inputs)
             except torch.OutOfMemoryError:
-                self._too_large.add(key)
+                self._given_up.add(key)
                 torch.cuda.empty_cache()
+                return call(*inputs)
+            except RuntimeError as error:
+                if self._strict:
+                    raise
+                self._given_up.add(key)
+                warnings.warn(f"a call goes on without a CUDA graph: {error}", stacklevel=2)
                 return call(*inputs)
             self._keep(key, captured)
         self._graphs.move_to_end(key)
@@ -69,8 +78,12 @@ class Graphs:
     def _capture(self, call: Callable[..., Tensors], inputs: Tensors) -> _Captured:
         own = tuple(tensor.clone() for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
+        # A capture that breaks leaves its stream the current one: the outer manager puts the old one back.
         # thread_local: the preview thread waits for its events meanwhile, which a global capture would forbid.
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+        ):
             outputs = call(*own)
         return _Captured(graph, own, outputs)
 
@@ -87,7 +100,7 @@ class GraphedCall:
     def __init__(self, call: UNetCall, device: torch.device) -> None:
         self._call = call
         # Denoising outranks previews.
-        self._graphs = Graphs(torch.cuda.Stream(device, priority=-1))
+        self._graphs = Graphs(torch.cuda.Stream(device, priority=-1), strict=True)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         key = tuple(tensor.shape for tensor in inputs)

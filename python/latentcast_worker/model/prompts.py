@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..protocol import PromptSyntax
+from .acceleration_graphs import Graphs
 from .prompt_chunks import Chunk, split_prompt
 
 # A chunk is 77 tokens of 2,048 half-precision numbers and the pooled ones: 0.3 MB on CUDA, twice that on a CPU.
@@ -37,6 +38,7 @@ class PromptEncoder:
     def __init__(self, tokenizers: tuple[Any, Any], encoders: tuple[Any, Any], device: torch.device) -> None:
         self._parts = tuple(zip(tokenizers, encoders, strict=True))
         self._device = device
+        self._graphs = Graphs(torch.cuda.Stream(device, priority=-1)) if device.type == "cuda" else None
         self._cache: OrderedDict[_Key, TextEmbedding] = OrderedDict()
         self.projection_dim = int(encoders[1].config.projection_dim)
         # Hidden states are the token embeddings and one per layer: at this value the smaller encoder gives the former.
@@ -105,6 +107,14 @@ class PromptEncoder:
         return torch.where(weights == 1, hidden, empty + weights * (hidden - empty)), output
 
     def _run(self, encoder: Any, ids: Sequence[int], clip_skip: int | None) -> tuple[Tensor, Tensor]:
+        def encode(given: Tensor) -> tuple[Tensor, Tensor]:
+            output = encoder(given, output_hidden_states=True)
+            return output.hidden_states[-((clip_skip or 0) + 2)], output[0]
+
         # One chunk per call: several in one would be a little faster, and not bit-identical to the pipeline.
-        output = encoder(torch.tensor([ids], device=self._device), output_hidden_states=True)
-        return output.hidden_states[-((clip_skip or 0) + 2)], output[0]
+        tokens = torch.tensor([ids], device=self._device)
+        if self._graphs is None:
+            return encode(tokens)
+        # On an H200 launching the kernels of both encoders takes 17 ms, running them 3.
+        hidden, output = self._graphs.run((id(encoder), clip_skip), encode, (tokens,))
+        return hidden.clone(), output.clone()
