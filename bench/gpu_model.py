@@ -18,6 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from latentcast_worker.model.acceleration import AcceleratedUNet, WriteLog
 from latentcast_worker.model.decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
 from latentcast_worker.model.devices import describe_device, open_device
+from latentcast_worker.model.fused_tiny import fuse_tiny
 from latentcast_worker.model.group_norm import split_group_norms
 from latentcast_worker.model.prompts import PromptEncoder
 from latentcast_worker.model.sdxl import SdxlModel
@@ -65,6 +66,7 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
     if cuda:
         split_group_norms(unet)
         split_group_norms(vae)
+        fuse_tiny(tiny)
     tokenizers = tuple(CLIPTokenizer.from_pretrained(configs / name) for name in ("tokenizer", "tokenizer_2"))
     scheduler = EulerDiscreteScheduler.from_config(_config(configs / "scheduler", "scheduler_config.json"))
     factor = 2 ** (len(vae.config.block_out_channels) - 1)

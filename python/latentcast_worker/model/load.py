@@ -21,6 +21,7 @@ from .devices import describe_device, has_fast_bf16, open_device
 from .distillation import PLAIN, UNNAMED, Sampling, recognise, sampling_of
 from .encode import ImageEncoder
 from .families import Family, Prediction
+from .fused_tiny import fuse_tiny
 from .group_norm import split_group_norms
 from .hub import find_model
 from .memory import memory_guard
@@ -130,6 +131,8 @@ def _assemble(
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     tiny_vae = str(parts.folder / settings.tiny_vae) if settings.tiny_vae else options.tiny_vae
     tiny = load_tiny_vae(tiny_vae, dtypes.tiny, device, factor, report, log)
+    if tiny is not None and device.type == "cuda":
+        fuse_tiny(tiny)
     renderer = PreviewRenderer(tiny, settings.latent_rgb, device)
     accelerated = AcceleratedUNet(unet, device, log)
     native = settings.native_size or (unet.config.sample_size * factor,) * 2
