@@ -20,6 +20,9 @@ MAX_GRAPHS = 8
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 
+# A capture that breaks stays open for torch's allocator, which goes on asking it: it must not be freed.
+_BROKEN: list[torch.cuda.CUDAGraph] = []
+
 
 @dataclass(frozen=True, slots=True)
 class _Captured:
@@ -37,12 +40,13 @@ class _Captured:
 class Graphs:
     """Captures calls that are made often. All are made from one thread, and on one stream.
 
-    Kernels keep the priority of `stream`, which they are captured on. What cannot be captured goes on as it is, with a
-    warning; `strict` raises instead.
+    Kernels keep the priority of `stream`, which they are captured on. `at_once` captures at the first call, for what
+    gives other bits in a graph. What cannot be captured goes on as it is, with a warning; `strict` raises instead.
     """
 
-    def __init__(self, stream: torch.cuda.Stream, *, strict: bool = False) -> None:
+    def __init__(self, stream: torch.cuda.Stream, *, at_once: bool = False, strict: bool = False) -> None:
         self._stream = stream
+        self._at_once = at_once
         self._strict = strict
         self._pool = torch.cuda.graph_pool_handle()
         self._calls: Counter[Hashable] = Counter()
@@ -54,37 +58,53 @@ class Graphs:
 
         The next call of any key may write over the outputs.
         """
-        captured = self._graphs.get(key)
+        captured = self._graphs.get(key) or self._new(key, call, inputs)
         if captured is None:
-            self._calls[key] += 1
-            if self._calls[key] <= CALLS_BEFORE_CAPTURE or key in self._given_up:
-                return call(*inputs)
-            try:
-                captured = self._capture(call, inputs)
-            except torch.OutOfMemoryError:
-                self._given_up.add(key)
-                torch.cuda.empty_cache()
-                return call(*inputs)
-            except RuntimeError as error:
-                if self._strict:
-                    raise
-                self._given_up.add(key)
-                warnings.warn(f"a call goes on without a CUDA graph: {error}", stacklevel=2)
-                return call(*inputs)
-            self._keep(key, captured)
+            return call(*inputs)
         self._graphs.move_to_end(key)
         return captured.replay(inputs)
+
+    def _new(self, key: Hashable, call: Callable[..., Tensors], inputs: Tensors) -> _Captured | None:
+        """A graph of the call if it is time for one, None if it is not or cannot be made."""
+        if key in self._given_up:
+            return None
+        self._calls[key] += 1
+        if self._at_once:
+            for _ in range(CALLS_BEFORE_CAPTURE):
+                call(*inputs)
+        elif self._calls[key] <= CALLS_BEFORE_CAPTURE:
+            return None
+        try:
+            captured = self._capture(call, inputs)
+        except torch.OutOfMemoryError:
+            self._given_up.add(key)
+            torch.cuda.empty_cache()
+            return None
+        except RuntimeError as error:
+            if self._strict:
+                raise
+            self._given_up.add(key)
+            warnings.warn(f"a call goes on without a CUDA graph: {error}", stacklevel=3)
+            return None
+        self._keep(key, captured)
+        return captured
 
     def _capture(self, call: Callable[..., Tensors], inputs: Tensors) -> _Captured:
         own = tuple(tensor.clone() for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
-        # A capture that breaks leaves its stream the current one: the outer manager puts the old one back.
-        # thread_local: the preview thread waits for its events meanwhile, which a global capture would forbid.
-        with (
-            torch.cuda.stream(torch.cuda.current_stream()),
-            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
-        ):
-            outputs = call(*own)
+        try:
+            # A capture that breaks leaves its stream the current one: the outer manager puts the old one back.
+            # thread_local: the preview thread waits for its events meanwhile, which a global capture would forbid.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+            ):
+                outputs = call(*own)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            _BROKEN.append(graph)
+            raise
         return _Captured(graph, own, outputs)
 
     def _keep(self, key: Hashable, captured: _Captured) -> None:
