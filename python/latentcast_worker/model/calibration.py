@@ -62,6 +62,8 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
     costs = CallCosts.measured(known.seconds)
     if unet.is_tunable:
         log("info", f"a step takes {costs.seconds[0] * 1000:.1f} ms; the UNet runs {unet.speed}")
+        # Without the graphs of calls that were measured and will not be made: those keep gigabytes.
+        unet.use(unet.speed)
         _warm_up_counts(model, costs.max_batch)
         unet.freeze()
     return replace(model, costs=costs, capabilities=replace(model.capabilities, max_batch=costs.max_batch))
