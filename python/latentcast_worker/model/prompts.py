@@ -38,7 +38,7 @@ class PromptEncoder:
     def __init__(self, tokenizers: tuple[Any, Any], encoders: tuple[Any, Any], device: torch.device) -> None:
         self._parts = tuple(zip(tokenizers, encoders, strict=True))
         self._device = device
-        # At once: transformers masks in another way while a graph is captured, and the bits are others.
+        # At once: transformers 5.17 builds a mask only while a graph is captured, and then the bits are others.
         self._graphs = Graphs(torch.cuda.Stream(device, priority=-1), at_once=True) if device.type == "cuda" else None
         self._cache: OrderedDict[_Key, TextEmbedding] = OrderedDict()
         self.projection_dim = int(encoders[1].config.projection_dim)
