@@ -43,8 +43,8 @@ DEVICE = os.environ.get("LATENTCAST_TEST_DEVICE", "cuda:0")
 IS_CUDA = DEVICE.startswith("cuda")
 DEMO = Path(__file__).parents[2] / "models" / "demo"
 
-pytestmark = pytest.mark.skipif(IS_CUDA and not torch.cuda.is_available(), reason="needs a CUDA device")
-needs_cuda = pytest.mark.skipif(not IS_CUDA, reason="needs a CUDA device")
+pytestmark = pytest.mark.skipif(IS_CUDA and not torch.cuda.is_available(), reason="needs CUDA")
+needs_cuda = pytest.mark.skipif(not IS_CUDA, reason="needs CUDA")
 
 # Rounding of half precision, which every other way of computing may round in another way.
 SAME_PICTURE_DB = 40
