@@ -20,7 +20,7 @@ export interface WorkerLaunchOptions {
  * How often a thread of a worker looks whether the others are done before it sleeps. OpenMP's own 300,000 take the core from
  * whoever else computes, as its threads then wait for one that has no core: see "Beside other programs" in docs/performance.md.
  */
-const OPENMP_SPINS = "10000";
+const OPENMP_SPINS = "1000";
 
 /** `-P`: modules of the current folder, such as a `random.py`, do not take the place of the standard library's. */
 const WORKER_PROGRAM = ["-P", "-m", "latentcast_worker"];
