@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _picture(model: SdxlModel, shortcuts: Shortcuts, seed: int) -> tuple[float, Pixels]:
-    model = replace(model, shortcuts=shortcuts, step_cache=model.step_cache if "step-cache" in shortcuts else None)
+    model = replace(model, shortcuts=shortcuts, deepcache=model.deepcache if "step-cache" in shortcuts else None)
     info = model.info
     prompt = info.examples[seed % len(info.examples)] if info.examples else "a lighthouse at dusk"
     params = GenerationParams(

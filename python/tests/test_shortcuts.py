@@ -11,12 +11,12 @@ import torch
 from diffusers.callbacks import SDXLCFGCutoffCallback
 from torch import Tensor
 
+from latentcast_worker.model.deepcache import DeepCache
 from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import DeviceOutOfMemoryError
 from latentcast_worker.model.schedulers import make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.shortcuts import CFG_CUTOFF_RATIO
-from latentcast_worker.model.step_cache import StepCache
 from latentcast_worker.model.unet_call import UNetCall
 from latentcast_worker.protocol import SCHEDULER_NAMES, SchedulerName
 from latentcast_worker.settings import ShortcutName
@@ -63,8 +63,8 @@ class CountingUNet:
 def counted(model: SdxlModel) -> tuple[SdxlModel, CountingUNet]:
     """The same model, with whole calls of its UNet counted."""
     unet: Any = CountingUNet(model.unet)
-    cache = None if model.step_cache is None else StepCache(model.unet._unet, unet)  # pyright: ignore[reportPrivateUsage]
-    return replace(model, unet=unet, step_cache=cache), unet
+    cache = None if model.deepcache is None else DeepCache(model.unet._unet, unet)  # pyright: ignore[reportPrivateUsage]
+    return replace(model, unet=unet, deepcache=cache), unet
 
 
 @pytest.mark.parametrize("scheduler", [None, *SCHEDULER_NAMES])
@@ -91,7 +91,7 @@ def test_after_the_cut_off_calls_are_half_as_wide(cut_off: SdxlModel) -> None:
 
 @torch.inference_mode()
 def test_outer_layers_on_features_of_the_same_step_give_the_whole_unets_prediction(cached: SdxlModel) -> None:
-    cache = cached.step_cache
+    cache = cached.deepcache
     assert cache is not None
     (sample,) = cached.prepare(a_params())
     conditioning = sample.conditioning
@@ -109,7 +109,7 @@ def test_outer_layers_on_features_of_the_same_step_give_the_whole_unets_predicti
 
 
 @pytest.mark.parametrize(("steps", "whole_calls"), [(1, 1), (4, 2), (5, 3)])
-def test_a_step_cache_calls_the_whole_unet_at_every_second_step(
+def test_deepcache_calls_the_whole_unet_at_every_second_step(
     cached: SdxlModel, tiny_model: SdxlModel, steps: int, whole_calls: int
 ) -> None:
     model, unet = counted(cached)

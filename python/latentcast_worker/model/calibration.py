@@ -40,7 +40,7 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
     measurement and changes bits. None tries the counts that are worth trying and keeps those that fit into memory.
     """
     # Costs are those of the whole call: what a shortcut saves depends on where in its run a picture is.
-    plain = replace(model, shortcuts=frozenset[ShortcutName](), step_cache=None)
+    plain = replace(model, shortcuts=frozenset[ShortcutName](), deepcache=None)
     expected = _expected_seconds(plain)
     if model.torch_device.type == "cpu" and expected > SLOW_STEP_SECONDS:
         return replace(model, costs=CallCosts((expected,)))
@@ -51,8 +51,8 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
     if known is not None:
         unet.use(known.speed)
     elif unet.is_tunable:
-        # A replayed graph does not tell the step cache what its deep layers gave.
-        allow_graphs = model.step_cache is None
+        # A replayed graph does not tell DeepCache what its deep layers gave.
+        allow_graphs = model.deepcache is None
         tune(unet, lambda: _call_seconds(plain), log, exact=exact, allow_graphs=allow_graphs)
     _warm_up(model)
     if known is None:

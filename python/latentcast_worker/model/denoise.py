@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ..policy import Shape
+from .deepcache import DeepCache
 from .image_start import Inpainting
 from .memory import memory_guard
 from .paste import Paste
 from .prompts import TextEmbedding
 from .schedulers import SchedulerRun
-from .step_cache import StepCache
 from .unet_call import UNetCall, UNetInputs
 
 
@@ -75,7 +75,7 @@ class SdxlSample:
     steps_done: int = 0
     x0: Tensor | None = None
     deep: Tensor | None = None
-    """Features for the next step, which then runs only the outermost layers; see StepCache."""
+    """Features for the next step, which then runs only the outermost layers; see DeepCache."""
     inpainting: Inpainting | None = None
     """Until the last step is done."""
     paste: Paste | None = None
@@ -101,7 +101,7 @@ def first_latents(run: SchedulerRun, shape: tuple[int, int], channels: int, devi
 
 
 def denoise_step(
-    samples: Sequence[SdxlSample], unet: UNetCall, dtype: torch.dtype, cache: StepCache | None = None
+    samples: Sequence[SdxlSample], unet: UNetCall, dtype: torch.dtype, cache: DeepCache | None = None
 ) -> None:
     """Advances every sample by one step with a single UNet call; with a `cache`, one more for those that have features.
 
@@ -165,7 +165,7 @@ class _Call:
         return [_guide(part.float(), conditioning) for part, conditioning in parts]
 
 
-def _predict_cached(samples: Sequence[SdxlSample], dtype: torch.dtype, cache: StepCache) -> list[_Prediction]:
+def _predict_cached(samples: Sequence[SdxlSample], dtype: torch.dtype, cache: DeepCache) -> list[_Prediction]:
     """Samples without features go through the whole UNet and get some; the others use theirs up."""
     of_fresh: list[_Prediction] = []
     if fresh := [sample for sample in samples if sample.deep is None]:

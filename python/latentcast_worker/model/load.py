@@ -17,6 +17,7 @@ from .calibration_store import CalibrationStore
 from .checkpoint.parts import SDXL_CONFIGS, CheckpointParts
 from .checkpoint.prediction import prediction_options
 from .decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
+from .deepcache import DeepCache
 from .devices import describe_device, has_fast_bf16, open_device
 from .distillation import PLAIN, UNNAMED, Sampling, recognise, sampling_of
 from .encode import ImageEncoder
@@ -32,10 +33,9 @@ from .schedulers import make_scheduler, own_scheduler_name
 from .sdxl import SdxlModel
 from .settings import ModelSettings
 from .shortcuts import Shortcuts
-from .step_cache import StepCache
 from .vae import load_tiny_vae, load_vae
 
-# A parked job is small (about 2 MB per megapixel: latents, x0, solver history; 20 MB more with a step cache), so these
+# A parked job is small (about 2 MB per megapixel: latents, x0, solver history; 20 MB more with DeepCache), so these
 # only guard against absurdity.
 MAX_JOBS = 64
 MAX_PIXELS = 64 * 1024 * 1024
@@ -174,7 +174,7 @@ def _assemble(
         shortcuts=options.shortcuts,
         sampling=sampling,
         guidance_width=guidance_width,
-        step_cache=StepCache(unet, accelerated) if "step-cache" in options.shortcuts else None,
+        deepcache=DeepCache(unet, accelerated) if "step-cache" in options.shortcuts else None,
     )
 
 

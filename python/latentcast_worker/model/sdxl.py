@@ -15,6 +15,7 @@ from ..protocol import Capabilities, DeviceInfo, GenerationParams, ModelInfo, Pr
 from ..seeds import image_seed
 from .acceleration import AcceleratedUNet
 from .decode import FullDecoder, InlinePreviews, StreamPreviews
+from .deepcache import DeepCache
 from .denoise import SdxlSample, denoise_step, embed_guidance, first_latents, make_conditioning
 from .distillation import PLAIN, Sampling
 from .encode import EncodedImage, ImageEncoder
@@ -25,7 +26,6 @@ from .port import Encoded, InvalidRequestError, PendingPreview, Pixels
 from .prompts import PromptEncoder, TextEmbedding
 from .schedulers import SchedulerRun, make_scheduler, max_steps
 from .shortcuts import Shortcuts, guided_steps
-from .step_cache import StepCache
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class SdxlModel:
     previews: InlinePreviews | StreamPreviews
     torch_device: torch.device
     shortcuts: Shortcuts = frozenset()
-    step_cache: StepCache | None = None
+    deepcache: DeepCache | None = None
     sampling: Sampling = PLAIN
     guidance_width: int | None = None
     """`time_cond_proj_dim` of a UNet with guidance inside."""
@@ -131,7 +131,7 @@ class SdxlModel:
 
     @torch.inference_mode()
     def step(self, samples: Sequence[SdxlSample]) -> None:
-        denoise_step(samples, self.unet, self.dtype, self.step_cache)
+        denoise_step(samples, self.unet, self.dtype, self.deepcache)
         if self.torch_device.type == "cuda":
             # One wait per step keeps the host's decisions and the device's work together: cancelling takes one step.
             torch.cuda.current_stream().synchronize()

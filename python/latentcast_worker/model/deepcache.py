@@ -15,7 +15,7 @@ from torch import Tensor
 from .unet_call import UNetCall, UNetInputs
 
 
-class StepCache:
+class DeepCache:
     """The two calls of a diffusers UNet2DConditionModel. `call` is how the whole of it is called.
 
     Deep features have one row per row of the call: (channels of the outermost block, latent height, latent width) in
