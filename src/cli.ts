@@ -2,7 +2,7 @@
 import { readArguments, suggest, UsageError, type FlagTable } from "./cli/arguments.ts";
 import { commandHelp, overallHelp } from "./cli/help.ts";
 import type { Terminal } from "./cli/terminal.ts";
-import type { Command, CommandResult } from "./cli/command.ts";
+import type { CliCommand, CommandResult } from "./cli/command.ts";
 import { ConfigError } from "./config.ts";
 import { LatentcastError } from "./errors.ts";
 import { packageVersion } from "./package-info.ts";
@@ -10,7 +10,7 @@ import { LaunchError } from "./worker/supervisor.ts";
 
 interface CommandEntry {
   readonly summary: string;
-  load(): Promise<Command>;
+  load(): Promise<CliCommand>;
 }
 
 export interface CommandLine {

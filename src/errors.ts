@@ -1,4 +1,5 @@
 /** The one catalogue of failures: stable code, HTTP status, whose fault it is, and a text that is safe to send. */
+import type { FieldProblem } from "./schema/parse.ts";
 
 /** Who has to do something about it. */
 export type Blame = "client" | "server";
@@ -45,13 +46,6 @@ const catalogue = {
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;
-
-/** One field that is wrong. `loc` ends with the field's name; fal's clients compare the last element. */
-export interface FieldProblem {
-  readonly loc: readonly string[];
-  readonly msg: string;
-  readonly type: string;
-}
 
 export interface LatentcastErrorOptions {
   /** Replaces the catalogue's text. It goes to the client, so it must carry no path, prompt or traceback. */

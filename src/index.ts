@@ -1,6 +1,7 @@
 /** Latentcast in this process: the orchestrator without HTTP, and the server itself. */
 export { ConfigError, loadConfig, type Config } from "./config.ts";
-export { LatentcastError, type ErrorCode, type FieldProblem } from "./errors.ts";
+export { LatentcastError, type ErrorCode } from "./errors.ts";
+export type { FieldProblem } from "./schema/parse.ts";
 export type { GenerateInput } from "./schema/input.ts";
 export type { EncodedImage } from "./jobs/events.ts";
 export {

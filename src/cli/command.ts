@@ -13,7 +13,7 @@ export interface CommandContext {
   readonly signal: AbortSignal;
 }
 
-export interface Command {
+export interface CliCommand {
   /** The arguments after the command's name. */
   readonly usage: string;
   readonly flags: FlagTable;

@@ -10,9 +10,9 @@ import { checkEnvironment, checkImports, checkInterpreter, type ImportedPackages
 import { checkWeights, hubCache } from "./doctor-weights.ts";
 import { row } from "./help.ts";
 import { configOf, settingFlags } from "./settings.ts";
-import type { Command, CommandContext } from "./command.ts";
+import type { CliCommand, CommandContext } from "./command.ts";
 
-export const doctor: Command = {
+export const doctor: CliCommand = {
   usage: "[flags]",
   positionals: 0,
   flags: {

@@ -12,9 +12,9 @@ import { halfBlocks } from "./half-blocks.ts";
 import { configOf } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
 import type { Terminal } from "./terminal.ts";
-import type { Command } from "./command.ts";
+import type { CliCommand } from "./command.ts";
 
-export const generate: Command = {
+export const generate: CliCommand = {
   usage: '"PROMPT" -o FILE [flags]',
   positionals: 1,
   flags: GENERATE_FLAGS,

@@ -1,6 +1,6 @@
 /** Help texts, made from the same tables that the arguments are read with. */
 import type { FlagTable } from "./arguments.ts";
-import type { Command } from "./command.ts";
+import type { CliCommand } from "./command.ts";
 
 const WIDTH = 100;
 const INDENT = 26;
@@ -20,7 +20,7 @@ export function overallHelp(commands: Readonly<Record<string, { readonly summary
 export function commandHelp(
   usage: string,
   summary: string,
-  { flags, notes = [] }: Pick<Command, "flags" | "notes">,
+  { flags, notes = [] }: Pick<CliCommand, "flags" | "notes">,
 ): string {
   return [usage, "", `${summary}.`, "", ...flagRows(flags), ...notes.flatMap((note) => ["", ...note.split("\n")])].join(
     "\n",

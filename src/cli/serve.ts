@@ -6,9 +6,9 @@ import { SAME_SIGNAL_MS } from "./signals.ts";
 import type { Terminal } from "./terminal.ts";
 import { configOf, settingFlags, variableNotes } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
-import type { Command, CommandContext } from "./command.ts";
+import type { CliCommand, CommandContext } from "./command.ts";
 
-export const serve: Command = {
+export const serve: CliCommand = {
   usage: "[flags]",
   positionals: 0,
   flags: settingFlags(),

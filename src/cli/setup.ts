@@ -3,9 +3,9 @@ import type { Config } from "../config.ts";
 import type { PackageSet } from "../python/environment-stamp.ts";
 import { managedPython } from "../python/environment.ts";
 import { configOf, settingFlags } from "./settings.ts";
-import type { Command, CommandContext } from "./command.ts";
+import type { CliCommand, CommandContext } from "./command.ts";
 
-export const setup: Command = {
+export const setup: CliCommand = {
   usage: "[flags]",
   positionals: 0,
   flags: {

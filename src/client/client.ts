@@ -2,7 +2,7 @@
 import { connect, type Connection, type Fetch } from "./connection.ts";
 import { cancelled, ClientError } from "./error.ts";
 import { withAddresses, type ClientInput } from "./image-files.ts";
-import { pause, pauseBefore } from "./pause.ts";
+import { pauseUnlessAborted, pauseBefore } from "./pause.ts";
 import { randomId } from "./random-id.ts";
 import { PAGE_CLOSED, RequestStream, type GenerateStream } from "./stream.ts";
 import type { ClientCancelOutcome, ClientResult, ClientRequestStatus } from "./types.ts";
@@ -153,7 +153,7 @@ async function cancelForSure(connection: Connection, requestId: string): Promise
     } catch (error) {
       const ms = pauseBefore(attempt);
       if (ms === undefined || !(error instanceof ClientError) || error.code !== "connection_failed") return;
-      await pause(ms, signal, { keepsAlive: false });
+      await pauseUnlessAborted(ms, signal, { keepsAlive: false });
     }
   }
 }

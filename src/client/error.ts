@@ -1,5 +1,6 @@
 /** The one error of the client. Codes are the server's own, and two for what happens on the way. */
-import { isErrorCode, type ErrorCode, type FieldProblem } from "../errors.ts";
+import { isErrorCode, type ErrorCode } from "../errors.ts";
+import type { FieldProblem } from "../schema/parse.ts";
 import { asRecord, readString } from "./guards.ts";
 
 /** `connection_failed`: no answer, or an answer that broke off for good. `unexpected_response`: an answer that is not Latentcast's. */

@@ -1,7 +1,7 @@
 /** The events of one request across as many connections as it takes. */
 import type { Connection } from "./connection.ts";
 import { cancelled, connectionFailed, ClientError } from "./error.ts";
-import { pause, pauseBefore } from "./pause.ts";
+import { pauseUnlessAborted, pauseBefore } from "./pause.ts";
 import { readEvents } from "./server-events.ts";
 import type { Turn } from "./turns.ts";
 import type { ClientResult, ClientEvent } from "./types.ts";
@@ -49,7 +49,7 @@ export async function follow(options: FollowOptions): Promise<ClientResult> {
     const pauseMs = pauseBefore(attempt);
     if (pauseMs === undefined) throw failure;
     attempt += 1;
-    await pause(pauseMs, signal);
+    await pauseUnlessAborted(pauseMs, signal);
     if (signal.aborted) throw cancelled(signal.reason);
   }
 }

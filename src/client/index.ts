@@ -12,5 +12,5 @@ export type {
   ClientRequestStatus as RequestStatus,
   ClientResult as GeneratedResult,
 } from "./types.ts";
-export type { FieldProblem } from "../errors.ts";
+export type { FieldProblem } from "../schema/parse.ts";
 export type { ClientInput as GenerateInput, ImageFile } from "./image-files.ts";

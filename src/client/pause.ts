@@ -9,7 +9,7 @@ export function pauseBefore(attempt: number): number | undefined {
 }
 
 /** Resolves after `ms`, or at once when aborted. With `keepsAlive` false Node may end meanwhile. */
-export function pause(ms: number, signal: AbortSignal, { keepsAlive = true } = {}): Promise<void> {
+export function pauseUnlessAborted(ms: number, signal: AbortSignal, { keepsAlive = true } = {}): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(timer);

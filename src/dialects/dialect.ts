@@ -3,7 +3,7 @@
  * new one is a folder beside the others and a line in the registry. Nothing in it knows the transport.
  */
 import type { LatentcastError } from "../errors.ts";
-import type { JobResult, PreviewEvent } from "../jobs/events.ts";
+import type { JobResult, JobPreview } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import type { Fitted } from "../jobs/submission.ts";
 import type { Operation } from "../openapi/operation.ts";
@@ -39,7 +39,7 @@ export interface ErrorResponse {
 }
 
 /** What a stream carries. */
-export type StreamEvent =
+export type DialectEvent =
   | { readonly kind: "preview"; readonly body: object }
   | { readonly kind: "result"; readonly body: object }
   /** The last event of a stream that breaks off after it. */
@@ -52,11 +52,11 @@ export interface Exchange {
   /** What the loaded model makes of the input. */
   fit(input: ParsedInput, model: ModelInfo): Fitted;
   /** Ready to be turned into JSON, bytes as `Base64`; undefined for a preview that is not shown. May take the time to encode it in another format. */
-  preview(event: PreviewEvent, job: Job): object | undefined | Promise<object | undefined>;
+  preview(event: JobPreview, job: Job): object | undefined | Promise<object | undefined>;
   /** @param images The finished images where the client will find them: inside the answer, or as files. */
   result(result: JobResult, job: Job, images: readonly ServedImage[]): object;
   /** The event as Server-Sent Events; several, where the dialect has several for it. */
-  frame(event: StreamEvent): string | Buffer;
+  frame(event: DialectEvent): string | Buffer;
 }
 
 /** A request whose input is right, and how it is to be answered; or what is wrong with it. */
@@ -80,7 +80,7 @@ export interface Dialect {
  */
 export interface QueueDialect extends Dialect, Exchange {
   parse(body: unknown): Parsed<ParsedInput>;
-  preview(event: PreviewEvent, job: Job): object;
+  preview(event: JobPreview, job: Job): object;
 }
 
 /** Of a queue dialect: every request is answered alike. */

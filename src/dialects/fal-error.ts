@@ -2,9 +2,9 @@
 import type { LatentcastError } from "../errors.ts";
 import { toAsciiJsonBytes } from "../schema/json.ts";
 import type { ErrorBody } from "../schema/output.ts";
-import type { ErrorResponse, StreamEvent } from "./dialect.ts";
+import type { ErrorResponse, DialectEvent } from "./dialect.ts";
 
-export function errorBody(error: LatentcastError): ErrorBody {
+export function falErrorBody(error: LatentcastError): ErrorBody {
   return {
     detail: error.fields.length > 0 ? error.fields.map((field) => ({ ...field, loc: [...field.loc] })) : error.message,
     // fal's and Vercel's clients show `message`; `detail` never reaches their error texts.
@@ -13,7 +13,7 @@ export function errorBody(error: LatentcastError): ErrorBody {
   };
 }
 
-export function errorResponse(error: LatentcastError): ErrorResponse {
+export function falErrorResponse(error: LatentcastError): ErrorResponse {
   return {
     status: error.status,
     headers: {
@@ -22,12 +22,12 @@ export function errorResponse(error: LatentcastError): ErrorResponse {
       // Stops fal's clients from trying again: it was the caller's own limit.
       ...(error.code === "request_timeout" ? { "x-fal-request-timeout-type": "user" } : {}),
     },
-    body: errorBody(error),
+    body: falErrorBody(error),
   };
 }
 
 /** One unnamed event. fal's clients ignore names, and take an `id:` or `retry:` line for an event without data. */
-export function falFrame(event: StreamEvent): Buffer {
-  const body = event.kind === "error" ? { error: event.error.message, ...errorBody(event.error) } : event.body;
+export function falFrame(event: DialectEvent): Buffer {
+  const body = event.kind === "error" ? { error: event.error.message, ...falErrorBody(event.error) } : event.body;
   return toAsciiJsonBytes(body, "data: ", "\n\n");
 }

@@ -13,14 +13,14 @@ export interface NewInputImages {
   readonly digests: InputDigests;
 }
 
-export interface Size {
+export interface PixelSize {
   readonly width: number;
   readonly height: number;
 }
 
 export class InputImages {
   /** Of the image as it came, at most 2,048 a side. */
-  readonly size: Size;
+  readonly size: PixelSize;
   readonly hasMask: boolean;
   readonly digests: InputDigests;
   #decoded: readonly DecodedImage[] | undefined;
@@ -40,7 +40,7 @@ export class InputImages {
   }
 
   /** The first size is the only one: what came is given up for it. Their shape is not kept. */
-  async fit({ width, height }: Size): Promise<void> {
+  async fit({ width, height }: PixelSize): Promise<void> {
     this.#fitted ??= Promise.all((this.#decoded ?? []).map((image) => resizeDecoded(image, width, height)));
     this.#frames = await this.#fitted;
     this.#decoded = undefined;

@@ -16,8 +16,8 @@ import type { Job } from "./job.ts";
 import type { JobObserver } from "./observer.ts";
 import { JobQueue } from "./queue.ts";
 import { toCommand, type JobRequest } from "./request.ts";
-import { jobResult, previewEvent, workerFailure } from "./result.ts";
-import { soonestWorker, WorkerLoad, type Run } from "./worker-load.ts";
+import { jobResult, toJobPreview, workerFailure } from "./result.ts";
+import { soonestWorker, WorkerLoad, type HeldJob } from "./worker-load.ts";
 
 /** What the dispatcher needs of the pool. */
 export interface Workers {
@@ -164,7 +164,7 @@ export class Dispatcher implements WorkerListener {
         job.progress(report.step);
         return;
       case "preview":
-        job.preview(previewEvent(job.seed, report, payload), performance.now());
+        job.preview(toJobPreview(job.seed, report, payload), performance.now());
         this.#observe((observer) => observer.preview?.(job, report.preview_seconds));
         return;
       case "result":
@@ -275,7 +275,7 @@ export class Dispatcher implements WorkerListener {
     }
   }
 
-  async #succeed({ job, request }: Run, report: ReportOf<"result">, rgb: readonly Buffer[]): Promise<void> {
+  async #succeed({ job, request }: HeldJob, report: ReportOf<"result">, rgb: readonly Buffer[]): Promise<void> {
     if (job.ended !== undefined) return;
     let images: EncodedImage[];
     try {
@@ -288,7 +288,7 @@ export class Dispatcher implements WorkerListener {
     this.#finish(job, { kind: "succeeded", result: jobResult(job, request, report, images, performance.now()) });
   }
 
-  #release(worker: WorkerLoad, run: Run): void {
+  #release(worker: WorkerLoad, run: HeldJob): void {
     worker.runs.delete(run.job.id);
     this.#assign();
   }

@@ -12,7 +12,7 @@ export interface Entry {
   readonly event: JobEvent;
 }
 
-export interface FollowOptions {
+export interface CursorOptions {
   /** The last entry that was read; without one, a listener first hears how things stand. */
   readonly after?: number | undefined;
   /** The listener has gone, perhaps before it read anything. */
@@ -68,7 +68,7 @@ export class EventLog {
    * A new listener, counted from now until it leaves its loop, has read the ending, or `signal` fires. Without `after` it first hears
    * its position or that it has started, the newest step and preview, then everything; of an ended job the ending.
    */
-  follow({ after, signal }: FollowOptions = {}): AsyncIterable<Entry> {
+  follow({ after, signal }: CursorOptions = {}): AsyncIterable<Entry> {
     // A place beyond the end was never given out.
     const first =
       after === undefined || after > this.#sequence

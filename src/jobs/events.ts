@@ -35,7 +35,7 @@ export interface QueuedEvent {
   readonly estimateMs: number | null;
 }
 
-export interface PreviewEvent {
+export interface JobPreview {
   readonly kind: "preview";
   /** Counts from 0. */
   readonly step: number;
@@ -52,7 +52,7 @@ export type JobEvent =
   | QueuedEvent
   | { readonly kind: "started"; readonly totalSteps: number }
   | { readonly kind: "progress"; readonly step: number; readonly totalSteps: number }
-  | PreviewEvent
+  | JobPreview
   | TerminalEvent;
 
 export function isTerminal(event: { readonly kind: string }): event is TerminalEvent {

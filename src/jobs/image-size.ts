@@ -1,5 +1,5 @@
 /** The size of an image that is made from another: the shape of that one, where none was asked for. */
-import type { Size } from "../images/inputs.ts";
+import type { PixelSize } from "../images/inputs.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import type { ParsedInput } from "../schema/input.ts";
 import type { Fitted } from "./submission.ts";
@@ -7,7 +7,7 @@ import type { Fitted } from "./submission.ts";
 const SIDE_MULTIPLE = 8;
 
 /** Sides that were not asked for come from the image, scaled down to the area that the model is made for. */
-export function sizedByImage(input: ParsedInput, image: Size, model: ModelInfo): Fitted {
+export function sizedByImage(input: ParsedInput, image: PixelSize, model: ModelInfo): Fitted {
   const { width, height } = input;
   if (width !== undefined && height !== undefined) return { input, warnings: [] };
   const size = sidesFor({ width, height }, image, model);
@@ -18,9 +18,9 @@ export function sizedByImage(input: ParsedInput, image: Size, model: ModelInfo):
 
 function sidesFor(
   asked: { readonly width: number | undefined; readonly height: number | undefined },
-  image: Size,
+  image: PixelSize,
   model: ModelInfo,
-): Size {
+): PixelSize {
   const fit = (side: number): number => {
     const onGrid = Math.round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE;
     return Math.min(model.max_side, Math.max(model.min_side, onGrid));

@@ -1,6 +1,6 @@
 /**
  * The life of one job as data: pending (accepted, no model loaded yet) → queued → running → its ending. A job whose worker died goes
- * from running back to queued. {@link transition} is pure; an event that does not fit the state changes nothing.
+ * from running back to queued. {@link nextJobState} is pure; an event that does not fit the state changes nothing.
  */
 import { isTerminal, type TerminalEvent } from "./events.ts";
 import type { JobRequest } from "./request.ts";
@@ -25,7 +25,7 @@ type JobChange =
   | { readonly kind: "returned" }
   | TerminalEvent;
 
-export function transition(state: JobState, change: JobChange): JobState {
+export function nextJobState(state: JobState, change: JobChange): JobState {
   if (isTerminal(state)) return state;
   switch (change.kind) {
     case "resolved":

@@ -1,8 +1,8 @@
 /** One accepted request: its state, what happened to it, and the single place where it may end. */
 import { deferred } from "../async/deferred.ts";
-import { EventLog, type Entry, type FollowOptions } from "./event-log.ts";
-import { endingError, isTerminal, type PreviewEvent, type TerminalEvent } from "./events.ts";
-import { transition, type JobState } from "./job-state.ts";
+import { EventLog, type Entry, type CursorOptions } from "./event-log.ts";
+import { endingError, isTerminal, type JobPreview, type TerminalEvent } from "./events.ts";
+import { nextJobState, type JobState } from "./job-state.ts";
 import type { JobRequest } from "./request.ts";
 import type { Priority, SeededInput, Submission } from "./submission.ts";
 
@@ -72,7 +72,7 @@ export class Job {
   }
 
   /** A new listener; see {@link EventLog.follow}. */
-  follow(options?: FollowOptions): AsyncIterable<Entry> {
+  follow(options?: CursorOptions): AsyncIterable<Entry> {
     return this.#log.follow(options);
   }
 
@@ -98,7 +98,7 @@ export class Job {
       this.#log.append({ kind: "progress", step, totalSteps: this.#state.totalSteps });
   }
 
-  preview(event: PreviewEvent, nowMs: number): void {
+  preview(event: JobPreview, nowMs: number): void {
     if (this.#state.kind !== "running") return;
     this.firstPreviewAtMs ??= nowMs;
     this.#log.append(event);
@@ -117,8 +117,8 @@ export class Job {
     return true;
   }
 
-  #apply(change: Parameters<typeof transition>[1]): boolean {
-    const next = transition(this.#state, change);
+  #apply(change: Parameters<typeof nextJobState>[1]): boolean {
+    const next = nextJobState(this.#state, change);
     if (next === this.#state) return false;
     this.#state = next;
     return true;

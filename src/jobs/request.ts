@@ -1,5 +1,6 @@
 /** From what a client asked to what a worker does: the model's defaults filled in, its limits applied. */
-import { LatentcastError, type FieldProblem } from "../errors.ts";
+import { LatentcastError } from "../errors.ts";
+import type { FieldProblem } from "../schema/parse.ts";
 import type { InputImages } from "../images/inputs.ts";
 import type { CommandFrames } from "../protocol/frames.ts";
 import type { Capabilities, ModelInfo, PreviewPlan } from "../protocol/messages.ts";

@@ -4,12 +4,12 @@ import { describePicture } from "../images/description.ts";
 import { CONTENT_TYPES, encodePicture } from "../images/encode.ts";
 import type { ReportOf } from "../protocol/messages.ts";
 import { imageSeed } from "../protocol/params.ts";
-import type { EncodedImage, JobResult, PreviewEvent } from "./events.ts";
+import type { EncodedImage, JobResult, JobPreview } from "./events.ts";
 import type { Job } from "./job.ts";
 import type { JobRequest } from "./request.ts";
 
 /** `payload`: one encoded image per image of the request. */
-export function previewEvent(seed: number, report: ReportOf<"preview">, payload: readonly Buffer[]): PreviewEvent {
+export function toJobPreview(seed: number, report: ReportOf<"preview">, payload: readonly Buffer[]): JobPreview {
   const images = report.images.map(({ width, height }, index) => ({
     bytes: payload[index] ?? Buffer.alloc(0),
     contentType: report.content_type,

@@ -12,7 +12,7 @@ export interface Placeable {
 }
 
 /** A job that a worker of a certain incarnation holds. It outlives the job's own ending until the worker has confirmed. */
-export interface Run {
+export interface HeldJob {
   readonly job: Job;
   readonly request: JobRequest;
   /** The worker has begun to draw it. */
@@ -31,7 +31,7 @@ export class WorkerLoad {
   readonly incarnation: number;
   readonly info: WorkerInfo;
   /** By job id, in the order in which they were sent. */
-  readonly runs = new Map<string, Run>();
+  readonly runs = new Map<string, HeldJob>();
   #secondsPerPixelStep: number;
   #newestSecondsPerPixelStep = 0;
 
@@ -53,12 +53,12 @@ export class WorkerLoad {
     return this.#secondsPerPixelStep * pixelsOf(request.params);
   }
 
-  remainingSeconds({ request, stepsDone, totalSteps }: Run): number {
+  remainingSeconds({ request, stepsDone, totalSteps }: HeldJob): number {
     return (totalSteps - stepsDone) * this.stepSeconds(request);
   }
 
   /** Runs that the worker has not begun and whose jobs still wait, in the order in which they will begin. */
-  get unstarted(): Run[] {
+  get unstarted(): HeldJob[] {
     const waiting = [...this.runs.values()].filter(({ job, isStarted }) => !isStarted && job.ended === undefined);
     return waiting.toSorted((a, b) => Number(isEager(b.request)) - Number(isEager(a.request)));
   }
@@ -95,7 +95,7 @@ export class WorkerLoad {
   }
 
   /** What is left of the steps that a newcomer gets ahead of older jobs. */
-  earlySeconds({ request, stepsDone }: Run): number {
+  earlySeconds({ request, stepsDone }: HeldJob): number {
     return isEager(request)
       ? Math.max(0, this.info.capabilities.early_steps - stepsDone) * this.stepSeconds(request)
       : 0;

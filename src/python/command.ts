@@ -3,7 +3,7 @@ import { run, type RunOptions, type RunResult } from "../processes/run.ts";
 import { SetupError } from "./setup-error.ts";
 
 export type CommandOptions = RunOptions;
-export type CommandResult = RunResult;
+export type ProgramResult = RunResult;
 
 /**
  * Runs a Python module so that it dies with this process, however that one dies: a pip that goes on alone would write into the
@@ -30,7 +30,7 @@ export async function runCommand(
   file: string,
   args: readonly string[],
   options: CommandOptions,
-): Promise<CommandResult> {
+): Promise<ProgramResult> {
   const { signal } = options;
   throwIfAborted(signal);
   const result = await run(file, args, options);

@@ -3,7 +3,7 @@ import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import type { Config, Environment } from "../config.ts";
 import { packageRoot } from "../package-info.ts";
-import { pythonModule, runCommand, type CommandResult } from "./command.ts";
+import { pythonModule, runCommand, type ProgramResult } from "./command.ts";
 import { explainFailure, explainSystemError, SetupError } from "./setup-error.ts";
 import { checkNamedPython } from "./named-interpreter.ts";
 import { findInterpreter, versionText } from "./interpreter.ts";
@@ -133,7 +133,7 @@ async function install(work: Work, made: string, set: PackageSet): Promise<void>
 const NEARLY_FULL_BYTES = 64 * 2 ** 20;
 
 /** Of a command that failed, keeps the output for whoever wants to see it and throws what it means. */
-async function mustSucceed(doing: string, { code, output }: CommandResult, directory: string): Promise<void> {
+async function mustSucceed(doing: string, { code, output }: ProgramResult, directory: string): Promise<void> {
   const log = `${directory}.log`;
   if (code === 0) return rm(log, { force: true });
   // A full disk has no room for the log either; the error is the more important one.

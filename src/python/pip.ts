@@ -1,5 +1,5 @@
 /** Installs pinned requirements with pip and the user's own pip settings, and says how far it is. */
-import { pythonModule, runCommand, type CommandOptions, type CommandResult } from "./command.ts";
+import { pythonModule, runCommand, type CommandOptions, type ProgramResult } from "./command.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -39,7 +39,7 @@ export async function pipInstall(
   python: string,
   requirements: string,
   { env, signal, onProgress }: PipOptions,
-): Promise<CommandResult> {
+): Promise<ProgramResult> {
   const command: CommandOptions = { env: pipEnvironment(env), signal, onLine: pipReader(onProgress) };
   const flags = ["--no-user", "--no-input", "--no-color", "--disable-pip-version-check"];
   const bar = (await hasRawProgress(python, command)) ? "raw" : "off";

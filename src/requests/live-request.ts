@@ -6,7 +6,7 @@ import type { LogLine } from "../schema/queue.ts";
 import type { AcceptedRequest } from "../storage/request-record.ts";
 import type { Ended } from "../storage/request-store.ts";
 import type { Lease } from "./lease.ts";
-import { isSettled, transition, type LiveState, type SettledState } from "./live-state.ts";
+import { isSettled, nextLiveState, type LiveState, type SettledState } from "./live-state.ts";
 import type { RequestEvents } from "./request-events.ts";
 
 export class LiveRequest {
@@ -74,7 +74,7 @@ export class LiveRequest {
   }
 
   #apply(change: SettledState): void {
-    this.#state = transition(this.#state, change);
+    this.#state = nextLiveState(this.#state, change);
     this.#changed();
   }
 

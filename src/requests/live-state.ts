@@ -1,6 +1,6 @@
 /**
  * The life of a request in this process as data: held (by its job) → ended, or → put off until the next start of the server.
- * {@link transition} is pure; a change that does not fit the state changes nothing.
+ * {@link nextLiveState} is pure; a change that does not fit the state changes nothing.
  */
 import type { Ended } from "../storage/request-store.ts";
 
@@ -11,7 +11,7 @@ export type SettledState =
 
 export type LiveState = { readonly kind: "held" } | SettledState;
 
-export function transition(state: LiveState, change: SettledState): LiveState {
+export function nextLiveState(state: LiveState, change: SettledState): LiveState {
   return isSettled(state) ? state : change;
 }
 

@@ -1,7 +1,7 @@
 /** The named events of one request, made from what happens to its job. */
 import { randomBytes } from "node:crypto";
 import type { Entry } from "../jobs/event-log.ts";
-import type { PreviewEvent } from "../jobs/events.ts";
+import type { JobPreview } from "../jobs/events.ts";
 import { toAsciiJsonBytes } from "../schema/json.ts";
 import type { RequestEventName } from "../schema/queue.ts";
 import type { StoredResponse } from "../storage/request-record.ts";
@@ -46,11 +46,11 @@ export class EventIds {
 /** Turns the entries of a job's log into events, each once. */
 export class RequestEvents {
   readonly #ids: EventIds;
-  readonly #toPreview: (event: PreviewEvent) => object;
+  readonly #toPreview: (event: JobPreview) => object;
   readonly #made = new WeakMap<Entry, RequestEvent>();
 
   /** @param toPreview What the request's dialect makes of a preview. */
-  constructor(ids: EventIds, toPreview: (event: PreviewEvent) => object) {
+  constructor(ids: EventIds, toPreview: (event: JobPreview) => object) {
     this.#ids = ids;
     this.#toPreview = toPreview;
   }

@@ -12,7 +12,7 @@ import type { LiveRequest } from "./live-request.ts";
 import { finalEvent, FINAL_EVENT_ID, RequestPutOff, type RequestEvent } from "./request-events.ts";
 import { RequestRunner, type RequestRunnerOptions } from "./runner.ts";
 import { mayAsk, storedStatus, toRequest } from "./submission.ts";
-import type { CancelReply, RequestRef, RequestStatus, RequestSubmission } from "./submission.ts";
+import type { Cancellation, RequestRef, RequestStatus, RequestSubmission } from "./submission.ts";
 
 export interface AcceptOptions {
   readonly warnings?: readonly string[];
@@ -91,7 +91,7 @@ export class RequestService {
   }
 
   /** Resolves when the cancellation is on the disk. */
-  async cancel(ref: RequestRef): Promise<CancelReply> {
+  async cancel(ref: RequestRef): Promise<Cancellation> {
     const live = this.#heldFor(ref);
     if (live === undefined) {
       const stored = await this.#storedFor(ref);

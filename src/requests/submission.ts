@@ -26,7 +26,7 @@ export type RequestStatus =
   | { readonly kind: "running"; readonly app: string; readonly logs: readonly LogLine[] }
   | { readonly kind: "ended"; readonly app: string; readonly result: RequestResult };
 
-export type CancelReply = "removed" | "stopping" | "ended_before" | "unknown";
+export type Cancellation = "removed" | "stopping" | "ended_before" | "unknown";
 
 /** @param input Null for a request that is refused. */
 export function toRequest(

@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import type { fieldProblem } from "./output.ts";
 
+/** One field that is wrong. `loc` ends with the field's name; fal's clients compare the last element. */
 export type FieldProblem = z.infer<typeof fieldProblem>;
 
 export type Parsed<Output> =

@@ -63,7 +63,7 @@ export const INITIAL_STATE: SlotState = {
   loading: { stage: "spawn", progress: null, detail: null },
 };
 
-export function transition(state: SlotState, event: SlotEvent): SlotState {
+export function nextSlotState(state: SlotState, event: SlotEvent): SlotState {
   const { incarnation, crashes, lastError } = state;
   if (state.kind === "stopped") return state;
   switch (event.kind) {

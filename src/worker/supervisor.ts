@@ -4,7 +4,7 @@ import type { ReportFrames } from "../protocol/frames.ts";
 import { PROTOCOL_VERSION, type Command, type ReportOf } from "../protocol/messages.ts";
 import { after, pause, type Timer } from "../async/timer.ts";
 import { spawnChild, type Child, type ChildExit, type Launch } from "../processes/child.ts";
-import { INITIAL_STATE, transition, type SlotEvent, type SlotState } from "./slot-state.ts";
+import { INITIAL_STATE, nextSlotState, type SlotEvent, type SlotState } from "./slot-state.ts";
 import { stallLimitMs, Watchdog, type LongestPiece } from "./watchdog.ts";
 
 /** A worker cannot be started and trying again at once would not help; the message says what to do. */
@@ -263,7 +263,7 @@ export class Supervisor {
   }
 
   #apply(event: SlotEvent): void {
-    const next = transition(this.#state, event);
+    const next = nextSlotState(this.#state, event);
     if (next === this.#state) return;
     this.#state = next;
     this.#listener?.changed(this.slot, next);

@@ -6,8 +6,8 @@ import { asGenerateInput, fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type F
 import { MAX_SEED, type ParsedInput } from "../../schema/input.ts";
 import { parseObject } from "../../schema/parse.ts";
 import { readWith, type QueueDialect } from "../dialect.ts";
-import { errorResponse, falFrame } from "../fal-error.ts";
-import { deliveryByPath, seconds } from "../latentcast/dialect.ts";
+import { falErrorResponse, falFrame } from "../fal-error.ts";
+import { deliveryByPath, toSeconds } from "../latentcast/dialect.ts";
 import { fastSdxlOperation, fastSdxlStreamOperation } from "./operations.ts";
 
 const DEFAULT_SIDE = 1_024;
@@ -48,13 +48,13 @@ export const fastSdxlDialect: QueueDialect = {
   }),
   result: ({ seed, prompt, timings, warnings }, _job, images): Served<FastSdxlResult> => ({
     images: [...images],
-    timings: { inference: seconds(timings.inferenceMs) },
+    timings: { inference: toSeconds(timings.inferenceMs) },
     seed,
     has_nsfw_concepts: images.map(() => false),
     prompt,
     warnings: [...warnings],
   }),
-  error: errorResponse,
+  error: falErrorResponse,
   frame: falFrame,
 };
 

@@ -4,7 +4,7 @@ import { generateInput } from "../../schema/input.ts";
 import type { GenerateResult, PreviewEvent } from "../../schema/output.ts";
 import { parseObject } from "../../schema/parse.ts";
 import { readWith, type DialectRequest, type QueueDialect } from "../dialect.ts";
-import { errorResponse, falFrame } from "../fal-error.ts";
+import { falErrorResponse, falFrame } from "../fal-error.ts";
 import { generateOperation, generateStreamOperation } from "./operations.ts";
 
 export const latentcastDialect: QueueDialect = {
@@ -31,13 +31,13 @@ export const latentcastDialect: QueueDialect = {
     seed,
     prompt,
     timings: {
-      queue: seconds(timings.queueMs),
-      inference: seconds(timings.inferenceMs),
-      first_preview: timings.firstPreviewMs === null ? null : seconds(timings.firstPreviewMs),
+      queue: toSeconds(timings.queueMs),
+      inference: toSeconds(timings.inferenceMs),
+      first_preview: timings.firstPreviewMs === null ? null : toSeconds(timings.firstPreviewMs),
     },
     warnings: [...warnings],
   }),
-  error: errorResponse,
+  error: falErrorResponse,
   frame: falFrame,
 };
 
@@ -53,6 +53,6 @@ function imageOrImages(images: readonly ServedImage[]): { image: ServedImage } |
 }
 
 /** Milliseconds to seconds, to the tenth of a millisecond. */
-export function seconds(ms: number): number {
+export function toSeconds(ms: number): number {
   return Math.round(ms * 10) / 10_000;
 }

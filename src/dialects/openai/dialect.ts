@@ -1,10 +1,10 @@
 /** OpenAI's Images API. What its clients need, and where they are known to break, is in docs/openai.md. */
 import { parseObject } from "../../schema/parse.ts";
 import type { Dialect, DialectRequest, DialectRoute, ReadRequest } from "../dialect.ts";
-import { errorResponse } from "./error.ts";
+import { openAiErrorResponse } from "./error.ts";
 import { OpenaiExchange } from "./exchange.ts";
 import { readFields, wantsStream } from "./fields.ts";
-import { toInput } from "./input.ts";
+import { toGenerateInput } from "./input.ts";
 import { generationsOperation } from "./operations.ts";
 import { generationInput } from "./schema.ts";
 
@@ -18,7 +18,7 @@ export const openaiDialect: Dialect = {
     ...["/v1/images/edits", "/images/edits", "/v1/images/variations", "/images/variations"].map(refused),
   ],
   read: ({ body }) => readGeneration(body),
-  error: errorResponse,
+  error: openAiErrorResponse,
 };
 
 function route(path: string): DialectRoute {
@@ -39,7 +39,7 @@ function delivery({ body }: DialectRequest): "result" | "events" {
 function readGeneration(body: unknown): ReadRequest {
   const parsed = parseObject(generationInput, readFields(body));
   if (!parsed.ok) return parsed;
-  const converted = toInput(parsed.input, parsed.input.prompt, parsed.warnings);
+  const converted = toGenerateInput(parsed.input, parsed.input.prompt, parsed.warnings);
   if (!converted.ok) return converted;
   return { ...converted, exchange: new OpenaiExchange(parsed.input, "image_generation") };
 }

@@ -23,7 +23,7 @@ const FIELD_NAMES: Readonly<Record<string, string>> = {
   mask_url: "mask",
 };
 
-export function errorBody(error: LatentcastError): OpenaiError {
+export function openAiErrorBody(error: LatentcastError): OpenaiError {
   const names = error.fields.map(({ loc }) => fieldName(loc));
   // Both sides may be wrong, and both are `size`.
   const texts = new Set(error.fields.map(({ msg }, index) => `${names[index]}: ${msg}`));
@@ -37,7 +37,7 @@ export function errorBody(error: LatentcastError): OpenaiError {
   };
 }
 
-export function errorResponse(error: LatentcastError): ErrorResponse {
+export function openAiErrorResponse(error: LatentcastError): ErrorResponse {
   const { retryAfterSeconds: retryAfter } = error;
   return {
     status: statusOf(error),
@@ -45,7 +45,7 @@ export function errorResponse(error: LatentcastError): ErrorResponse {
       ...(retryAfter === undefined ? {} : { "retry-after": String(Math.min(retryAfter, MAX_RETRY_AFTER_SECONDS)) }),
       ...(FINAL.has(error.code) ? { "x-should-retry": "false" } : {}),
     },
-    body: errorBody(error),
+    body: openAiErrorBody(error),
   };
 }
 

@@ -1,6 +1,6 @@
 /** One request in OpenAI's shape, from the loaded model's defaults to the answer. */
 import { convertPreview } from "../../images/encode.ts";
-import type { EncodedImage, JobResult, PreviewEvent } from "../../jobs/events.ts";
+import type { EncodedImage, JobResult, JobPreview } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import type { Fitted } from "../../jobs/submission.ts";
 import type { ModelInfo } from "../../protocol/messages.ts";
@@ -8,8 +8,8 @@ import { Base64 } from "../../schema/base64.ts";
 import type { ParsedInput } from "../../schema/input.ts";
 import { toAsciiJsonBytes } from "../../schema/json.ts";
 import type { ServedImage } from "../../storage/published-images.ts";
-import type { Exchange, StreamEvent } from "../dialect.ts";
-import { errorBody } from "./error.ts";
+import type { Exchange, DialectEvent } from "../dialect.ts";
+import { openAiErrorBody } from "./error.ts";
 import { planPartials } from "./partials.ts";
 import type { CommonInput, ImageEvent, ImagesResponse } from "./schema.ts";
 
@@ -68,7 +68,7 @@ export class OpenaiExchange implements Exchange {
     };
   }
 
-  async preview({ step, totalSteps, images }: PreviewEvent): Promise<Written<ImageEvent>[] | undefined> {
+  async preview({ step, totalSteps, images }: JobPreview): Promise<Written<ImageEvent>[] | undefined> {
     const { partial_images: partials, output_format: format } = this.#fields;
     if (step <= this.#shown || !planPartials(partials, totalSteps).steps.includes(step)) return undefined;
     this.#shown = step;
@@ -113,8 +113,8 @@ export class OpenaiExchange implements Exchange {
     };
   }
 
-  frame(event: StreamEvent): Buffer {
-    if (event.kind === "error") return toAsciiJsonBytes(errorBody(event.error), "event: error\ndata: ", "\n\n");
+  frame(event: DialectEvent): Buffer {
+    if (event.kind === "error") return toAsciiJsonBytes(openAiErrorBody(event.error), "event: error\ndata: ", "\n\n");
     const events = Array.isArray(event.body) ? event.body : [event.body];
     return Buffer.concat(
       events.map((each: ImageEvent) => toAsciiJsonBytes(each, `event: ${each.type}\ndata: `, "\n\n")),

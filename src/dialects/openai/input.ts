@@ -15,7 +15,7 @@ const SOURCE_QUALITY = 90;
 const asGenerateInput = generateInput.extend({ num_images: z.int().min(1).max(MAX_IMAGES) });
 
 /** @param warnings What is to be said beside the images. */
-export function toInput(fields: CommonInput, prompt: string, warnings: readonly string[]): Parsed<ParsedInput> {
+export function toGenerateInput(fields: CommonInput, prompt: string, warnings: readonly string[]): Parsed<ParsedInput> {
   const size = toSize(fields);
   if (!size.ok) return size;
   const input = asGenerateInput.parse({

@@ -79,7 +79,7 @@ export const submitOperation: Operation = {
   errors: [...WITH_BODY, "queue_full", "draining", "worker_unavailable", "storage_full"],
 };
 
-export const resultOperation = aboutRequest({
+export const queueResultOperation = aboutRequest({
   id: "result",
   summary: "Get the result of a request",
   description: "With the status that a direct request would have had; 400 while there is none.",

@@ -4,17 +4,17 @@ import { LatentcastError } from "../../errors.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import { RequestPutOff } from "../../requests/request-events.ts";
 import type { RequestService } from "../../requests/service.ts";
-import type { CancelReply, RequestStatus, RequestSubmission } from "../../requests/submission.ts";
+import type { Cancellation, RequestStatus, RequestSubmission } from "../../requests/submission.ts";
 import type { CancelReply as CancelBody, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
 import { modelName } from "../../dialects/model-name.ts";
-import { errorBody } from "../../dialects/fal-error.ts";
+import { falErrorBody } from "../../dialects/fal-error.ts";
 import { dialectOf } from "../../dialects/registry.ts";
 import { documented } from "../documented.ts";
 import { priority, startTimeoutMs, traceparent, webhookUrl } from "../fal-headers.ts";
-import { seconds } from "../../dialects/latentcast/dialect.ts";
+import { toSeconds } from "../../dialects/latentcast/dialect.ts";
 import {
   cancelOperation,
-  resultOperation,
+  queueResultOperation,
   statusOperation,
   statusStreamOperation,
   submitOperation,
@@ -111,7 +111,7 @@ export function queueRoutes(app: FastifyInstance, { requests, ...options }: Queu
       .header("content-type", "application/json; charset=utf-8")
       .send(response.body);
   };
-  app.get("/requests/:id", documented(resultOperation), result);
+  app.get("/requests/:id", documented(queueResultOperation), result);
   app.get("/requests/:id/response", result);
 
   app.get("/requests/:id/status", documented(statusOperation), async (request: FastifyRequest<ById>, reply) => {
@@ -185,7 +185,7 @@ function toStatus(status: RequestStatus, links: Links, logsFrom: number | null):
         status: "COMPLETED",
         ...links,
         logs: logs(result.logs),
-        metrics: result.inferenceMs === null ? {} : { inference_time: seconds(result.inferenceMs) },
+        metrics: result.inferenceMs === null ? {} : { inference_time: toSeconds(result.inferenceMs) },
         ...(result.error === null ? {} : { error: result.error.message, error_type: result.error.code }),
       };
     }
@@ -221,7 +221,7 @@ function logsOf(status: RequestStatus): readonly LogLine[] {
   return status.kind === "running" ? status.logs : status.result.logs;
 }
 
-function sendCancel(reply: FastifyReply, outcome: CancelReply, id: string): FastifyReply {
+function sendCancel(reply: FastifyReply, outcome: Cancellation, id: string): FastifyReply {
   switch (outcome) {
     case "removed":
       return reply.header("x-fal-request-id", id).send({ status: "OK" } satisfies CancelBody);
@@ -235,14 +235,14 @@ function sendCancel(reply: FastifyReply, outcome: CancelReply, id: string): Fast
       return reply
         .code(400)
         .header("x-fal-error-type", error.code)
-        .send({ status: "ALREADY_COMPLETED", ...errorBody(error) });
+        .send({ status: "ALREADY_COMPLETED", ...falErrorBody(error) });
     }
     case "unknown": {
       const error = new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
       return reply
         .code(404)
         .header("x-fal-error-type", error.code)
-        .send({ status: "NOT_FOUND", ...errorBody(error) });
+        .send({ status: "NOT_FOUND", ...falErrorBody(error) });
     }
   }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { EventLog, type Entry } from "../../../src/jobs/event-log.ts";
-import type { JobEvent, PreviewEvent } from "../../../src/jobs/events.ts";
+import type { JobEvent, JobPreview } from "../../../src/jobs/events.ts";
 
-const preview = (step: number): PreviewEvent => ({ kind: "preview", step, totalSteps: 20, images: [] });
+const preview = (step: number): JobPreview => ({ kind: "preview", step, totalSteps: 20, images: [] });
 const progress = (step: number): JobEvent => ({ kind: "progress", step, totalSteps: 20 });
 const queued = (position: number): JobEvent => ({ kind: "queued", position, estimateMs: null });
 const started: JobEvent = { kind: "started", totalSteps: 20 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { transition, type LiveState, type SettledState } from "../../../src/requests/live-state.ts";
+import { nextLiveState, type LiveState, type SettledState } from "../../../src/requests/live-state.ts";
 import { ended } from "../../contract/store-under-test.ts";
 
 const held: LiveState = { kind: "held" };
@@ -9,8 +9,8 @@ const putOff: SettledState = { kind: "put_off" };
 
 describe("a held request", () => {
   it.each([first, putOff])("is settled once, and stays so: $kind", (change) => {
-    const settled = transition(held, change);
+    const settled = nextLiveState(held, change);
     expect(settled).toBe(change);
-    for (const later of [first, second, putOff]) expect(transition(settled, later)).toBe(change);
+    for (const later of [first, second, putOff]) expect(nextLiveState(settled, later)).toBe(change);
   });
 });

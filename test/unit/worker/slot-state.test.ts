@@ -6,7 +6,7 @@ import {
   INITIAL_STATE,
   MAX_BACKOFF_MS,
   MAX_CRASHES,
-  transition,
+  nextSlotState,
   type SlotEvent,
   type SlotState,
 } from "../../../src/worker/slot-state.ts";
@@ -16,7 +16,7 @@ const ready: SlotEvent = { kind: "ready", info: workerInfo() };
 const died = (nowMs: number, permanent = false): SlotEvent => ({ kind: "died", nowMs, reason: "it broke", permanent });
 
 function after(...events: SlotEvent[]): SlotState {
-  return events.reduce(transition, INITIAL_STATE);
+  return events.reduce(nextSlotState, INITIAL_STATE);
 }
 
 describe("a slot", () => {
@@ -83,7 +83,7 @@ describe("a slot", () => {
         let state: SlotState = INITIAL_STATE;
         for (const next of events) {
           const previous: SlotState = state;
-          state = transition(previous, next);
+          state = nextSlotState(previous, next);
           expect(state.incarnation).toBeGreaterThanOrEqual(previous.incarnation);
           if (previous.kind === "stopped") expect(state).toBe(previous);
         }
