@@ -137,7 +137,7 @@ describe("fal.storage", () => {
     expect(Buffer.from(await response.arrayBuffer()).equals(png)).toBe(true);
     const file = new File([png], "red.png", { type: "image/png" });
     const { data } = await fal.run(id, { input: { prompt: "x", image_url: file } });
-    expect(data.warnings).toEqual(['unknown field "image_url" was ignored']);
+    expect(data.warnings).toEqual(["the image of 8x8 was scaled to 64x64, which this model can make"]);
   });
 });
 
