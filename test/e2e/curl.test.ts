@@ -126,9 +126,13 @@ describe("an address that is not fal's", () => {
   });
 
   it("is not called for an input that names it", async () => {
-    const body = JSON.stringify({ prompt: "x", image_url: `${strangerUrl}/x.png`, loras: [{ path: strangerUrl }] });
-    for (const path of ["/", "/fal-ai/fast-sdxl"])
-      expect((await curl(path, ...JSON_TYPE, "-d", body)).status).toBe(200);
+    const image = JSON.stringify({ prompt: "x", image_url: `${strangerUrl}/x.png` });
+    const loras = JSON.stringify({ prompt: "x", loras: [{ path: strangerUrl }] });
+    for (const path of ["/", "/fal-ai/fast-sdxl"]) {
+      const refused = await curl(path, ...JSON_TYPE, "-d", image);
+      expect(refused).toMatchObject({ status: 422, body: expect.stringContaining("image_url") });
+      expect((await curl(path, ...JSON_TYPE, "-d", loras)).status).toBe(200);
+    }
     expect(heard).toBe(0);
   });
 });
