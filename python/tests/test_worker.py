@@ -113,8 +113,10 @@ def test_a_cancel_takes_effect_at_the_end_of_the_running_step(slow_worker: Worke
     slow_worker.send(Ping())
     messages = slow_worker.until("cancelled")
     told = kinds(messages)
-    # The pong says that the cancel has been read, however late a crowded machine came to it.
-    assert told[told.index("pong") :] in (["pong", "cancelled"], ["pong", "progress", "cancelled"])
+    # The pong says that the cancel has been read, however late a crowded machine came to it. Where none came, the
+    # cancel took effect before the ping was read.
+    after = told[told.index("pong") + 1 :] if "pong" in told else ["cancelled"]
+    assert after in (["cancelled"], ["progress", "cancelled"])
     assert messages[-1][0]["device_seconds"] > 0
 
 
