@@ -23,17 +23,18 @@ try {
   const tallies = [runVitest(), runPytest(python)];
   const skipped = [...skippedSuites, ...tallies.flatMap((tally) => tally.skipped)];
   const passed = tallies.reduce((sum, tally) => sum + tally.passed, 0);
-  let failed = tallies.reduce((sum, tally) => sum + tally.failed, 0);
+  const failed = tallies.flatMap((tally) => tally.failed);
   for (const { name, reason } of skipped)
     console.log(`skipped: ${name}: ${reason === "" ? "no reason given" : reason}`);
   if (process.env["CI"] === "true") {
     for (const { name } of needlesslySkipped(skipped)) {
-      console.log(`failed: ${name} was skipped although it can run here`);
-      failed += 1;
+      failed.push({ name, message: "was skipped although it can run here" });
     }
   }
-  console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
-  process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+  // Last, so that they are found at the end of a long log.
+  for (const { name, message } of failed) console.log(`failed: ${name}: ${message}`);
+  console.log(`${passed} passed, ${failed.length} failed, ${skipped.length} skipped`);
+  process.exitCode = failed.length === 0 && passed > 0 ? 0 : 1;
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
@@ -62,10 +63,11 @@ function run(
   try {
     tally = read(readFileSync(file, "utf8"));
   } catch {
-    return { passed: 0, failed: 1, skipped: [] };
+    return { passed: 0, failed: [{ name: command, message: `wrote no tally, exit status ${status}` }], skipped: [] };
   }
   // A runner that fails without a failed test (an unhandled rejection, a hook) has failed all the same.
-  if (status !== 0 && tally.failed === 0) tally.failed = 1;
+  if (status !== 0 && tally.failed.length === 0)
+    tally.failed.push({ name: command, message: `ended with exit status ${status} although no test failed` });
   return tally;
 }
 

@@ -7,9 +7,15 @@ export interface Skipped {
   readonly reason: string;
 }
 
+export interface Failed {
+  readonly name: string;
+  /** First line of its error; the whole of it stands where the test ran. */
+  readonly message: string;
+}
+
 export interface Tally {
   passed: number;
-  failed: number;
+  readonly failed: Failed[];
   readonly skipped: Skipped[];
 }
 
@@ -45,15 +51,27 @@ export function needlesslySkipped(skipped: readonly Skipped[]): Skipped[] {
 
 /** Reads what `pytest --junitxml` writes. */
 export function readJunit(xml: string): Tally {
-  const attribute = (text: string, name: string): string => new RegExp(`\\b${name}="([^"]*)"`).exec(text)?.[1] ?? "";
-  const suite = /<testsuite\b[^>]*>/.exec(xml)?.[0] ?? "";
-  const count = (name: string): number => Number(attribute(suite, name));
-  const failed = count("failures") + count("errors");
-  const skipped = [...xml.matchAll(/<testcase\b([^>]*)>\s*<skipped\b([^>]*)>/g)].map(([, test = "", skip = ""]) => ({
-    name: `${attribute(test, "classname")} ${attribute(test, "name")}`,
-    reason: attribute(skip, "message"),
-  }));
-  return { passed: count("tests") - failed - skipped.length, failed, skipped };
+  const attribute = (text: string, name: string): string =>
+    unescapeXml(new RegExp(`\\b${name}="([^"]*)"`).exec(text)?.[1] ?? "");
+  const tally: Tally = { passed: 0, failed: [], skipped: [] };
+  const cases = xml.matchAll(/<testcase\b([^>]*?)(?:\/>|>(?:\s*<(failure|error|skipped)\b([^>]*)>)?)/g);
+  for (const [, test = "", what, detail = ""] of cases) {
+    const name = `${attribute(test, "classname")} ${attribute(test, "name")}`;
+    const message = attribute(detail, "message");
+    if (what === undefined) tally.passed += 1;
+    else if (what === "skipped") tally.skipped.push({ name, reason: message });
+    else tally.failed.push({ name, message: firstLine(message) });
+  }
+  return tally;
+}
+
+export function firstLine(text: string): string {
+  return text.split("\n", 1)[0] ?? "";
+}
+
+function unescapeXml(text: string): string {
+  const named: Readonly<Record<string, string>> = { quot: '"', apos: "'", lt: "<", gt: ">", amp: "&", "#10": "\n" };
+  return text.replaceAll(/&(#?\w+);/g, (whole, name: string) => named[name] ?? whole);
 }
 
 function succeeds(command: string, args: readonly string[]): boolean {
