@@ -56,7 +56,6 @@ describe.each([
     const fourth = await open({ beside: first, query: "?num_inference_steps=2&width=128&height=128", ...options });
     await fourth.generate("dunes");
     await fourth.finished();
-    for (const tab of tabs) await tab.page.getByRole("button", { name: "Stop" }).click();
     for (const tab of tabs) await tab.finished();
     await eventually(() => expect(server.jobs.snapshot().queue.unfinished).toBe(0));
   });

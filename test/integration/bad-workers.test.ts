@@ -1,6 +1,7 @@
-import { readdir } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { describe, expect, it } from "vitest";
+import { join } from "node:path";
+import { describe, expect, it, vi } from "vitest";
 import { eventually, isAlive } from "../support/eventually.ts";
 import { startTestServer } from "../support/server.ts";
 import { post, postStream } from "../support/sse.ts";
@@ -145,14 +146,21 @@ describe("a worker that", () => {
 
 describe("closing", () => {
   it("leaves no socket directory and no worker behind", async () => {
-    const before = (await readdir(tmpdir())).filter((name) => name.startsWith("latentcast-") && !name.includes("test"));
-    const server = await startTestServer({ worker: "fixture_worker" });
-    await server.ready();
-    const { pid } = server.jobs.snapshot().workers[0]!;
-    await server.close();
-    expect(isAlive(pid!)).toBe(false);
-    const after = (await readdir(tmpdir())).filter((name) => name.startsWith("latentcast-") && !name.includes("test"));
-    expect(after.filter((name) => !before.includes(name))).toEqual([]);
+    // A folder of its own: other programs, and other tests, make folders of such names too.
+    const scratch = await mkdtemp(join(tmpdir(), "test-closing-"));
+    vi.stubEnv("TMPDIR", scratch);
+    try {
+      const server = await startTestServer({ worker: "fixture_worker" });
+      await server.ready();
+      expect(await readdir(scratch)).not.toEqual([]);
+      const { pid } = server.jobs.snapshot().workers[0]!;
+      await server.close();
+      expect(isAlive(pid!)).toBe(false);
+      expect(await readdir(scratch)).toEqual([]);
+    } finally {
+      vi.unstubAllEnvs();
+      await rm(scratch, { recursive: true, force: true });
+    }
   });
 
   it("finishes accepted requests when it drains, and refuses new ones", async () => {

@@ -43,7 +43,10 @@ it("a queue that is full answers 429 with the time to wait, and takes jobs again
   await using server = await startTestServer({ worker: "one_at_a_time", env: { LATENTCAST_QUEUE_LIMIT: "2" } });
   await server.ready();
   const input = { prompt: "x", num_inference_steps: 20 };
-  const running = [1, 2, 3].map(() => postStream(`${server.url}/stream`, input));
+  const running = [postStream(`${server.url}/stream`, input)];
+  // Until the worker has taken the first, it counts as one that waits.
+  await eventually(() => expect(server.jobs.snapshot().queue).toMatchObject({ unfinished: 1, waiting: 0 }));
+  running.push(postStream(`${server.url}/stream`, input), postStream(`${server.url}/stream`, input));
   await eventually(() => expect(server.jobs.snapshot().queue.waiting).toBe(2));
   const refused = await post(server.url, input);
   expect(refused.status).toBe(429);
