@@ -3,6 +3,12 @@ import { defineConfig } from "vitest/config";
 /** Real processes on a busy two-core machine; a timeout here is a hang, never a slow run. */
 const SECONDS = 1_000;
 
+/**
+ * Tests of real processes run a second time in continuous integration when they fail. One that passes then is printed as flaky at
+ * the end of the run: it is to be mended, but does not stop a change that has nothing to do with it.
+ */
+const REAL_PROCESSES = { retry: process.env["CI"] === "true" ? 1 : 0 };
+
 export default defineConfig({
   test: {
     // Whole workers run beside the tests; more files at once than cores only makes each of them slower.
@@ -10,14 +16,20 @@ export default defineConfig({
     coverage: { provider: "v8", include: ["src/**/*.ts"], exclude: ["src/playground/**"] },
     projects: [
       project("unit", { testTimeout: 10 * SECONDS, hookTimeout: 10 * SECONDS }),
-      project("integration", { testTimeout: 120 * SECONDS, hookTimeout: 120 * SECONDS }),
+      project("integration", { ...REAL_PROCESSES, testTimeout: 120 * SECONDS, hookTimeout: 120 * SECONDS }),
       project("e2e", {
+        ...REAL_PROCESSES,
         testTimeout: 180 * SECONDS,
         hookTimeout: 180 * SECONDS,
         globalSetup: ["test/support/built-page.ts"],
       }),
       // Building an image downloads torch.
-      project("container", { testTimeout: 1_800 * SECONDS, hookTimeout: 1_800 * SECONDS, fileParallelism: false }),
+      project("container", {
+        ...REAL_PROCESSES,
+        testTimeout: 1_800 * SECONDS,
+        hookTimeout: 1_800 * SECONDS,
+        fileParallelism: false,
+      }),
     ],
   },
 });
@@ -26,6 +38,7 @@ interface ProjectOptions {
   readonly testTimeout: number;
   readonly hookTimeout: number;
   readonly fileParallelism?: boolean;
+  readonly retry?: number;
   /** Run once before the files of the project. */
   readonly globalSetup?: string[];
 }

@@ -31,6 +31,8 @@ try {
       failed.push({ name, message: "was skipped although it can run here" });
     }
   }
+  for (const name of tallies.flatMap((tally) => tally.flaky))
+    console.log(`flaky: ${name} failed, and passed when it ran again`);
   // Last, so that they are found at the end of a long log.
   for (const { name, message } of failed) console.log(`failed: ${name}: ${message}`);
   console.log(`${passed} passed, ${failed.length} failed, ${skipped.length} skipped`);
@@ -63,7 +65,12 @@ function run(
   try {
     tally = read(readFileSync(file, "utf8"));
   } catch {
-    return { passed: 0, failed: [{ name: command, message: `wrote no tally, exit status ${status}` }], skipped: [] };
+    return {
+      passed: 0,
+      failed: [{ name: command, message: `wrote no tally, exit status ${status}` }],
+      skipped: [],
+      flaky: [],
+    };
   }
   // A runner that fails without a failed test (an unhandled rejection, a hook) has failed all the same.
   if (status !== 0 && tally.failed.length === 0)

@@ -17,6 +17,8 @@ export interface Tally {
   passed: number;
   readonly failed: Failed[];
   readonly skipped: Skipped[];
+  /** Names of those that passed only when they ran again. */
+  readonly flaky: string[];
 }
 
 /**
@@ -53,7 +55,7 @@ export function needlesslySkipped(skipped: readonly Skipped[]): Skipped[] {
 export function readJunit(xml: string): Tally {
   const attribute = (text: string, name: string): string =>
     unescapeXml(new RegExp(`\\b${name}="([^"]*)"`).exec(text)?.[1] ?? "");
-  const tally: Tally = { passed: 0, failed: [], skipped: [] };
+  const tally: Tally = { passed: 0, failed: [], skipped: [], flaky: [] };
   const cases = xml.matchAll(/<testcase\b([^>]*?)(?:\/>|>(?:\s*<(failure|error|skipped)\b([^>]*)>)?)/g);
   for (const [, test = "", what, detail = ""] of cases) {
     const name = `${attribute(test, "classname")} ${attribute(test, "name")}`;
