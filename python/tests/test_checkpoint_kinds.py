@@ -156,8 +156,10 @@ def test_a_shape_that_does_not_fit_is_named(tiny: TinyCheckpoint, tmp_path: Path
         open_tiny(tiny.folder, path)
 
 
-@pytest.mark.parametrize(("channels", "sentence"), [(9, "is an inpainting model"), (8, "is an image-editing model")])
-def test_a_model_that_needs_an_image_says_so_before_anything_is_loaded(
+@pytest.mark.parametrize(
+    ("channels", "sentence"), [(8, "is an image-editing model"), (5, "has a UNet with 5 input channels")]
+)
+def test_a_unet_with_other_inputs_is_refused_before_anything_is_loaded(
     tiny_folder: Path, tmp_path: Path, channels: int, sentence: str
 ) -> None:
     folder = tmp_path / "folder"

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
 from latentcast_worker.inputs import InputImages
-from latentcast_worker.model.denoise import SdxlSample
 from latentcast_worker.model.schedulers import make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.protocol import SCHEDULER_NAMES, GenerationParams, SchedulerName
 
-from .reference import by_pipeline
+from .reference import SIZE, Bytes, a_box, a_picture, assert_makes_the_pipelines_image, by_image_pipeline
 from .requests import a_params
 
-Bytes: TypeAlias = NDArray[np.uint8]
 Mode = Literal["image", "mask"]
-
-SIZE = (104, 72)
-"""Width and height in pixels: odd numbers of latents."""
-
-
-def a_picture(size: tuple[int, int] = SIZE) -> Bytes:
-    width, height = size
-    return np.random.default_rng(5).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def a_box(size: tuple[int, int] = SIZE) -> Bytes:
-    width, height = size
-    mask = np.zeros((height, width), np.uint8)
-    mask[height // 4 : height // 2, width // 3 :] = 255
-    return mask
 
 
 @pytest.fixture(scope="module")
@@ -55,41 +35,11 @@ def pipelines(pipeline: Any) -> dict[Mode, Any]:
     return made
 
 
-def by_reference(pipe: Any, params: GenerationParams, scheduler: Any, inputs: InputImages) -> tuple[Tensor, Bytes]:
-    """The pipeline's last latents and its image, without anything pasted."""
-    last: list[Tensor] = []
-
-    def keep_latents(_pipe: Any, _step: int, _timestep: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        last[:] = [values["latents"]]
-        return values
-
-    assert inputs.image is not None
-    given: dict[str, object] = {"image": Image.fromarray(inputs.image), "strength": params.strength}
-    if inputs.mask is not None:
-        given["mask_image"] = Image.fromarray(inputs.mask)
-    images = by_pipeline(pipe, params, scheduler, callback_on_step_end=keep_latents, **given)
-    return last[0], np.asarray(images[0])
-
-
-def drawn(model: SdxlModel, params: GenerationParams, inputs: InputImages) -> SdxlSample:
-    (sample,) = model.prepare(params, model.encode(inputs))
-    while sample.steps_done < sample.total_steps:
-        model.step([sample])
-    return sample
-
-
 def assert_same(
     pipelines: dict[Mode, Any], own_scheduler: Any, model: SdxlModel, params: GenerationParams, inputs: InputImages
 ) -> None:
     pipe = pipelines["image" if inputs.mask is None else "mask"]
-    scheduler = make_scheduler(own_scheduler, params.scheduler)
-    expected_latents, expected_image = by_reference(pipe, params, scheduler, inputs)
-    sample = drawn(model, params, inputs)
-    assert torch.isfinite(expected_latents).all()
-    assert torch.equal(sample.latents, expected_latents)
-    with torch.inference_mode():
-        # Without the original pasted over it: the pipeline does not do that.
-        np.testing.assert_array_equal(model.decoder.decode(sample.latents), expected_image)
+    assert_makes_the_pipelines_image(pipe, make_scheduler(own_scheduler, params.scheduler), model, params, inputs)
 
 
 @pytest.mark.parametrize("mode", ["image", "mask"])
@@ -165,5 +115,5 @@ def test_each_of_several_images_is_the_pipelines_for_its_own_seed(
     while second.steps_done < second.total_steps:
         tiny_model.step([second])
     scheduler = make_scheduler(pipeline.own_scheduler, None)
-    expected, _ = by_reference(pipelines[mode], replace(params, seed=params.seed + 1), scheduler, inputs)
+    expected, _ = by_image_pipeline(pipelines[mode], replace(params, seed=params.seed + 1), scheduler, inputs)
     assert torch.equal(second.latents, expected)

@@ -78,6 +78,8 @@ class SdxlSample:
     """Features for the next step, which then runs only the outermost layers; see DeepCache."""
     inpainting: Inpainting | None = None
     """Until the last step is done."""
+    beside: Tensor | None = None
+    """For UNets for inpainting: (1, 5, height / 8, width / 8), their further input channels. Until the last step."""
     paste: Paste | None = None
 
     @property
@@ -119,8 +121,8 @@ def denoise_step(
         sample.steps_done += 1
         if sample.inpainting is not None:
             sample.latents = sample.inpainting.blend(sample.latents, sample.run, sample.steps_done)
-            if sample.steps_done == sample.total_steps:
-                sample.inpainting = None
+        if sample.steps_done == sample.total_steps:
+            sample.inpainting = sample.beside = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class _Call:
         timesteps: list[Tensor] = []
         for sample, count in zip(samples, rows, strict=True):
             # Repeated, not expanded: rows without a stride of their own lose the memory layout, and so the last bits.
-            latents.extend([sample.run.model_input(sample.latents, sample.steps_done)] * count)
+            latents.extend([_model_input(sample)] * count)
             timesteps.append(sample.timesteps[sample.steps_done].expand(count))
         inputs = (
             torch.cat(latents).to(dtype),
@@ -163,6 +165,11 @@ class _Call:
         """The prediction for each sample, from what the UNet gave for all rows."""
         parts = zip(noise.split(self.rows), self.conditionings, strict=True)
         return [_guide(part.float(), conditioning) for part, conditioning in parts]
+
+
+def _model_input(sample: SdxlSample) -> Tensor:
+    latents = sample.run.model_input(sample.latents, sample.steps_done)
+    return latents if sample.beside is None else torch.cat([latents, sample.beside], dim=1)
 
 
 def _predict_cached(samples: Sequence[SdxlSample], dtype: torch.dtype, cache: DeepCache) -> list[_Prediction]:

@@ -40,8 +40,9 @@ from .vae import load_tiny_vae, load_vae
 MAX_JOBS = 64
 MAX_PIXELS = 64 * 1024 * 1024
 
-# Of every SDXL. A UNet that takes more is given an image beside the noise.
+# What a UNet is given: noisy latents, and for inpainting a mask and the latents of the masked image.
 LATENT_CHANNELS = 4
+INPAINTING_CHANNELS = 9
 
 ReportLoading: TypeAlias = Callable[[Loading], None]
 WriteLog: TypeAlias = Callable[[LogLevel, str], None]
@@ -113,7 +114,7 @@ def _assemble(
 ) -> SdxlModel:
     settings = parts.settings
     dtypes = _Dtypes.choose(device, settings)
-    if parts.in_channels != LATENT_CHANNELS:
+    if parts.in_channels not in (LATENT_CHANNELS, INPAINTING_CHANNELS):
         raise LoadError("model_invalid", f"{parts.name} {_of_images(parts.in_channels)}: name a text-to-image model")
     tokenizers = parts.tokenizers()
     encoders = parts.text_encoders(dtypes.unet)
@@ -167,7 +168,7 @@ def _assemble(
         latent_channels=vae.config.latent_channels,
         size_factor=factor,
         scheduler=own,
-        encoder=ImageEncoder(vae, factor, device),
+        encoder=ImageEncoder(vae, factor, device, for_inpainting=parts.in_channels == INPAINTING_CHANNELS),
         decoder=FullDecoder(vae),
         previews=StreamPreviews(renderer, device) if device.type == "cuda" else InlinePreviews(renderer),
         torch_device=device,
@@ -209,10 +210,6 @@ def _own_scheduler(
 
 
 def _of_images(in_channels: int) -> str:
-    match in_channels:
-        case 9:
-            return "is an inpainting model, which needs an image and a mask beside the prompt"
-        case 8:
-            return "is an image-editing model, which needs an image beside the prompt"
-        case _:
-            return f"has a UNet with {in_channels} input channels instead of {LATENT_CHANNELS}"
+    if in_channels == 8:
+        return "is an image-editing model, which needs an image beside the prompt"
+    return f"has a UNet with {in_channels} input channels instead of {LATENT_CHANNELS}"

@@ -18,8 +18,8 @@ from .decode import FullDecoder, InlinePreviews, StreamPreviews
 from .deepcache import DeepCache
 from .denoise import SdxlSample, denoise_step, embed_guidance, first_latents, make_conditioning
 from .distillation import PLAIN, Sampling
-from .encode import EncodedImage, ImageEncoder
-from .image_start import latents_from_image
+from .encode import ImageEncoder
+from .image_start import EncodedBeside, EncodedImage, EncodedInpainting
 from .memory import memory_guard
 from .paste import Paste
 from .port import Encoded, InvalidRequestError, PendingPreview, Pixels
@@ -83,11 +83,12 @@ class SdxlModel:
 
     @torch.inference_mode()
     def prepare(self, params: GenerationParams, encoded: Encoded | None = None) -> Sequence[SdxlSample]:
-        image = encoded if isinstance(encoded, EncodedImage) else None
         skipped = params.num_inference_steps - executed_steps(params)
         with memory_guard():
             positive, negative = self._encode_prompts(params)
             size = (params.height, params.width)
+            given = isinstance(encoded, EncodedImage | EncodedInpainting | EncodedBeside)
+            image = encoded if given else self.encoder.encode_nothing(size)
             conditioning = make_conditioning(positive, negative, size, params.guidance_scale)
             if self.guidance_width is not None:
                 embedded = embed_guidance(params.guidance_scale, self.guidance_width).to(self.torch_device)
@@ -105,9 +106,9 @@ class SdxlModel:
                     latents = first_latents(run, shape, self.latent_channels, self.torch_device)
                     samples.append(SdxlSample(conditioning, run, latents, on_device, guided))
                 else:
-                    latents, inpainting = latents_from_image(run, image, params.strength or 1.0)
-                    sample = SdxlSample(conditioning, run, latents, on_device, guided)
-                    sample.inpainting, sample.paste = inpainting, image.paste
+                    start = image.start(run, params.strength or 1.0)
+                    sample = SdxlSample(conditioning, run, start.latents, on_device, guided)
+                    sample.inpainting, sample.beside, sample.paste = start.inpainting, start.beside, image.paste
                     samples.append(sample)
             return samples
 
