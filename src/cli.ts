@@ -6,7 +6,7 @@ import type { CliCommand, CommandResult } from "./cli/command.ts";
 import { ConfigError } from "./config.ts";
 import { LatentcastError } from "./errors.ts";
 import { packageVersion } from "./package-info.ts";
-import { LaunchError } from "./worker/supervisor.ts";
+import { LaunchError } from "./worker/slot-failure.ts";
 
 interface CommandEntry {
   readonly summary: string;

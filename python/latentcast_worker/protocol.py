@@ -18,6 +18,14 @@ MAX_SEED = 4294967295
 PromptSyntax = Literal["weighted", "plain"]
 SchedulerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm", "tcd"]
 FailureCode = Literal["invalid_request", "out_of_memory", "numerical_error", "internal_error"]
+FatalCode = Literal[
+    "model_not_found",
+    "model_invalid",
+    "device_unavailable",
+    "out_of_memory",
+    "download_failed",
+    "internal_error",
+]
 LogLevel = Literal["debug", "info", "warn", "error"]
 PreviewDecoder = Literal["tae", "linear"]
 PreviewSource = Literal["x0", "latents"]
@@ -278,9 +286,7 @@ class Log:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fatal:
     type: Literal["fatal"] = "fatal"
-    code: str
-    """`model_not_found`, `model_invalid`, `device_unavailable`, `out_of_memory`, `download_failed`, `internal_error`.
-    """
+    code: FatalCode
     message: str
 
 

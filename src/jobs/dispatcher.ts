@@ -1,10 +1,11 @@
-/** Between jobs and workers: hands jobs to workers, turns reports into what happens to a job, and takes jobs back from the dead. */
+/** Between jobs and workers: hands jobs to workers, turns their reports into events of the job, requeues the jobs of a worker that died. */
 import type { Logger } from "pino";
 import type { Timer } from "../async/timer.ts";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
 import type { CommandFrames, ReportFrames } from "../protocol/frames.ts";
 import type { ModelInfo, ReportOf } from "../protocol/messages.ts";
 import { executedSteps } from "../protocol/params.ts";
+import type { SlotFailure } from "../worker/slot-failure.ts";
 import type { SlotState, WorkerInfo } from "../worker/slot-state.ts";
 import type { WorkerListener } from "../worker/supervisor.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
@@ -23,8 +24,8 @@ import { soonestWorker, WorkerLoad, type HeldJob } from "./worker-load.ts";
 export interface Workers {
   /** Rejects when the worker is gone; its `lost` follows. */
   send(slot: number, frames: CommandFrames): Promise<void>;
-  /** Replaces a worker that broke the protocol. */
-  kill(slot: number, reason: string): void;
+  /** Ends the process at once; it is replaced. */
+  kill(slot: number, failure: SlotFailure): void;
 }
 
 export interface DispatcherOptions {
@@ -248,7 +249,8 @@ export class Dispatcher implements WorkerListener {
       });
       this.#pool.send(worker.slot, toCommand(request, job.id, worker.incarnation)).catch((error: unknown) => {
         // Unreachable though it looked ready: replacing it brings the job back through `lost`.
-        this.#pool.kill(worker.slot, `could not be reached: ${String(error)}`);
+        const message = `the worker could not be reached: ${String(error)}`;
+        this.#pool.kill(worker.slot, { code: "unreachable", message, isPermanent: false });
       });
     }
     this.#announcePositions();

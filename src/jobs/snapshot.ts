@@ -53,7 +53,7 @@ function describeWorker(
   { slot, pid, state, vitals }: SnapshotFacts["slots"][number],
   jobs: number,
 ): ServiceSnapshot["workers"][number] {
-  const { incarnation, lastError } = state;
+  const { incarnation, lastFailure } = state;
   return {
     slot,
     pid: pid ?? null,
@@ -61,7 +61,7 @@ function describeWorker(
     state: state.kind,
     epoch: incarnation,
     restarts: incarnation - 1,
-    last_error: lastError === null ? null : withoutFolders(lastError),
+    last_error: lastFailure === null ? null : withoutFolders(lastFailure.message),
     ...(state.kind === "starting" ? { loading: { ...state.loading } } : {}),
     ...(state.kind === "ready"
       ? {

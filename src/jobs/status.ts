@@ -25,7 +25,7 @@ export function deriveStatus({ slots, waiting, phase }: ServiceFacts): ServiceSt
   if (slots.some(({ kind }) => kind === "ready")) return waiting > 0 ? { kind: "busy" } : { kind: "ready" };
   const failed = slots.find((slot) => slot.kind === "failed");
   if (failed !== undefined && slots.every(({ kind }) => kind === "failed")) {
-    return { kind: "failed", reason: failed.reason };
+    return { kind: "failed", reason: failed.lastFailure.message };
   }
   const starting = slots.find((slot) => slot.kind === "starting");
   return { kind: "loading", loading: starting?.loading ?? UNKNOWN_STAGE };

@@ -24,6 +24,15 @@ const seconds = z.number().min(0);
 export const previewDecoder = z.enum(PREVIEW_DECODERS);
 export const previewSource = z.enum(PREVIEW_SOURCES);
 export const failureCode = z.enum(["invalid_request", "out_of_memory", "numerical_error", "internal_error"]);
+/** Why a worker ends itself. */
+export const fatalCode = z.enum([
+  "model_not_found",
+  "model_invalid",
+  "device_unavailable",
+  "out_of_memory",
+  "download_failed",
+  "internal_error",
+]);
 export const logLevel = z.enum(["debug", "info", "warn", "error"]);
 
 export const jobRef = z
@@ -180,15 +189,12 @@ export const reportMessage = z.discriminatedUnion("type", [
   }),
   z.object({
     type: z.literal("fatal"),
-    code: z
-      .string()
-      .describe(
-        "`model_not_found`, `model_invalid`, `device_unavailable`, `out_of_memory`, `download_failed`, `internal_error`.",
-      ),
+    code: fatalCode,
     message: z.string(),
   }),
 ]);
 
+export type FatalCode = z.infer<typeof fatalCode>;
 export type Command = z.infer<typeof commandMessage>;
 export type PreviewPlan = z.infer<typeof previewPlan>;
 export type Report = z.infer<typeof reportMessage>;

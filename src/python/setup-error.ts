@@ -1,5 +1,5 @@
 /** Why workers have no Python to run in, and what the user can do about it. */
-import { LaunchError } from "../worker/supervisor.ts";
+import { LaunchError } from "../worker/slot-failure.ts";
 
 export type SetupErrorCode =
   | "python_missing"

@@ -1,8 +1,9 @@
-/** All worker slots behind one door: starts them, routes their reports, tells what each can do. */
+/** All worker slots together: starts them, hands commands to their workers and reports to their supervisors. */
 import type { Logger } from "pino";
 import type { CommandFrames, ReportFrames } from "../protocol/frames.ts";
 import type { Command } from "../protocol/messages.ts";
 import type { Launch } from "../processes/child.ts";
+import type { SlotFailure } from "./slot-failure.ts";
 import { Supervisor, type SpawnWorker, type SupervisorSettings, type WorkerListener } from "./supervisor.ts";
 import { openTransport, type Transport, type TransportHandlers } from "./transport.ts";
 
@@ -66,8 +67,8 @@ export class WorkerPool implements TransportHandlers {
     return this.#transport.send(this.#supervisor(slot).identity, command, payload);
   }
 
-  kill(slot: number, reason: string): void {
-    this.#supervisor(slot).kill(reason);
+  kill(slot: number, failure: SlotFailure): void {
+    this.#supervisor(slot).kill(failure);
   }
 
   /** From now on a worker that ends is not replaced. */

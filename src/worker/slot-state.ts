@@ -3,6 +3,7 @@
  * starting → ready → draining → stopped; a death leads through backoff to the next incarnation, too many of them to `failed`.
  */
 import type { Capabilities, DeviceInfo, ModelInfo } from "../protocol/messages.ts";
+import type { SlotFailure } from "./slot-failure.ts";
 
 export interface WorkerInfo {
   readonly pid: number;
@@ -25,7 +26,7 @@ interface Common {
   readonly incarnation: number;
   /** When this slot's workers died, oldest first, within {@link CRASH_WINDOW_MS}. */
   readonly crashes: readonly number[];
-  readonly lastError: string | null;
+  readonly lastFailure: SlotFailure | null;
 }
 
 export type SlotState = Common &
@@ -34,15 +35,15 @@ export type SlotState = Common &
     | { readonly kind: "ready"; readonly info: WorkerInfo }
     | { readonly kind: "draining" }
     | { readonly kind: "backoff"; readonly untilMs: number }
-    | { readonly kind: "failed"; readonly untilMs: number; readonly reason: string }
+    | { readonly kind: "failed"; readonly untilMs: number; readonly lastFailure: SlotFailure }
     | { readonly kind: "stopped" }
   );
 
 export type SlotEvent =
   | { readonly kind: "loading"; readonly loading: LoadingStage }
   | { readonly kind: "ready"; readonly info: WorkerInfo }
-  /** The process is gone. `permanent` when trying again at once cannot help, such as a model that does not exist. */
-  | { readonly kind: "died"; readonly nowMs: number; readonly reason: string; readonly permanent: boolean }
+  /** The process is gone, or could not be started. */
+  | { readonly kind: "died"; readonly nowMs: number; readonly failure: SlotFailure }
   | { readonly kind: "retry" }
   | { readonly kind: "drain" }
   | { readonly kind: "stopped" };
@@ -55,42 +56,37 @@ export const MAX_BACKOFF_MS = 30_000;
 /** A failed slot is tried again this often: a folder may have been mended, a device freed. */
 export const FAILED_RETRY_MS = 60_000;
 
-export const INITIAL_STATE: SlotState = {
-  kind: "starting",
-  incarnation: 1,
-  crashes: [],
-  lastError: null,
-  loading: { stage: "spawn", progress: null, detail: null },
-};
+const STARTING = { kind: "starting", loading: { stage: "spawn", progress: null, detail: null } } as const;
+export const INITIAL_STATE: SlotState = { ...STARTING, incarnation: 1, crashes: [], lastFailure: null };
 
 export function nextSlotState(state: SlotState, event: SlotEvent): SlotState {
-  const { incarnation, crashes, lastError } = state;
+  const { incarnation, crashes, lastFailure } = state;
   if (state.kind === "stopped") return state;
   switch (event.kind) {
     case "loading":
       return state.kind === "starting" ? { ...state, loading: event.loading } : state;
     case "ready":
-      return state.kind === "starting" ? { kind: "ready", incarnation, crashes, lastError, info: event.info } : state;
+      return state.kind === "starting" ? { kind: "ready", incarnation, crashes, lastFailure, info: event.info } : state;
     case "died":
       return state.kind === "draining"
-        ? { kind: "stopped", incarnation, crashes, lastError }
+        ? { kind: "stopped", incarnation, crashes, lastFailure }
         : afterDeath(state, event);
     case "retry":
       return state.kind === "backoff" || state.kind === "failed"
-        ? { ...INITIAL_STATE, incarnation: incarnation + 1, crashes, lastError }
+        ? { ...STARTING, incarnation: incarnation + 1, crashes, lastFailure }
         : state;
     case "drain":
-      return { kind: "draining", incarnation, crashes, lastError };
+      return { kind: "draining", incarnation, crashes, lastFailure };
     case "stopped":
-      return { kind: "stopped", incarnation, crashes, lastError };
+      return { kind: "stopped", incarnation, crashes, lastFailure };
   }
 }
 
 function afterDeath(state: SlotState, event: Extract<SlotEvent, { kind: "died" }>): SlotState {
   const crashes = [...state.crashes.filter((at) => at > event.nowMs - CRASH_WINDOW_MS), event.nowMs];
-  const common = { incarnation: state.incarnation, crashes, lastError: event.reason };
-  if (event.permanent || crashes.length > MAX_CRASHES) {
-    return { kind: "failed", ...common, untilMs: event.nowMs + FAILED_RETRY_MS, reason: event.reason };
+  const common = { incarnation: state.incarnation, crashes, lastFailure: event.failure };
+  if (event.failure.isPermanent || crashes.length > MAX_CRASHES) {
+    return { kind: "failed", ...common, untilMs: event.nowMs + FAILED_RETRY_MS };
   }
   const backoffMs = Math.min(FIRST_BACKOFF_MS * 2 ** (crashes.length - 1), MAX_BACKOFF_MS);
   return { kind: "backoff", ...common, untilMs: event.nowMs + backoffMs };

@@ -3,7 +3,7 @@ import { lstat, mkdtemp, readdir, rmdir, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LaunchError } from "./supervisor.ts";
+import { LaunchError } from "./slot-failure.ts";
 
 export const SOCKET_NAME = "workers";
 

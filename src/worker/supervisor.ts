@@ -3,14 +3,10 @@ import type { Logger } from "pino";
 import type { ReportFrames } from "../protocol/frames.ts";
 import { PROTOCOL_VERSION, type Command, type ReportOf } from "../protocol/messages.ts";
 import { after, pause, type Timer } from "../async/timer.ts";
-import { spawnChild, type Child, type ChildExit, type Launch } from "../processes/child.ts";
+import { spawnChild, type Child, type Launch } from "../processes/child.ts";
+import { exitFailure, fatalFailure, launchFailure, type SlotFailure } from "./slot-failure.ts";
 import { INITIAL_STATE, nextSlotState, type SlotEvent, type SlotState } from "./slot-state.ts";
 import { stallLimitMs, Watchdog, type LongestPiece } from "./watchdog.ts";
-
-/** A worker cannot be started and trying again at once would not help; the message says what to do. */
-export class LaunchError extends Error {
-  override readonly name: string = "LaunchError";
-}
 
 export interface SupervisorSettings {
   readonly startTimeoutMs: number;
@@ -22,7 +18,7 @@ export interface SupervisorSettings {
 export type SpawnWorker = typeof spawnChild;
 
 export interface SupervisorPorts {
-  /** Prepares what the slot's next process is started with. Rejects with {@link LaunchError}. */
+  /** Prepares what the slot's next process is started with. Rejects with `LaunchError` where trying again at once cannot help. */
   launch(slot: number, incarnation: number): Promise<Launch>;
   send(identity: string, command: Command): Promise<void>;
   readonly spawn: SpawnWorker | undefined;
@@ -41,8 +37,6 @@ export interface WorkerListener {
 
 /** A worker without work may be kept from answering by others that use its cores, but not for longer than this. */
 const IDLE_SILENCE_MS = 10_000;
-/** What no retry mends: somebody has to change a setting or a folder first. */
-const PERMANENT_FATALS = new Set(["model_not_found", "model_invalid", "device_unavailable"]);
 
 export class Supervisor {
   readonly slot: number;
@@ -59,7 +53,7 @@ export class Supervisor {
   #iterations = -1;
   #pid = 0;
   /** Why we ended the process, or what it said before it ended itself; better than its exit code. */
-  #verdict: { readonly reason: string; readonly permanent: boolean } | undefined;
+  #verdict: SlotFailure | undefined;
   #lastPong: ReportOf<"pong"> | undefined;
 
   constructor(slot: number, ports: SupervisorPorts, settings: SupervisorSettings, log: Logger) {
@@ -112,8 +106,9 @@ export class Supervisor {
     await running.stop(this.#settings.stopGraceMs);
   }
 
-  kill(reason: string): void {
-    this.#verdict ??= { reason, permanent: false };
+  /** Ends the process at once; a failure that is known already stays the reason. */
+  kill(failure: SlotFailure): void {
+    this.#verdict ??= failure;
     this.#process?.kill();
   }
 
@@ -126,9 +121,11 @@ export class Supervisor {
         this.#pid = report.pid;
         this.#watchdog.sign(now);
         if (report.protocol !== PROTOCOL_VERSION) {
-          this.#end(
-            `the worker speaks protocol ${report.protocol} and this server ${PROTOCOL_VERSION}; install both from one release`,
-          );
+          this.kill({
+            code: "protocol_mismatch",
+            message: `the worker speaks protocol ${report.protocol} and this server ${PROTOCOL_VERSION}; install both from one release`,
+            isPermanent: true,
+          });
         }
         return;
       case "loading":
@@ -150,7 +147,7 @@ export class Supervisor {
         this.#log[report.level]({ worker: report.fields }, report.message);
         return;
       case "fatal":
-        this.#verdict = { reason: report.message, permanent: PERMANENT_FATALS.has(report.code) };
+        this.#verdict = fatalFailure(report);
         this.#log.error({ code: report.code }, report.message);
         return;
       default:
@@ -171,7 +168,7 @@ export class Supervisor {
     try {
       launch = await this.#ports.launch(this.slot, incarnation);
     } catch (error) {
-      this.#died(error instanceof Error ? error.message : String(error), error instanceof LaunchError);
+      this.#died(launchFailure(error));
       return;
     }
     // The wait for the launch may have outlasted this supervisor.
@@ -185,10 +182,10 @@ export class Supervisor {
     const exit = await this.#process.exited;
     clearInterval(this.#watchTimer);
     this.#process = undefined;
-    const verdict = this.#verdict ?? { reason: describeExit(exit), permanent: exit.spawnError !== null };
-    if (!this.#isDraining()) log.warn({ exit }, `worker ended: ${verdict.reason}`);
-    this.#died(verdict.reason, verdict.permanent);
-    this.#listener?.lost(this.slot, incarnation, verdict.reason);
+    const failure = this.#verdict ?? exitFailure(exit);
+    if (!this.#isDraining()) log.warn({ exit, code: failure.code }, `worker ended: ${failure.message}`);
+    this.#died(failure);
+    this.#listener?.lost(this.slot, incarnation, failure.message);
   }
 
   async #askToLeave(running: Child): Promise<void> {
@@ -216,13 +213,7 @@ export class Supervisor {
     this.#watchTimer = setInterval(() => {
       const limitMs = this.#limitMs;
       if (this.#watchdog.isStalled(performance.now(), intervalMs, limitMs)) {
-        const seconds = Math.round(limitMs / 1_000);
-        this.#end(
-          this.#state.kind === "starting"
-            ? `the worker showed no progress for ${seconds} s while loading (${this.#state.loading.stage}); raise LATENTCAST_START_TIMEOUT_SECONDS if it is only slow`
-            : `the worker made no step for ${seconds} s`,
-          false,
-        );
+        this.kill(this.#stall(Math.round(limitMs / 1_000)));
       } else if (this.#state.kind === "ready") {
         // A worker that cannot be reached is about to be found dead or stalled.
         this.#ports.send(this.identity, { type: "ping" }).catch(() => undefined);
@@ -241,13 +232,20 @@ export class Supervisor {
       : stallLimitMs({ minimumMs: stallTimeoutMs, unknownMs: startTimeoutMs }, piece);
   }
 
-  #end(reason: string, permanent = true): void {
-    this.#verdict ??= { reason, permanent };
-    this.#process?.kill();
+  #stall(seconds: number): SlotFailure {
+    if (this.#state.kind !== "starting")
+      return { code: "stalled", message: `the worker made no step for ${seconds} s`, isPermanent: false };
+    const { stage } = this.#state.loading;
+    const advice = "raise LATENTCAST_START_TIMEOUT_SECONDS if it is only slow";
+    return {
+      code: "loading_stalled",
+      message: `the worker showed no progress for ${seconds} s while loading (${stage}); ${advice}`,
+      isPermanent: false,
+    };
   }
 
-  #died(reason: string, permanent: boolean): void {
-    this.#apply({ kind: "died", nowMs: performance.now(), reason, permanent });
+  #died(failure: SlotFailure): void {
+    this.#apply({ kind: "died", nowMs: performance.now(), failure });
     if (this.#isRetired) this.#apply({ kind: "stopped" });
     const state = this.#state;
     if (state.kind !== "backoff" && state.kind !== "failed") return;
@@ -268,11 +266,4 @@ export class Supervisor {
     this.#state = next;
     this.#listener?.changed(this.slot, next);
   }
-}
-
-function describeExit({ code, signal, stderrTail, spawnError }: ChildExit): string {
-  if (spawnError !== null) return `the worker could not be started: ${spawnError}`;
-  const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-  const last = stderrTail.at(-1);
-  return last === undefined ? `the worker ended with ${how}` : `the worker ended with ${how}: ${last}`;
 }

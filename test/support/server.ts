@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pino from "pino";
+import { z } from "zod";
 import { loadConfig } from "../../src/config.ts";
 import { runServer, type RunningServer } from "../../src/runtime.ts";
 
@@ -20,6 +21,15 @@ export function testPython(): string {
 
 export function fixtureWorker(name: string): string[] {
   return [fileURLToPath(new URL(`../fixtures/workers/${name}.py`, import.meta.url))];
+}
+
+/** Why workers ended, in order, by the log of their server. */
+export function slotFailures(logs: readonly string[]): string[] {
+  const line = z.object({ exit: z.object({}), code: z.string() });
+  return logs.flatMap((text) => {
+    const parsed = line.safeParse(JSON.parse(text));
+    return parsed.success ? [parsed.data.code] : [];
+  });
 }
 
 export interface TestServerOptions {

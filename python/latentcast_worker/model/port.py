@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..inputs import InputImages
 from ..policy import CallCosts, Shape
-from ..protocol import Capabilities, DeviceInfo, GenerationParams, Loading, LogLevel, ModelInfo, PreviewPlan
+from ..protocol import Capabilities, DeviceInfo, FatalCode, GenerationParams, Loading, LogLevel, ModelInfo, PreviewPlan
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """RGB8, (height, width, 3), contiguous."""
@@ -30,11 +30,11 @@ class NumericalError(ArithmeticError):
 
 
 class LoadError(RuntimeError):
-    """The model cannot be served. `code` is one of the protocol's `fatal` codes; the text is for whoever runs it."""
+    """The model cannot be served; the text is for whoever runs the server."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: FatalCode, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.code: FatalCode = code
 
 
 class Sample(Protocol):

@@ -13,7 +13,11 @@ import {
 import { workerInfo } from "../../support/builders.ts";
 
 const ready: SlotEvent = { kind: "ready", info: workerInfo() };
-const died = (nowMs: number, permanent = false): SlotEvent => ({ kind: "died", nowMs, reason: "it broke", permanent });
+const died = (nowMs: number, isPermanent = false): SlotEvent => ({
+  kind: "died",
+  nowMs,
+  failure: { code: "exited", message: "it broke", isPermanent },
+});
 
 function after(...events: SlotEvent[]): SlotState {
   return events.reduce(nextSlotState, INITIAL_STATE);
@@ -30,7 +34,7 @@ describe("a slot", () => {
     expect(after(ready, died(1_000))).toMatchObject({
       kind: "backoff",
       untilMs: 1_000 + FIRST_BACKOFF_MS,
-      lastError: "it broke",
+      lastFailure: { code: "exited", message: "it broke" },
     });
     expect(after(ready, died(1_000), { kind: "retry" })).toMatchObject({ kind: "starting", incarnation: 2 });
   });
@@ -58,7 +62,7 @@ describe("a slot", () => {
   });
 
   it("fails at once of what no retry can mend, and is tried again later all the same", () => {
-    expect(after(died(0, true))).toMatchObject({ kind: "failed", reason: "it broke" });
+    expect(after(died(0, true))).toMatchObject({ kind: "failed", lastFailure: { message: "it broke" } });
     expect(after(died(0, true), { kind: "retry" })).toMatchObject({ kind: "starting", incarnation: 2 });
   });
 

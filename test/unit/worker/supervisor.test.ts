@@ -1,6 +1,7 @@
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { LaunchError, type Supervisor, type WorkerListener } from "../../../src/worker/supervisor.ts";
+import { LaunchError } from "../../../src/worker/slot-failure.ts";
+import type { Supervisor, WorkerListener } from "../../../src/worker/supervisor.ts";
 import type { LongestPiece } from "../../../src/worker/watchdog.ts";
 import { WorkerPool } from "../../../src/worker/pool.ts";
 import { MemoryWorkers } from "../../support/memory-workers.ts";
@@ -40,32 +41,35 @@ async function supervise(launch?: () => Promise<never>) {
   return { supervisor, workers, holds, lost };
 }
 
-function reasonOf({ state }: Supervisor): string | null {
-  return state.lastError;
+function failureOf({ state }: Supervisor): string | undefined {
+  return state.lastFailure?.code;
 }
 
 describe("a worker", () => {
   it("that cannot be launched for good is not tried again at once", async () => {
     const { supervisor } = await supervise(() => Promise.reject(new LaunchError("there is no Python")));
-    expect(supervisor.state).toMatchObject({ kind: "failed", reason: "there is no Python" });
+    expect(supervisor.state).toMatchObject({
+      kind: "failed",
+      lastFailure: { code: "launch_failed", message: "there is no Python" },
+    });
   });
 
   it("that speaks another protocol is ended for good", async () => {
     const { supervisor, workers } = await supervise();
     workers.of(0).hello(999);
     await vi.advanceTimersByTimeAsync(0);
-    expect(supervisor.state).toMatchObject({ kind: "failed", reason: expect.stringContaining("protocol 999") });
+    expect(supervisor.state).toMatchObject({ kind: "failed", lastFailure: { code: "protocol_mismatch" } });
   });
 
   it.each([
     ["model_not_found", "failed"],
     ["out_of_memory", "backoff"],
-  ])("that ends with %s is %s, with its own words as the reason", async (code, kind) => {
+  ] as const)("that ends with %s is %s, with its own words as the reason", async (code, kind) => {
     const { supervisor, workers } = await supervise();
     workers.of(0).say({ type: "fatal", code, message: "its own words" });
     workers.of(0).die();
     await vi.advanceTimersByTimeAsync(0);
-    expect([supervisor.state.kind, reasonOf(supervisor)]).toEqual([kind, "its own words"]);
+    expect(supervisor.state).toMatchObject({ kind, lastFailure: { code, message: "its own words" } });
   });
 
   it("that dies is replaced after a pause, and whoever gave it work hears of it", async () => {
@@ -84,7 +88,10 @@ describe("a worker", () => {
     await vi.advanceTimersByTimeAsync(START_MS - 1_000);
     expect(supervisor.state.kind).toBe("starting");
     await vi.advanceTimersByTimeAsync(2_000);
-    expect(reasonOf(supervisor)).toMatch(/while loading \(weights\).*LATENTCAST_START_TIMEOUT_SECONDS/);
+    expect(supervisor.state.lastFailure).toMatchObject({
+      code: "loading_stalled",
+      message: expect.stringMatching(/while loading \(weights\).*LATENTCAST_START_TIMEOUT_SECONDS/),
+    });
   });
 });
 
@@ -96,7 +103,10 @@ describe("a worker that holds work", () => {
     workers.of(0).ready();
     holds.piece = small;
     await vi.advanceTimersByTimeAsync(STALL_MS + 500);
-    expect(reasonOf(supervisor)).toBe("the worker made no step for 1 s");
+    expect(supervisor.state.lastFailure).toMatchObject({
+      code: "stalled",
+      message: "the worker made no step for 1 s",
+    });
   });
 
   it("and finishes piece after piece does not", async () => {
@@ -120,7 +130,7 @@ describe("a worker that holds work", () => {
     await vi.advanceTimersByTimeAsync(limitMs - 1_000);
     expect(supervisor.state.kind).toBe("ready");
     await vi.advanceTimersByTimeAsync(2_000);
-    expect(reasonOf(supervisor)).toContain("made no step");
+    expect(failureOf(supervisor)).toBe("stalled");
   });
 });
 
@@ -137,6 +147,6 @@ describe("a worker that holds nothing", () => {
     workers.of(0).ready();
     workers.of(0).isPolite = false;
     await vi.advanceTimersByTimeAsync(STALL_MS + 10_000);
-    expect(reasonOf(supervisor)).toContain("made no step");
+    expect(failureOf(supervisor)).toBe("stalled");
   });
 });
