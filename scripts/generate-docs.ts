@@ -1,6 +1,6 @@
 /** Writes the parts of the documentation that are in the code already. `--check` compares instead and fails when one is stale. */
 import { readFile, writeFile } from "node:fs/promises";
-import { SETTINGS } from "../src/config.ts";
+import { SETTINGS } from "../src/config/settings.ts";
 import { describeErrors } from "../src/errors.ts";
 import layers from "./lib/layers.json" with { type: "json" };
 
@@ -35,7 +35,7 @@ function configurationPage(): string {
     "",
     "Every setting has a variable, the common ones a flag as well (`latentcast serve --port 9000`). A flag wins over its variable, an",
     "empty variable counts as not set, and a value that cannot be used ends the start with one line that names it. Generated from",
-    "[src/config.ts](../src/config.ts) by `npm run gen`.",
+    "[src/config/settings.ts](../src/config/settings.ts) by `npm run gen`.",
     "",
     ...table(["flag", "variable", "default", "meaning"], rows),
     "",

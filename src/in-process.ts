@@ -1,6 +1,7 @@
 /** The orchestrator for programs that want images without HTTP. */
 import pino, { type Logger } from "pino";
-import { withProcessDefaults, type Config, type Environment } from "./config.ts";
+import { withProcessDefaults, type Config } from "./config.ts";
+import type { Environment } from "./config/environment.ts";
 import { LatentcastError } from "./errors.ts";
 import { loadEncoder } from "./images/encode.ts";
 import { endingError, isTerminal, type EncodedImage, type JobResult, type TerminalEvent } from "./jobs/events.ts";

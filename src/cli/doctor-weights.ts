@@ -1,7 +1,8 @@
 /** Whether the model's weights are on this machine, and how much there is to fetch when they are not. */
 import { access, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { homeFolder, type Config } from "../config.ts";
+import type { Config } from "../config.ts";
+import { homeFolder } from "../config/environment.ts";
 import { packageRoot } from "../package-info.ts";
 import { resolveModel } from "../worker/model-choice.ts";
 import { fail, gigabytes, ok, warn, type Check } from "./doctor-checks.ts";

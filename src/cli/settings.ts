@@ -1,5 +1,6 @@
 /** Flags and help lines of the settings table. */
-import { loadConfig, SETTINGS, type Config } from "../config.ts";
+import { loadConfig, type Config } from "../config.ts";
+import { SETTINGS } from "../config/settings.ts";
 import type { FlagDefinition, FlagTable } from "./arguments.ts";
 import type { CommandContext } from "./command.ts";
 

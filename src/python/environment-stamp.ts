@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import type { Environment } from "../config.ts";
+import type { Environment } from "../config/environment.ts";
 import { childEnvironment } from "../worker/child-environment.ts";
 import { runCommand } from "./command.ts";
 

@@ -1,7 +1,8 @@
 /** The Python that workers run in: an environment of our own, made once and remade when the pinned requirements change. */
 import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
-import type { Config, Environment } from "../config.ts";
+import type { Config } from "../config.ts";
+import type { Environment } from "../config/environment.ts";
 import { packageRoot } from "../package-info.ts";
 import { pythonModule, runCommand, type ProgramResult } from "./command.ts";
 import { explainFailure, explainSystemError, SetupError } from "./setup-error.ts";

@@ -1,5 +1,6 @@
 /** The command line and the environment of a worker process. */
-import type { Config, Environment } from "../config.ts";
+import type { Config } from "../config.ts";
+import type { Environment } from "../config/environment.ts";
 import type { Launch } from "../processes/child.ts";
 import { workerSettings, type WorkerSettings } from "../protocol/worker-settings.ts";
 import { childEnvironment } from "./child-environment.ts";

@@ -1,0 +1,242 @@
+/** Every setting of the server, in one table: flags, variables, help texts and docs/configuration.md are made from it. */
+import { z } from "zod";
+import { DISTILLATIONS, PREDICTION_TYPES, SHORTCUTS, type Shortcut } from "../protocol/worker-settings.ts";
+import { limit, list, orAuto, origin, seconds, text, toggle, whole } from "./values.ts";
+
+export interface Setting<Value> {
+  /** Names of the environment variables, first wins. */
+  readonly env: readonly string[];
+  /** The flag without dashes; settings without one are set by variable only. */
+  readonly flag?: string;
+  readonly default: string;
+  /** Shown in tables where the default depends on the machine. */
+  readonly defaultText?: string;
+  readonly value: z.ZodType<Value>;
+  readonly help: string;
+}
+
+function setting<Value>(definition: Setting<Value>): Setting<Value> {
+  return definition;
+}
+
+export const SETTINGS = {
+  host: setting<string>({
+    env: ["LATENTCAST_HOST"],
+    flag: "host",
+    default: "127.0.0.1",
+    value: text.min(1, "is empty"),
+    help: "Address to listen on. Beyond loopback an API key is required, or LATENTCAST_ALLOW_ANONYMOUS=1.",
+  }),
+  port: setting<number>({
+    env: ["LATENTCAST_PORT", "PORT"],
+    flag: "port",
+    default: "8080",
+    value: whole(0, 65_535),
+    help: "Port to listen on; 0 takes a free one.",
+  }),
+  model: setting<string>({
+    env: ["LATENTCAST_MODEL"],
+    flag: "model",
+    default: "auto",
+    value: z.string().min(1, "is empty"),
+    help: "`auto` (SDXL base with a CUDA device, else `demo`), `demo`, `noise` (random weights), a diffusers folder or `.safetensors` checkpoint, or a hub id, also with the path of a file in it.",
+  }),
+  tinyVae: setting<string>({
+    env: ["LATENTCAST_TINY_VAE"],
+    flag: "tiny-vae",
+    default: "madebyollin/taesdxl",
+    value: z.string().min(1, "is empty"),
+    help: "Preview decoder: hub id or folder. A model that brings its own keeps it.",
+  }),
+  vae: setting<string | null>({
+    env: ["LATENTCAST_VAE"],
+    flag: "vae",
+    default: "",
+    defaultText: "the model's own",
+    value: text.transform((value) => (value === "" ? null : value)),
+    help: "VAE of the finished images: `.safetensors` file, diffusers folder or hub id.",
+  }),
+  predictionType: setting<(typeof PREDICTION_TYPES)[number] | null>({
+    env: ["LATENTCAST_PREDICTION_TYPE"],
+    default: "auto",
+    value: orAuto(z.enum(PREDICTION_TYPES)),
+    help: "What the model predicts, where it does not say so itself: `epsilon`, `v_prediction`, or `v_prediction_zero_snr` (with zero terminal SNR).",
+  }),
+  distillation: setting<(typeof DISTILLATIONS)[number] | null>({
+    env: ["LATENTCAST_DISTILLATION"],
+    default: "auto",
+    value: orAuto(z.enum(DISTILLATIONS)),
+    help: "How the model was distilled to few steps; `auto` goes by its name. `none`, `lightning`, `hyper`, `turbo`, `dmd2`, `lcm` or `tcd`.",
+  }),
+  devices: setting<string[]>({
+    env: ["LATENTCAST_DEVICES"],
+    flag: "devices",
+    default: "auto",
+    value: list.refine((items) => items.every((item) => /^(auto|cpu|cuda:\d+)$/.test(item)), "use auto, cpu or cuda:N"),
+    help: "`auto` (one worker per CUDA device, else one on the CPU), or a list such as `cuda:0,cuda:1` or `cpu,cpu`.",
+  }),
+  python: setting<string | null>({
+    env: ["LATENTCAST_PYTHON"],
+    flag: "python",
+    default: "",
+    defaultText: "managed in `.venv`",
+    value: z.string().transform((value) => (value === "" ? null : value)),
+    help: "Interpreter to use as it is; naming one switches the managed environment off.",
+  }),
+  apiKeys: setting<string[]>({
+    env: ["LATENTCAST_API_KEYS"],
+    default: "",
+    defaultText: "none",
+    value: list,
+    help: "Comma-separated keys, accepted as `Authorization: Key …` and `Bearer …`.",
+  }),
+  allowAnonymous: setting<boolean>({
+    env: ["LATENTCAST_ALLOW_ANONYMOUS"],
+    default: "0",
+    value: toggle,
+    help: "Listen beyond loopback without a key.",
+  }),
+  queueLimit: setting<number>({
+    env: ["LATENTCAST_QUEUE_LIMIT"],
+    flag: "queue-limit",
+    default: "256",
+    value: whole(0, 100_000),
+    help: "Requests that may wait; more are answered 429 with Retry-After.",
+  }),
+  maxPixels: setting<number>({
+    env: ["LATENTCAST_MAX_PIXELS"],
+    default: "16777216",
+    value: whole(4_096, 2 ** 31),
+    help: "Largest width × height × num_images of one request.",
+  }),
+  maxBatch: setting<number | null>({
+    env: ["LATENTCAST_MAX_BATCH"],
+    default: "auto",
+    value: z.union([z.literal("auto").transform(() => null), whole(1, 64)]),
+    help: "Images that may share a UNet call; `auto` measures what pays, 1 is exact mode.",
+  }),
+  shortcuts: setting<Shortcut[]>({
+    env: ["LATENTCAST_SHORTCUTS"],
+    flag: "shortcuts",
+    default: "",
+    defaultText: "none",
+    value: list.pipe(z.array(z.enum(SHORTCUTS, { error: `use ${SHORTCUTS.join(", ")}` }))),
+    help: "Faster ways that change the images, comma-separated: `cfg-cutoff` (guidance for the first 40 % of the steps), `step-cache` (every second step computes the outermost layers only), `few-step` (the model was distilled to few steps and its name does not say so: 4 steps, no guidance).",
+  }),
+  ratePerMinute: setting<number | null>({
+    env: ["LATENTCAST_RATE_LIMIT_PER_MINUTE"],
+    default: "off",
+    value: limit(1_000_000),
+    help: "POST requests a minute of one key, or of one address without keys; more are answered 429 with Retry-After.",
+  }),
+  concurrentPerKey: setting<number | null>({
+    env: ["LATENTCAST_MAX_CONCURRENT_PER_KEY"],
+    default: "off",
+    value: limit(100_000),
+    help: "Images that one key may wait for at once over `POST /` and `POST /stream`; queued requests do not count.",
+  }),
+  maxEventLoopDelayMs: setting<number>({
+    env: ["LATENTCAST_MAX_EVENT_LOOP_DELAY_SECONDS"],
+    default: "3",
+    value: seconds,
+    help: "New requests are answered 503 while the server's own event loop lags by more than this.",
+  }),
+  dataDir: setting<string>({
+    env: ["LATENTCAST_DATA_DIR"],
+    flag: "data-dir",
+    default: "",
+    defaultText: "`~/.local/share/latentcast`",
+    value: z.string(),
+    help: "Queue state, results and uploads.",
+  }),
+  resultTtlMs: setting<number>({
+    env: ["LATENTCAST_RESULT_TTL_SECONDS"],
+    default: "3600",
+    value: seconds,
+    help: "How long results of the queue, files and uploads are kept.",
+  }),
+  storeLimitBytes: setting<number>({
+    env: ["LATENTCAST_STORE_LIMIT_BYTES"],
+    default: String(10 * 2 ** 30),
+    value: whole(2 ** 20, 2 ** 50),
+    help: "Most that is kept in the data directory; what expires first goes first.",
+  }),
+  allowPrivateWebhooks: setting<boolean>({
+    env: ["LATENTCAST_ALLOW_PRIVATE_WEBHOOKS"],
+    default: "0",
+    defaultText: "only without keys on loopback",
+    value: toggle,
+    help: "Let webhooks go to private and loopback addresses.",
+  }),
+  cacheDir: setting<string>({
+    env: ["LATENTCAST_CACHE_DIR"],
+    default: "",
+    defaultText: "`~/.cache/latentcast`",
+    value: z.string(),
+    help: "Calibrations and compiled kernels; safe to delete.",
+  }),
+  publicUrl: setting<string | null>({
+    env: ["LATENTCAST_PUBLIC_URL"],
+    default: "",
+    defaultText: "from the request",
+    value: z.union([z.literal("").transform(() => null), text.pipe(z.url({ protocol: /^https?$/ }))]),
+    help: "How clients reach this server, for the URLs it hands out.",
+  }),
+  corsOrigins: setting<string[]>({
+    env: ["LATENTCAST_CORS_ORIGINS"],
+    default: "",
+    defaultText: "none",
+    value: list.pipe(z.array(origin)),
+    help: "Origins whose pages may call this server; `*` is any.",
+  }),
+  allowedHosts: setting<string[]>({
+    env: ["LATENTCAST_ALLOWED_HOSTS"],
+    default: "",
+    defaultText: "none",
+    value: list.transform((names) => names.map((name) => name.toLowerCase())),
+    help: "Names besides loopback and LATENTCAST_PUBLIC_URL under which a server without keys answers, comma-separated, without port.",
+  }),
+  bodyLimitBytes: setting<number>({
+    env: ["LATENTCAST_BODY_LIMIT_BYTES"],
+    default: String(64 * 2 ** 20),
+    value: whole(1_024, 2 ** 30),
+    help: "Largest request body.",
+  }),
+  metadata: setting<boolean>({
+    env: ["LATENTCAST_METADATA"],
+    default: "1",
+    value: toggle,
+    help: "Write prompt, seed, steps and model into finished images.",
+  }),
+  logLevel: setting<string>({
+    env: ["LATENTCAST_LOG_LEVEL"],
+    flag: "log-level",
+    default: "info",
+    value: text.pipe(z.enum(["trace", "debug", "info", "warn", "error", "silent"])),
+    help: "trace, debug, info, warn, error or silent.",
+  }),
+  logPrompts: setting<boolean>({
+    env: ["LATENTCAST_LOG_PROMPTS"],
+    default: "0",
+    value: toggle,
+    help: "Write prompts into the log.",
+  }),
+  drainTimeoutMs: setting<number>({
+    env: ["LATENTCAST_DRAIN_TIMEOUT_SECONDS"],
+    default: "120",
+    value: seconds,
+    help: "How long the first signal waits for running requests.",
+  }),
+  startTimeoutMs: setting<number>({
+    env: ["LATENTCAST_START_TIMEOUT_SECONDS"],
+    default: "1800",
+    value: seconds,
+    help: "How long a worker may take to load without a sign of progress.",
+  }),
+  stallTimeoutMs: setting<number>({
+    env: ["LATENTCAST_STALL_TIMEOUT_SECONDS"],
+    default: "30",
+    value: seconds,
+    help: "A worker that holds work and finishes no piece of it for this long, or thirty steps of its size if that is longer, is replaced.",
+  }),
+} as const;

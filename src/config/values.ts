@@ -1,0 +1,48 @@
+/** How the text of a setting becomes its value. A message says what is wrong with the text; the reader adds the name. */
+import { z } from "zod";
+
+export const text = z.string().trim();
+export const toggle = text
+  .pipe(z.enum(["0", "1", "true", "false", ""]))
+  .transform((value) => value === "1" || value === "true");
+export const list = z.string().transform((value, context) => {
+  const items = value
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+  if (items.length === 0 && value !== "") context.addIssue({ code: "custom", message: "is an empty list" });
+  return items;
+});
+// `Number` takes a blank text for 0.
+const decimal = text.regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, "is not a number").transform(Number);
+export const whole = (min: number, max: number): z.ZodType<number> => decimal.pipe(z.int().min(min).max(max));
+export const limit = (max: number): z.ZodType<number | null> =>
+  z.union([z.literal("off").transform(() => null), whole(1, max)]);
+/** Seconds, as milliseconds. A century is as good as for ever, and sums of it are still exact. */
+export const seconds = decimal
+  .pipe(
+    z
+      .number()
+      .positive()
+      .max(100 * 365 * 86_400),
+  )
+  .transform((value) => value * 1_000);
+/** As browsers send it: a page's address up to the port, the port left out where it is the scheme's own. */
+export const origin = z
+  .string()
+  .refine(
+    (value) =>
+      value === "*" ||
+      value === "null" ||
+      (URL.canParse(value) && /^[a-z][\w+.-]*:\/\/[^/?#@]+$/.test(value) && isOrigin(value)),
+    "use origins such as https://page.example: no path, no slash at the end, no default port",
+  );
+
+function isOrigin(value: string): boolean {
+  const { origin: canonical } = new URL(value);
+  // Extensions of browsers have schemes whose origin URL does not know.
+  return canonical === "null" || canonical === value;
+}
+
+export const orAuto = <Value>(schema: z.ZodType<Value>): z.ZodType<Value | null> =>
+  z.union([z.literal("auto").transform(() => null), schema]);
