@@ -10,7 +10,7 @@ const python = process.env["LATENTCAST_BENCH_PYTHON"] ?? "python3";
 const server = await runServer({
   config: loadConfig({ env: process.env }),
   log: pino({ level: process.env["LATENTCAST_LOG_LEVEL"] ?? "silent" }),
-  python: () => Promise.resolve(python),
+  python,
   ...(process.env["LATENTCAST_BENCH_STUB"] === "1"
     ? { workerProgram: [fileURLToPath(new URL("stub_worker.py", import.meta.url))] }
     : {}),

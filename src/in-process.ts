@@ -9,7 +9,7 @@ import { openInputs } from "./images/source.ts";
 import type { Job } from "./jobs/job.ts";
 import { invalidRequest } from "./jobs/request.ts";
 import type { JobService } from "./jobs/service.ts";
-import { startJobs } from "./runtime.ts";
+import { startJobs, type RuntimeOptions } from "./runtime.ts";
 import { generateInput, type GenerateInput } from "./schema/input.ts";
 import { parseObject } from "./schema/parse.ts";
 
@@ -72,11 +72,17 @@ export interface InProcessOrchestrator {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export async function createOrchestrator(options: CreateOrchestratorOptions = {}): Promise<InProcessOrchestrator> {
-  const { config, env } = withProcessDefaults(options);
-  const log = options.log ?? pino({ level: "silent" });
+export function createOrchestrator(options: CreateOrchestratorOptions = {}): Promise<InProcessOrchestrator> {
+  return startOrchestrator(options);
+}
+
+/** The same for the command line, which has prepared the interpreter; not part of the public interface. */
+export async function startOrchestrator(
+  options: CreateOrchestratorOptions & Pick<RuntimeOptions, "python">,
+): Promise<InProcessOrchestrator> {
+  const { log = pino({ level: "silent" }) } = options;
   await loadEncoder();
-  const jobs = await startJobs({ config, env, log });
+  const jobs = await startJobs({ ...withProcessDefaults(options), log });
   return {
     ready: async () => {
       await jobs.modelLoaded();

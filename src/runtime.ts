@@ -35,13 +35,13 @@ export interface RuntimeOptions {
   /** Variables that tracing, workers and the set-up of their Python see; defaults to those of this process. */
   readonly env?: Environment;
   readonly log?: Logger;
-  /** Finds the interpreter that workers run in; by default the one of the settings, the managed one made first where needed. */
-  readonly python?: () => Promise<string>;
+  /** The interpreter that workers run in, used without a check; by default the one of the settings, checked or made first. */
+  readonly python?: string;
   /** Stands in for `python -m latentcast_worker`; for workers that misbehave on purpose. */
   readonly workerProgram?: readonly string[];
 }
 
-export type StartServerOptions = Omit<RuntimeOptions, "workerProgram">;
+export type StartServerOptions = Omit<RuntimeOptions, "python" | "workerProgram">;
 
 export interface LatentcastServer {
   /** Where it listens, such as `http://127.0.0.1:8080`. */
@@ -168,7 +168,7 @@ export async function startJobs(
     readonly observers?: readonly JobObserver[];
   },
 ): Promise<JobService> {
-  const { config, env, log, observers = [], python = () => managedPython(config, { env }) } = options;
+  const { config, env, log, observers = [], python } = options;
   const devices = await resolveDevices(config.devices, env);
   const model = resolveModel(
     config.model,
@@ -180,7 +180,7 @@ export async function startJobs(
     if (device === undefined) throw new RangeError(`no device for slot ${slot}`);
     return workerLaunch({
       env,
-      python: await python(),
+      python: python ?? (await managedPython(config, { env })),
       program: options.workerProgram,
       pythonPath: join(packageRoot(), "python"),
       device,

@@ -5,7 +5,7 @@ import pino, { type Logger } from "pino";
 import { z } from "zod";
 import { LatentcastError } from "../errors.ts";
 import { decodeForTerminal } from "../images/encode.ts";
-import { createOrchestrator, type GeneratedResult, type InProcessStream, type StreamEvent } from "../in-process.ts";
+import { startOrchestrator, type GeneratedResult, type InProcessStream, type StreamEvent } from "../in-process.ts";
 import type { EncodedImage } from "../jobs/events.ts";
 import { GENERATE_FLAGS, readGenerateRequest, type GenerateRequest } from "./generate-input.ts";
 import { halfBlocks } from "./half-blocks.ts";
@@ -23,11 +23,7 @@ export const generate: CliCommand = {
     const request = await readGenerateRequest(args, terminal);
     const config = configOf(context);
     const python = await preparedPython(context, config);
-    await using orchestrator = await createOrchestrator({
-      config: { ...config, python },
-      env: context.env,
-      log: errorLog(terminal),
-    });
+    await using orchestrator = await startOrchestrator({ config, env: context.env, log: errorLog(terminal), python });
     terminal.progress("loading the model");
     await abortable(orchestrator.ready(), signal);
     const stream = orchestrator.stream(request.input, { signal });

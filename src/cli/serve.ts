@@ -17,12 +17,8 @@ export const serve: CliCommand = {
     const { terminal, signal } = context;
     const config = configOf(context);
     const python = await preparedPython(context, config);
-    const server = await runServer({
-      config,
-      env: context.env,
-      log: await openLog(config.logLevel, terminal),
-      python: () => Promise.resolve(python),
-    });
+    const log = await openLog(config.logLevel, terminal);
+    const server = await runServer({ config, env: context.env, log, python });
     terminal.note(`Latentcast listens on ${server.url}`);
     void announceModel(context, server);
     if (!signal.aborted) await once(signal, "abort");

@@ -7,7 +7,7 @@ import { fixtureWorker, testPython } from "./server.ts";
 const server = await runServer({
   config: loadConfig({ env: process.env }),
   log: pino({ level: "warn" }, pino.destination(2)),
-  python: () => Promise.resolve(testPython()),
+  python: testPython(),
   workerProgram: fixtureWorker(process.argv[2] ?? "fixture_worker"),
 });
 process.stdout.write(`${server.url}\n`);

@@ -67,7 +67,7 @@ export async function startTestServer({ worker, env = {}, logs }: TestServerOpti
     config,
     env: { ...process.env, ...env },
     log,
-    python: () => Promise.resolve(testPython()),
+    python: testPython(),
     ...(worker === undefined ? {} : { workerProgram: fixtureWorker(worker) }),
   });
   let closed: Promise<void> | undefined;
