@@ -94,7 +94,8 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const jobs = await startJobs({ ...options, config, env, log, observers });
   const webhookKey = await SigningKey.open(dataDir);
   const webhookAddresses = { allowPrivate: config.allowPrivateWebhooks || isOnlyForThisMachine(config) };
-  const webhooks = new WebhookSender({ store, key: webhookKey, log, ...webhookAddresses });
+  const { closing } = open;
+  const webhooks = new WebhookSender({ store, key: webhookKey, log, closing, ...webhookAddresses });
   const images = new PublishedImages(storage.objects);
   const requests = new RequestService({
     jobs,
@@ -104,6 +105,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     dialect: dialectNamed,
     errorResponse: storedError,
     log,
+    closing,
   });
   metrics.watch(jobs);
   // Jobs end first: what became of them is kept, and clients that are connected still read it. Both may be ended twice.
@@ -131,7 +133,6 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   });
   await requests.recover();
   webhooks.start();
-  open.add(() => webhooks.stop());
   const url = await fastify.listen({ host: config.host, port: config.port });
   // After it listens: whoever waits for the server to answer does not wait for this too.
   await loadEncoder();

@@ -2,7 +2,13 @@
 
 export class Disposers {
   readonly #steps: (() => unknown)[] = [];
-  #closing: Promise<void> | undefined;
+  readonly #closing = new AbortController();
+  #closed: Promise<void> | undefined;
+
+  /** Fires before the first step runs. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
 
   /** Runs when everything that was added later has been closed. */
   add(step: () => unknown): void {
@@ -11,10 +17,11 @@ export class Disposers {
 
   /** Runs every step once, also those after one that failed; then rejects with the first error. */
   close(): Promise<void> {
-    return (this.#closing ??= this.#run());
+    return (this.#closed ??= this.#run());
   }
 
   async #run(): Promise<void> {
+    this.#closing.abort();
     const errors: unknown[] = [];
     for (const step of this.#steps.toReversed()) {
       try {

@@ -30,6 +30,8 @@ export interface RequestRunnerOptions {
   /** An error as the client would get it. */
   readonly errorResponse: (error: LatentcastError) => StoredResponse;
   readonly log: Logger;
+  /** Fires when the server ends: what cannot be kept then is left to the next one. */
+  readonly closing: AbortSignal;
 }
 
 const STORE_RETRY_MS = 5_000;
@@ -40,7 +42,6 @@ export class RequestRunner {
   readonly #ids = new EventIds();
   /** Names this process in claims. */
   readonly #owner = randomUUID();
-  readonly #closing = new AbortController();
 
   constructor(options: RequestRunnerOptions) {
     this.#options = options;
@@ -132,7 +133,6 @@ export class RequestRunner {
 
   /** After every job has ended: waits until each end is kept. */
   async close(): Promise<void> {
-    this.#closing.abort();
     await Promise.all([...this.#live.values()].map(({ settled }) => settled));
   }
 
@@ -211,7 +211,7 @@ export class RequestRunner {
 
   /** Resolves with what `write` said; undefined when it failed until the server ended. */
   async #keep(id: string, write: () => Promise<boolean>, onFailure?: () => void): Promise<boolean | undefined> {
-    const { signal } = this.#closing;
+    const { closing } = this.#options;
     while (true) {
       try {
         return await write();
@@ -219,8 +219,8 @@ export class RequestRunner {
         this.#options.log.error({ requestId: id, err: error }, "the end of a request could not be kept");
       }
       onFailure?.();
-      if (signal.aborted) return undefined;
-      await pause(STORE_RETRY_MS, signal);
+      if (closing.aborted) return undefined;
+      await pause(STORE_RETRY_MS, closing);
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * Posts to the address that a request named how the request ended, until it listens. Only that address is called, after it was
- * checked: no redirects are followed, the body of what it replies is not read.
+ * Posts the result of a request to the address that the request named, and tries again until it is taken. Only that address is called,
+ * after it was checked: redirects are not followed, and the body of the response is not read.
  */
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
@@ -15,6 +15,8 @@ export interface WebhookOptions {
   readonly store: RequestStore;
   readonly key: SigningKey;
   readonly log: Logger;
+  /** Fires when the server ends: nothing is delivered any more, and what is due stays in the store. */
+  readonly closing: AbortSignal;
   /** Also calls addresses of this machine and the network around it. */
   readonly allowPrivate: boolean;
   /** Pauses after each failed delivery; after the last one it is given up. */
@@ -34,7 +36,6 @@ const USER_ID = "local";
 export class WebhookSender {
   readonly #options: WebhookOptions;
   readonly #pausesMs: readonly number[];
-  readonly #stop = new AbortController();
 
   constructor(options: WebhookOptions) {
     this.#options = options;
@@ -46,15 +47,9 @@ export class WebhookSender {
     void this.#run();
   }
 
-  /** What is not delivered yet stays in the store. */
-  stop(): void {
-    this.#stop.abort();
-  }
-
   async #run(): Promise<void> {
-    const { signal } = this.#stop;
     const underWay = new Set<Promise<void>>();
-    while (!signal.aborted) {
+    while (!this.#options.closing.aborted) {
       if (underWay.size === CONCURRENT_DELIVERIES) await Promise.race(underWay);
       const webhook = await this.#next();
       if (webhook === undefined) continue;
@@ -64,23 +59,23 @@ export class WebhookSender {
   }
 
   async #next(): Promise<DueWebhook | undefined> {
-    const { signal } = this.#stop;
+    const { store, log, closing } = this.#options;
     try {
-      return await this.#options.store.nextWebhook(signal);
+      return await store.nextWebhook(closing);
     } catch (error) {
-      this.#options.log.error({ err: error }, "the webhooks that are due could not be read");
-      await pause(STORE_RETRY_MS, signal);
+      log.error({ err: error }, "the webhooks that are due could not be read");
+      await pause(STORE_RETRY_MS, closing);
       return undefined;
     }
   }
 
   /** Never rejects. */
   async #deliver(webhook: DueWebhook): Promise<void> {
-    const { log } = this.#options;
+    const { log, closing } = this.#options;
     const { id, attempts } = webhook;
     const failure = await this.#post(webhook);
     // A server that ends while it delivers does not know what the receiver has heard: the next one repeats it.
-    if (this.#stop.signal.aborted) return;
+    if (closing.aborted) return;
     const retryInMs = failure === undefined ? null : (this.#pausesMs[attempts] ?? null);
     if (failure !== undefined)
       log.warn(
@@ -92,14 +87,14 @@ export class WebhookSender {
 
   /** Until it is kept nobody delivers the same again. */
   async #settle(webhook: DueWebhook, retryInMs: number | null): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
+    const { store, log, closing } = this.#options;
+    while (!closing.aborted) {
       try {
-        await this.#options.store.settleWebhook(webhook, retryInMs);
+        await store.settleWebhook(webhook, retryInMs);
         return;
       } catch (error) {
-        this.#options.log.error({ requestId: webhook.id, err: error }, "a delivery could not be noted");
-        await pause(STORE_RETRY_MS, signal);
+        log.error({ requestId: webhook.id, err: error }, "a delivery could not be noted");
+        await pause(STORE_RETRY_MS, closing);
       }
     }
   }
@@ -118,7 +113,7 @@ export class WebhookSender {
         },
         body,
         allowPrivate: this.#options.allowPrivate,
-        signal: AbortSignal.any([this.#stop.signal, AbortSignal.timeout(DELIVERY_TIMEOUT_MS)]),
+        signal: AbortSignal.any([this.#options.closing, AbortSignal.timeout(DELIVERY_TIMEOUT_MS)]),
       });
       return status >= 200 && status < 300 ? undefined : `answered ${status}`;
     } catch (error) {

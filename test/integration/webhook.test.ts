@@ -117,11 +117,13 @@ describe("the sender of webhooks", () => {
     await rm(dataDir, { recursive: true, force: true });
   });
 
-  async function startSender(pausesMs: readonly number[], allowPrivate = true): Promise<WebhookSender> {
+  /** Returns what ends it. */
+  async function startSender(pausesMs: readonly number[], allowPrivate = true): Promise<AbortController> {
     const log = pino({ level: "silent" });
-    const sender = new WebhookSender({ store, key: await SigningKey.open(dataDir), log, allowPrivate, pausesMs });
-    sender.start();
-    return sender;
+    const closing = new AbortController();
+    const key = await SigningKey.open(dataDir);
+    new WebhookSender({ store, key, log, closing: closing.signal, allowPrivate, pausesMs }).start();
+    return closing;
   }
 
   async function acceptEnded(webhookUrl: string): Promise<void> {
@@ -150,7 +152,7 @@ describe("the sender of webhooks", () => {
     await isSettled();
     expect(receiver.deliveries).toHaveLength(4);
     expect(new Set(receiver.deliveries.map(({ body }) => body)).size).toBe(1);
-    webhooks.stop();
+    webhooks.abort();
   });
 
   it("gives up after the last pause", async () => {
@@ -159,7 +161,7 @@ describe("the sender of webhooks", () => {
     const webhooks = await startSender([0, 0]);
     await isSettled();
     expect(receiver.deliveries).toHaveLength(3);
-    webhooks.stop();
+    webhooks.abort();
   });
 
   it("follows no redirect", async () => {
@@ -171,7 +173,7 @@ describe("the sender of webhooks", () => {
     const webhooks = await startSender([]);
     await isSettled();
     expect(target.deliveries).toEqual([]);
-    webhooks.stop();
+    webhooks.abort();
   });
 
   it("calls no private address unless it may, though the request was accepted when it might", async () => {
@@ -180,7 +182,7 @@ describe("the sender of webhooks", () => {
     const webhooks = await startSender([], false);
     await isSettled();
     expect(receiver.deliveries).toEqual([]);
-    webhooks.stop();
+    webhooks.abort();
   });
 
   it("keeps what it could not deliver for the next server", async () => {
@@ -189,7 +191,7 @@ describe("the sender of webhooks", () => {
     await acceptEnded(receiver.url);
     const first = await startSender([3_600_000]);
     await eventually(() => expect(receiver.deliveries).toHaveLength(1));
-    first.stop();
+    first.abort();
     await storage.close();
     // However long a request is kept otherwise: until its webhook is settled it stays.
     monotonicMs += 10 * 3_600_000;
@@ -201,7 +203,7 @@ describe("the sender of webhooks", () => {
     const second = await startSender([]);
     await delivered(receiver.deliveries, 2);
     await isSettled();
-    second.stop();
+    second.abort();
   });
 
   it("has a key that only its owner can read, the same at every start", async () => {

@@ -17,9 +17,11 @@ import { openSqliteStore, type SqliteStoreUnderTest } from "../../support/sqlite
 
 let store: SqliteStoreUnderTest;
 let jobs: FakeJobs;
+let closing: AbortController;
 beforeEach(async () => {
   store = await openSqliteStore();
   jobs = new FakeJobs();
+  closing = new AbortController();
 });
 afterEach(() => store[Symbol.asyncDispose]());
 
@@ -35,6 +37,7 @@ function service(requests: RequestStore = store.requests): RequestService {
     dialect: () => latentcastDialect,
     errorResponse: storedError,
     log: pino({ level: "silent" }),
+    closing: closing.signal,
   });
 }
 
@@ -141,6 +144,7 @@ describe("the end of a request", () => {
     await isEnded(subject, "1");
     expect(await subject.response(ref("1"))).toMatchObject({ status: 200 });
     expect(await unfinishedIds(store.requests)).toEqual(["1"]);
+    closing.abort();
     await subject.close();
   });
 
@@ -176,6 +180,7 @@ describe("a server that ends", () => {
     const events = (await subject.events(ref("1"), undefined, never))!;
     const listening = firstEvents(events, 10).catch((error: unknown) => error);
     for (const job of jobs.byId.values()) jobs.cancel(job, "shutdown");
+    closing.abort();
     await subject.close();
     expect(await listening).toBeInstanceOf(RequestPutOff);
     expect(await unfinishedIds(store.requests)).toEqual(["1", "2"]);
