@@ -15,11 +15,12 @@ from diffusers import AutoencoderKL, AutoencoderTiny, EulerDiscreteScheduler, UN
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from latentcast_worker.model.acceleration import AcceleratedUNet, WriteLog
+from latentcast_worker.model.acceleration import AcceleratedUNet
 from latentcast_worker.model.decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
 from latentcast_worker.model.devices import describe_device, open_device
 from latentcast_worker.model.fused_tiny import fuse_tiny
 from latentcast_worker.model.group_norm import split_group_norms
+from latentcast_worker.model.port import WriteLog
 from latentcast_worker.model.prompts import PromptEncoder
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcast_worker.model.load import LoadOptions, load_sdxl
-from latentcast_worker.model.port import Pixels
+from latentcast_worker.model.load import ModelSource, load_sdxl
+from latentcast_worker.model.port import Pixels, Reporter
 from latentcast_worker.model.sdxl import SdxlModel
-from latentcast_worker.settings import ShortcutName
+from latentcast_worker.settings import ShortcutName, WorkerSettings
 
 
 def model_arguments() -> argparse.ArgumentParser:
@@ -24,8 +24,19 @@ def model_arguments() -> argparse.ArgumentParser:
 
 def load_exact(options: argparse.Namespace, *shortcuts: ShortcutName) -> SdxlModel:
     """The model of `model_arguments` on the CPU, no call shared; its log goes to stderr."""
-    load = LoadOptions(options.model, "bench", "unused", "cpu", 1, options.cache_dir, frozenset(shortcuts))
-    return load_sdxl(load, lambda _report: None, lambda _level, line: print(line, file=sys.stderr))
+    settings = WorkerSettings(
+        endpoint="unused",
+        slot=0,
+        incarnation=0,
+        model=options.model,
+        tiny_vae="unused",
+        device="cpu",
+        cache_dir=str(options.cache_dir),
+        max_batch=1,
+        shortcuts=shortcuts,
+    )
+    reporter = Reporter(lambda _report: None, lambda _level, line: print(line, file=sys.stderr))
+    return load_sdxl(ModelSource(options.model, "bench"), settings, reporter)
 
 
 def small(pixels: Pixels) -> np.ndarray:

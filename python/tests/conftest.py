@@ -10,10 +10,10 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from hypothesis import settings
 
-from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
 
+from .loading import load_model
 from .tiny_checkpoint import TinyCheckpoint, make_tiny_checkpoint
 
 # One thread: on a shared machine two threads of so small a model mostly wait for each other.
@@ -38,9 +38,7 @@ def tiny(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyChe
 @pytest.fixture(scope="session")
 def tiny_model(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SdxlModel:
     """The tiny model in exact mode on the CPU."""
-    cache_dir = tmp_path_factory.mktemp("cache")
-    options = LoadOptions(str(tiny_folder), "noise", "unused", "cpu", max_batch=1, cache_dir=cache_dir)
-    return load_sdxl(options, lambda _report: None, lambda _level, _message: None)
+    return load_model(tiny_folder, tmp_path_factory.mktemp("cache"), name="noise")
 
 
 @pytest.fixture(scope="session")

@@ -13,19 +13,18 @@ from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 from torch import Tensor
 
 from latentcast_worker.model.families import PREDICTIONS, Prediction
-from latentcast_worker.model.load import LoadOptions, load_sdxl
-from latentcast_worker.model.port import LoadError
+from latentcast_worker.model.port import LoadError, Reporter
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.protocol import SCHEDULER_NAMES, Loading, SchedulerName
 
+from .loading import SILENT, load_model
 from .requests import a_params
 from .test_parity import assert_same
 from .tiny_checkpoint import SCHEDULER_CONFIG, TinyCheckpoint, original_vae, ready_pipeline, write_file
 
 
 def load(tiny: TinyCheckpoint, model: Path, cache_dir: Path, **options: Any) -> SdxlModel:
-    told = LoadOptions(str(model), "name", "unused", "cpu", 1, cache_dir, configs=tiny.folder, **options)
-    return load_sdxl(told, lambda _report: None, lambda _level, _message: None)
+    return load_model(model, cache_dir, configs=tiny.folder, **options)
 
 
 MARKERS: dict[Prediction, dict[str, Tensor]] = {
@@ -97,12 +96,11 @@ def test_a_loaded_model_does_not_need_its_file_any_more(tiny: TinyCheckpoint, tm
     assert_same(tiny.pipeline, model, a_params())
 
 
-def test_loading_tells_of_each_part_and_never_goes_back(tiny: TinyCheckpoint, tmp_path: Path) -> None:
+def test_loading_reports_each_part_and_never_goes_back(tiny: TinyCheckpoint, tmp_path: Path) -> None:
     file = write_file(tmp_path / "model.safetensors", tiny.tensors)
-    told: list[Loading] = []
-    options = LoadOptions(str(file), "name", "unused", "cpu", 1, tmp_path, configs=tiny.folder)
-    load_sdxl(options, told.append, lambda _level, _message: None)
-    loaded = [report for report in told if report.stage == "weights"]
+    reports: list[Loading] = []
+    load_model(file, tmp_path, configs=tiny.folder, reporter=Reporter(reports.append, SILENT.log))
+    loaded = [report for report in reports if report.stage == "weights"]
     assert [report.detail for report in loaded] == ["text_encoder", "text_encoder_2", "unet", "vae"]
     shares = [report.progress for report in loaded]
     assert None not in shares
@@ -142,7 +140,7 @@ def test_the_prediction_type_is_found(
     if beside is not None:
         config = {"prediction_type": beside, "rescale_betas_zero_snr": True}
         (tmp_path / "scheduler_config.json").write_text(json.dumps(config))
-    config = load(tiny, file, tmp_path, prediction=told).scheduler.config
+    config = load(tiny, file, tmp_path, prediction_type=told).scheduler.config
     wanted = {"prediction_type": "epsilon", "rescale_betas_zero_snr": False, "timestep_spacing": "leading"}
     assert {name: config[name] for name in wanted} == {**wanted, **OPTIONS[expected]}
 
@@ -155,7 +153,7 @@ def test_zero_terminal_snr_reaches_the_betas(tiny: TinyCheckpoint, tmp_path: Pat
 
 
 def test_the_setting_holds_for_folders_too(tiny: TinyCheckpoint, tmp_path: Path) -> None:
-    config = load(tiny, tiny.folder, tmp_path, prediction="v_prediction_zero_snr").scheduler.config
+    config = load(tiny, tiny.folder, tmp_path, prediction_type="v_prediction_zero_snr").scheduler.config
     assert config.prediction_type == "v_prediction"
     assert config.rescale_betas_zero_snr
 
@@ -227,6 +225,5 @@ def test_a_tiny_decoder_in_half_precision_is_found(tiny_folder: Path, tmp_path: 
     folder = shutil.copytree(tiny_folder, tmp_path / "model")
     decoder = folder / "tiny_vae" / "diffusion_pytorch_model.safetensors"
     decoder.rename(decoder.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    options = LoadOptions(str(folder), "name", "unused", "cpu", 1, tmp_path)
-    model = load_sdxl(options, lambda _report: None, lambda _level, _message: None)
+    model = load_model(folder, tmp_path)
     assert model.capabilities.preview_decoders == ("tae", "linear")

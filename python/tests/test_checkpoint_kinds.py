@@ -20,8 +20,9 @@ from latentcast_worker.model import hub
 from latentcast_worker.model.checkpoint.header import Header, TensorInfo, read_header
 from latentcast_worker.model.checkpoint.kind import CLIP_G, CLIP_L, UNET, identify
 from latentcast_worker.model.checkpoint.parts import SDXL_CONFIGS, CheckpointParts
-from latentcast_worker.model.port import LoadError
+from latentcast_worker.model.port import LoadError, Reporter
 
+from .loading import SILENT, load_model
 from .tiny_checkpoint import TinyCheckpoint, build_folder, original_names, original_tensors, write_file
 
 CONTEXT = f"{UNET}input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
@@ -70,7 +71,7 @@ KINDS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
 
 def refusal(path: Path) -> str:
     with pytest.raises(LoadError) as caught:
-        CheckpointParts(path, torch.device("cpu"), lambda _report: None)
+        CheckpointParts(path, torch.device("cpu"), SILENT)
     assert caught.value.code == "model_invalid"
     return str(caught.value)
 
@@ -113,7 +114,7 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 
 
 def open_tiny(folder: Path, path: Path) -> None:
-    CheckpointParts(path, torch.device("cpu"), lambda _report: None, folder)
+    CheckpointParts(path, torch.device("cpu"), SILENT, folder)
 
 
 def test_a_file_that_is_cut_off_says_how_far_it_goes(tiny: TinyCheckpoint, tmp_path: Path) -> None:
@@ -173,10 +174,9 @@ def test_a_unet_with_other_inputs_is_refused_before_anything_is_loaded(
 
 
 def load_reporting(model: Path, configs: Path, cache_dir: Path, stages: list[str]) -> None:
-    from latentcast_worker.model.load import LoadOptions, load_sdxl
-
-    options = LoadOptions(str(model), "name", "unused", "cpu", 1, cache_dir, configs=configs)
-    load_sdxl(options, lambda report: stages.append(report.stage), lambda _level, _message: None)
+    load_model(
+        model, cache_dir, configs=configs, reporter=Reporter(lambda report: stages.append(report.stage), SILENT.log)
+    )
 
 
 # The configs that ship, at full size
@@ -218,7 +218,7 @@ def test_the_configs_that_ship_are_those_of_sdxl(tmp_path: Path, monkeypatch: py
     }
     assert {name: header.tensors[name].shape for name in shapes} == shapes
     monkeypatch.setattr("latentcast_worker.model.checkpoint.parts.read_header", lambda _path: header)
-    parts = CheckpointParts(header.path, torch.device("cpu"), lambda _report: None)
+    parts = CheckpointParts(header.path, torch.device("cpu"), SILENT)
     first, second = parts.tokenizers()
     assert first("a cat").input_ids == second("a cat").input_ids == [49406, 320, 2368, 49407]
     assert (first.pad_token, second.pad_token) == ("<|endoftext|>", "!")
@@ -250,7 +250,7 @@ def test_a_file_on_the_hub_that_does_not_come_says_why(
 ) -> None:
     monkeypatch.setattr(hub, "hf_hub_download", raising(error))
     with pytest.raises(LoadError, match=r"some/model/it\.safetensors") as caught:
-        hub.find_model("some/model/it.safetensors", lambda _report: None, half_precision=False)
+        hub.find_model("some/model/it.safetensors", SILENT, half_precision=False)
     assert caught.value.code == code
 
 
@@ -271,5 +271,5 @@ def test_a_file_on_the_hub_is_asked_for_alone(
         return str(tmp_path)
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
-    assert hub.find_model(name, lambda _report: None, half_precision=True) == tmp_path
+    assert hub.find_model(name, SILENT, half_precision=True) == tmp_path
     assert calls == [asked]

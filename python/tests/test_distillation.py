@@ -12,13 +12,13 @@ import torch
 
 from latentcast_worker.model.distillation import PLAIN, Sampling, recognise, sampling_of
 from latentcast_worker.model.families import Family
-from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import InvalidRequestError
 from latentcast_worker.model.schedulers import SchedulerRun, make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.policy import CallCosts
 from latentcast_worker.protocol import SchedulerName
 
+from .loading import load_model
 from .reference import by_pipeline, denoised
 from .requests import a_params
 from .tiny_checkpoint import SCHEDULER_CONFIG, TinyCheckpoint, build_folder, ready_pipeline, write_file
@@ -84,8 +84,7 @@ def test_dmd2_has_the_timesteps_of_its_training() -> None:
 
 
 def load(tiny: TinyCheckpoint, model: Path, cache_dir: Path, **options: Any) -> SdxlModel:
-    told = LoadOptions(str(model), "name", "unused", "cpu", 1, cache_dir, configs=tiny.folder, **options)
-    return load_sdxl(told, lambda _report: None, lambda _level, _message: None)
+    return load_model(model, cache_dir, configs=tiny.folder, **options)
 
 
 # What each family's card says, in diffusers' words.
@@ -133,8 +132,7 @@ def test_a_name_inside_the_file_counts(tiny: TinyCheckpoint, tmp_path: Path) -> 
 
 def test_a_models_own_settings_outrank_its_name(tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny-turbo").symlink_to(tiny_folder)
-    options = LoadOptions(str(tmp_path / "tiny-turbo"), "name", "unused", "cpu", 1, tmp_path)
-    info = load_sdxl(options, lambda _report: None, lambda _level, _message: None).info
+    info = load_model(tmp_path / "tiny-turbo", tmp_path).info
     assert (info.default_scheduler, info.default_steps, info.default_guidance_scale) == ("euler_a", 20, 5.0)
 
 

@@ -12,11 +12,11 @@ import torch
 from diffusers import StableDiffusionXLInpaintPipeline
 
 from latentcast_worker.inputs import InputImages
-from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.schedulers import make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.protocol import SCHEDULER_NAMES, SchedulerName
 
+from .loading import load_model
 from .reference import SIZE, a_box, a_picture, assert_makes_the_pipelines_image, by_image_pipeline
 from .requests import a_params
 from .tiny_checkpoint import build_folder, original_tensors, ready_pipeline, write_file
@@ -27,8 +27,7 @@ WHITE = np.full((HEIGHT, WIDTH), 255, np.uint8)
 
 
 def load(model: Path, configs: Path, cache_dir: Path) -> SdxlModel:
-    options = LoadOptions(str(model), "inpainting", "unused", "cpu", 1, cache_dir, configs=configs)
-    return load_sdxl(options, lambda _report: None, lambda _level, _message: None)
+    return load_model(model, cache_dir, name="inpainting", configs=configs)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from latentcast_worker.model import calibration, hub, sdxl
 from latentcast_worker.model.denoise import SdxlSample, denoise_step
 from latentcast_worker.model.devices import open_device
 from latentcast_worker.model.hub import find_model
-from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.memory import memory_guard
 from latentcast_worker.model.port import DeviceOutOfMemoryError, InvalidRequestError, LoadError
 from latentcast_worker.model.schedulers import make_scheduler, own_scheduler_name
@@ -28,13 +27,13 @@ from latentcast_worker.policy import Shape
 from latentcast_worker.protocol import SCHEDULER_NAMES, ModelVocabulary, SchedulerName
 from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
 
+from .loading import SILENT, load_model, reporter_to
 from .requests import a_params
 
 
 def load(folder: Path, cache_dir: Path, tiny_vae: str = "unused") -> tuple[SdxlModel, list[str]]:
     logged: list[str] = []
-    options = LoadOptions(str(folder), "name", tiny_vae, "cpu", max_batch=1, cache_dir=cache_dir)
-    model = load_sdxl(options, lambda _report: None, lambda level, message: logged.append(f"{level}: {message}"))
+    model = load_model(folder, cache_dir, tiny_vae=tiny_vae, reporter=reporter_to(logged))
     return model, logged
 
 
@@ -112,8 +111,7 @@ def test_a_cpu_that_is_slow_is_not_kept_busy_with_measuring(
 
     monkeypatch.setattr(calibration, "SLOW_STEP_SECONDS", 0.0)
     monkeypatch.setattr(sdxl, "denoise_step", step)
-    options = LoadOptions(str(tiny_folder), "name", "unused", "cpu", max_batch=None, cache_dir=tmp_path)
-    model = load_sdxl(options, lambda _report: None, lambda _level, _message: None)
+    model = load_model(tiny_folder, tmp_path, max_batch=None)
     assert set(shapes) == {(8, 8, 77)}
     assert model.capabilities.max_batch == 1
     assert model.costs.seconds[0] > 0
@@ -151,7 +149,7 @@ def test_the_tiny_model_is_the_same_everywhere(tiny_folder: Path, tmp_path: Path
 @pytest.mark.parametrize("name", ["nowhere", "/no/where", "a/b/c", "../no/such/folder"])
 def test_what_is_neither_a_folder_nor_an_id_is_not_found(name: str) -> None:
     with pytest.raises(LoadError, match="no model at") as caught:
-        find_model(name, lambda _report: None, half_precision=False)
+        find_model(name, SILENT, half_precision=False)
     assert caught.value.code == "model_not_found"
 
 
@@ -177,7 +175,7 @@ NOT_THERE = RepositoryNotFoundError("404", response=RESPONSE)
 def test_a_failed_download_says_why(monkeypatch: pytest.MonkeyPatch, error: Exception, code: str) -> None:
     monkeypatch.setattr(hub, "snapshot_download", raising(error))
     with pytest.raises(LoadError, match="some/model") as caught:
-        find_model("some/model", lambda _report: None, half_precision=False)
+        find_model("some/model", SILENT, half_precision=False)
     assert caught.value.code == code
 
 

@@ -12,7 +12,6 @@ from diffusers.callbacks import SDXLCFGCutoffCallback
 from torch import Tensor
 
 from latentcast_worker.model.deepcache import DeepCache
-from latentcast_worker.model.load import LoadOptions, load_sdxl
 from latentcast_worker.model.port import DeviceOutOfMemoryError
 from latentcast_worker.model.schedulers import make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
@@ -21,13 +20,13 @@ from latentcast_worker.model.unet_call import UNetCall
 from latentcast_worker.protocol import SCHEDULER_NAMES, SchedulerName
 from latentcast_worker.settings import ShortcutName
 
+from .loading import load_model, reporter_to
 from .reference import by_pipeline, denoised
 from .requests import a_params
 
 
 def load_with(folder: Path, cache_dir: Path, *names: ShortcutName) -> SdxlModel:
-    options = LoadOptions(str(folder), "noise", "unused", "cpu", 1, cache_dir, frozenset(names))
-    return load_sdxl(options, lambda _report: None, lambda _level, _message: None)
+    return load_model(folder, cache_dir, shortcuts=names)
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +170,7 @@ def test_few_steps_start_at_the_very_end_of_the_schedule(
     assert torch.equal(sample.latents, expected)
 
 
-def test_the_log_names_what_changes_the_pictures(tiny_folder: Path, tmp_path: Path) -> None:
+def test_the_log_names_what_changes_the_images(tiny_folder: Path, tmp_path: Path) -> None:
     logged: list[str] = []
-    options = LoadOptions(
-        str(tiny_folder), "noise", "unused", "cpu", 1, tmp_path, frozenset(("step-cache", "cfg-cutoff"))
-    )
-    load_sdxl(options, lambda _report: None, lambda level, message: logged.append(f"{level}: {message}"))
+    load_model(tiny_folder, tmp_path, shortcuts=("step-cache", "cfg-cutoff"), reporter=reporter_to(logged))
     assert any("cfg-cutoff, step-cache" in line for line in logged)

@@ -8,23 +8,20 @@ changes bits, and exact mode promises the pipeline's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..protocol import LogLevel
 from .acceleration_graphs import GraphedCall
 from .memory import memory_guard
-from .port import DeviceOutOfMemoryError
+from .port import DeviceOutOfMemoryError, WriteLog
 from .unet_call import UNetCall
 
 Attention = Literal["default", "cudnn", "flash"]
-WriteLog: TypeAlias = Callable[[LogLevel, str], None]
 
 # Orders of preference: what the first cannot compute falls to the next.
 _ATTENTION_ORDERS: dict[Attention, list[SDPBackend]] = {

@@ -16,10 +16,10 @@ from .. import __version__
 from ..policy import CallCosts
 from ..protocol import GenerationParams, PreviewPlan
 from ..settings import ShortcutName
-from .acceleration import AcceleratedUNet, WriteLog
+from .acceleration import AcceleratedUNet
 from .calibration_store import Calibration, CalibrationStore, Key
 from .denoise import SdxlSample
-from .port import DeviceOutOfMemoryError
+from .port import DeviceOutOfMemoryError, WriteLog
 from .sdxl import SdxlModel
 
 REPEATS = 3

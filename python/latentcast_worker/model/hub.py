@@ -6,16 +6,14 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 from tqdm.auto import tqdm
 
 from ..protocol import Loading
-from .port import LoadError
-
-ReportLoading: TypeAlias = Callable[[Loading], None]
+from .port import LoadError, Reporter
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+)/((?:[\w.-]+/)*[\w.-]+\.safetensors)")
@@ -37,7 +35,7 @@ _SMALL_FILES = (
 _PROGRESS_INTERVAL_SECONDS = 0.5
 
 
-def find_model(model: str, report: ReportLoading, *, half_precision: bool) -> Path:
+def find_model(model: str, reporter: Reporter, *, half_precision: bool) -> Path:
     """The folder or file of `model`: a path, a hub id, or a hub id with the path of a file in its repository.
 
     `half_precision` takes the fp16 files of a repository that has them. Raises LoadError `model_not_found` or
@@ -47,16 +45,16 @@ def find_model(model: str, report: ReportLoading, *, half_precision: bool) -> Pa
     if path.exists():
         return path
     if _HUB_ID.fullmatch(model):
-        return _download(model, lambda bar: _snapshot(model, half_precision, bar), report)
+        return _download(model, lambda bar: _snapshot(model, half_precision, bar), reporter)
     if match := _HUB_FILE.fullmatch(model):
         repository, file = match.groups()
-        return _download(model, lambda bar: hf_hub_download(repository, file, tqdm_class=bar), report)
+        return _download(model, lambda bar: hf_hub_download(repository, file, tqdm_class=bar), reporter)
     raise LoadError("model_not_found", f"no model at {model}")
 
 
-def _download(model: str, fetch: Callable[[type[Any]], str], report: ReportLoading) -> Path:
+def _download(model: str, fetch: Callable[[type[Any]], str], reporter: Reporter) -> Path:
     try:
-        return Path(fetch(_progress_bar(model, report)))
+        return Path(fetch(_progress_bar(model, reporter)))
     except RepositoryNotFoundError as error:
         raise LoadError(
             "model_not_found", f"{model} is neither on this machine nor a model on the hub that you may read"
@@ -89,8 +87,8 @@ def _publishes_half_precision(model: str) -> bool:
     return any(file.rfilename.startswith("unet/") and ".fp16." in file.rfilename for file in files)
 
 
-def _progress_bar(model: str, report: ReportLoading) -> type[Any]:
-    """A tqdm class, which is how the hub's client tells of its progress, that reports instead of drawing."""
+def _progress_bar(model: str, reporter: Reporter) -> type[Any]:
+    """A tqdm class that reports instead of drawing: the hub's client shows its progress through one."""
     last_report = 0.0
 
     class ReportingBar(tqdm):
@@ -104,7 +102,7 @@ def _progress_bar(model: str, report: ReportLoading) -> type[Any]:
             now = time.monotonic()
             if self.unit == "B" and self.total and now - last_report >= _PROGRESS_INTERVAL_SECONDS:
                 last_report = now
-                report(Loading(stage="download", progress=min(1.0, self.n / self.total), detail=model))
+                reporter.loading(Loading(stage="download", progress=min(1.0, self.n / self.total), detail=model))
             return done
 
     return ReportingBar

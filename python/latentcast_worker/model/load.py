@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 
 from ..policy import EARLY_STEPS, CallCosts
-from ..protocol import Capabilities, Loading, LogLevel, ModelInfo, SchedulerName
+from ..protocol import Capabilities, Loading, ModelInfo, SchedulerName
+from ..settings import WorkerSettings
 from .acceleration import AcceleratedUNet
 from .calibration import calibrate
 from .calibration_store import CalibrationStore
@@ -21,18 +21,17 @@ from .deepcache import DeepCache
 from .devices import describe_device, has_fast_bf16, open_device
 from .distillation import PLAIN, UNNAMED, Sampling, recognise, sampling_of
 from .encode import ImageEncoder
-from .families import Family, Prediction
+from .families import Prediction
 from .fused_tiny import fuse_tiny
 from .group_norm import split_group_norms
 from .hub import find_model
 from .memory import memory_guard
 from .parts import FolderParts, ModelParts
-from .port import DeviceOutOfMemoryError, LoadError
+from .port import DeviceOutOfMemoryError, LoadError, Reporter
 from .prompts import PromptEncoder
 from .schedulers import make_scheduler, own_scheduler_name
 from .sdxl import SdxlModel
 from .settings import ModelSettings
-from .shortcuts import Shortcuts
 from .vae import load_tiny_vae, load_vae
 
 # A parked job is small (about 2 MB per megapixel: latents, x0, solver history; 20 MB more with DeepCache), so these
@@ -44,28 +43,13 @@ MAX_PIXELS = 64 * 1024 * 1024
 LATENT_CHANNELS = 4
 INPAINTING_CHANNELS = 9
 
-ReportLoading: TypeAlias = Callable[[Loading], None]
-WriteLog: TypeAlias = Callable[[LogLevel, str], None]
-
 
 @dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """`model` is a hub id, a folder or a file, `name` what clients are told; `max_batch` None measures what pays.
-
-    `cache_dir` keeps what was measured. `shortcuts` change the images; none is the default. `vae` takes the place of
-    the model's own. `prediction` and `distillation` None believe the model. `configs` completes single files.
-    """
+class ModelSource:
+    """`model` is a hub id, a folder or a file, `name` what clients see. `configs` completes single files."""
 
     model: str
     name: str
-    tiny_vae: str
-    device: str
-    max_batch: int | None
-    cache_dir: Path
-    shortcuts: Shortcuts = frozenset()
-    vae: str | None = None
-    prediction: Prediction | None = None
-    distillation: Family | Literal["none"] | None = None
     configs: Path = SDXL_CONFIGS
 
 
@@ -86,72 +70,76 @@ class _Dtypes:
         return cls(unet, torch.float32, torch.bfloat16 if fast_bf16 else torch.float32)
 
 
-def load_sdxl(options: LoadOptions, report: ReportLoading, log: WriteLog) -> SdxlModel:
-    """Loads and warms up. Raises LoadError with a `fatal` code and a text for whoever started the server."""
-    device = open_device(options.device)
+def load_sdxl(source: ModelSource, settings: WorkerSettings, reporter: Reporter) -> SdxlModel:
+    """Loads and warms up what `source` names; `settings.model` is what the user called it. Raises LoadError."""
+    device = open_device(settings.device)
     try:
         with memory_guard(), torch.inference_mode():
-            parts = _open_parts(options, device, report)
-            if options.shortcuts:
-                log("warn", f"pictures differ from the model's own: {', '.join(sorted(options.shortcuts))}")
-            model = _assemble(options, parts, device, report, log)
-            report(Loading(stage="warmup"))
-            store = CalibrationStore(options.cache_dir / "calibration")
-            return calibrate(model, options.max_batch, store, log)
+            parts = _open_parts(source, device, reporter)
+            if settings.shortcuts:
+                reporter.log("warn", f"images differ from the model's own: {', '.join(sorted(settings.shortcuts))}")
+            model = _assemble(source, settings, parts, device, reporter)
+            reporter.loading(Loading(stage="warmup"))
+            store = CalibrationStore(Path(settings.cache_dir) / "calibration")
+            return calibrate(model, settings.max_batch, store, reporter.log)
     except DeviceOutOfMemoryError as error:
-        raise LoadError("out_of_memory", f"{options.model} does not fit into the memory of {options.device}") from error
+        raise LoadError("out_of_memory", f"{source.model} does not fit into the memory of {settings.device}") from error
 
 
-def _open_parts(options: LoadOptions, device: torch.device, report: ReportLoading) -> ModelParts:
-    path = find_model(options.model, report, half_precision=device.type == "cuda")
+def _open_parts(source: ModelSource, device: torch.device, reporter: Reporter) -> ModelParts:
+    path = find_model(source.model, reporter, half_precision=device.type == "cuda")
     if path.is_dir():
-        return FolderParts(path, device, report)
-    return CheckpointParts(path, device, report, options.configs)
+        return FolderParts(path, device, reporter)
+    return CheckpointParts(path, device, reporter, source.configs)
 
 
 def _assemble(
-    options: LoadOptions, parts: ModelParts, device: torch.device, report: ReportLoading, log: WriteLog
+    source: ModelSource, settings: WorkerSettings, parts: ModelParts, device: torch.device, reporter: Reporter
 ) -> SdxlModel:
-    settings = parts.settings
-    dtypes = _Dtypes.choose(device, settings)
+    own = parts.settings
+    dtypes = _Dtypes.choose(device, own)
     if parts.in_channels not in (LATENT_CHANNELS, INPAINTING_CHANNELS):
         raise LoadError("model_invalid", f"{parts.name} {_of_images(parts.in_channels)}: name a text-to-image model")
     tokenizers = parts.tokenizers()
     encoders = parts.text_encoders(dtypes.unet)
     unet = parts.unet(dtypes.unet)
-    vae = load_vae(options.vae, dtypes.vae, device, report, options.configs) if options.vae else parts.vae(dtypes.vae)
+    vae = (
+        load_vae(settings.vae, dtypes.vae, device, reporter, source.configs)
+        if settings.vae is not None
+        else parts.vae(dtypes.vae)
+    )
     if device.type == "cuda":
         split_group_norms(unet)
         split_group_norms(vae)
-    scheduler = parts.scheduler()
-    guidance_width = unet.config.time_cond_proj_dim
-    sampling = _sampling(options, parts, scheduler, guided_inside=guidance_width is not None)
-    own, own_name = _own_scheduler(scheduler, sampling, options.prediction, log)
-    if sampling.family is not None:
-        log("info", f"{options.name} is sampled as {sampling}")
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    tiny_vae = str(parts.folder / settings.tiny_vae) if settings.tiny_vae else options.tiny_vae
-    tiny = load_tiny_vae(tiny_vae, dtypes.tiny, device, factor, report, log)
+    published = parts.scheduler()
+    guidance_width = unet.config.time_cond_proj_dim
+    sampling = _sampling(source, settings, parts, published, guided_inside=guidance_width is not None)
+    scheduler, scheduler_name = _own_scheduler(published, sampling, settings.prediction_type, reporter)
+    if sampling.family is not None:
+        reporter.log("info", f"{source.name} is sampled as {sampling}")
+    tiny_vae = str(parts.folder / own.tiny_vae) if own.tiny_vae else settings.tiny_vae
+    tiny = load_tiny_vae(tiny_vae, dtypes.tiny, device, factor, reporter)
     if tiny is not None and device.type == "cuda":
         fuse_tiny(tiny)
-    renderer = PreviewRenderer(tiny, settings.latent_rgb, device)
-    accelerated = AcceleratedUNet(unet, device, log)
-    native = settings.native_size or (unet.config.sample_size * factor,) * 2
+    renderer = PreviewRenderer(tiny, own.latent_rgb, device)
+    accelerated = AcceleratedUNet(unet, device, reporter.log)
+    native = own.native_size or (unet.config.sample_size * factor,) * 2
     return SdxlModel(
         info=ModelInfo(
-            id=options.name,
+            id=source.name,
             native_width=native[0],
             native_height=native[1],
-            min_side=settings.min_size,
-            max_side=settings.max_size,
+            min_side=own.min_size,
+            max_side=own.max_size,
             default_steps=sampling.steps,
             default_guidance_scale=sampling.guidance_scale,
-            default_scheduler=own_name,
-            prediction_type=own.config.prediction_type,
+            default_scheduler=scheduler_name,
+            prediction_type=scheduler.config.prediction_type,
             distillation=sampling.family,
-            is_noise=settings.is_noise,
-            examples=settings.examples,
-            vocabulary=settings.vocabulary,
+            is_noise=own.is_noise,
+            examples=own.examples,
+            vocabulary=own.vocabulary,
         ),
         device=describe_device(device, dtypes.unet),
         capabilities=Capabilities(
@@ -167,25 +155,27 @@ def _assemble(
         dtype=dtypes.unet,
         latent_channels=vae.config.latent_channels,
         size_factor=factor,
-        scheduler=own,
+        scheduler=scheduler,
         encoder=ImageEncoder(vae, factor, device, for_inpainting=parts.in_channels == INPAINTING_CHANNELS),
         decoder=FullDecoder(vae),
         previews=StreamPreviews(renderer, device) if device.type == "cuda" else InlinePreviews(renderer),
         torch_device=device,
-        shortcuts=options.shortcuts,
+        shortcuts=frozenset(settings.shortcuts),
         sampling=sampling,
         guidance_width=guidance_width,
-        deepcache=DeepCache(unet, accelerated) if "step-cache" in options.shortcuts else None,
+        deepcache=DeepCache(unet, accelerated) if "step-cache" in settings.shortcuts else None,
     )
 
 
-def _sampling(options: LoadOptions, parts: ModelParts, scheduler: Any, *, guided_inside: bool) -> Sampling:
-    """As whoever runs the server says, else as the model looks; a model's own settings rank between the two."""
-    title = f"{Path(options.model).name} {parts.title}"
-    if options.distillation is not None:
-        return PLAIN if options.distillation == "none" else sampling_of(options.distillation, title)
+def _sampling(
+    source: ModelSource, settings: WorkerSettings, parts: ModelParts, scheduler: Any, *, guided_inside: bool
+) -> Sampling:
+    """As the setting says, else as the model looks; the model's own `latentcast.json` ranks between the two."""
+    title = f"{Path(source.model).name} {parts.title}"
+    if settings.distillation is not None:
+        return PLAIN if settings.distillation == "none" else sampling_of(settings.distillation, title)
     sampling = recognise(title, type(scheduler).__name__, guided_inside=guided_inside)
-    if "few-step" in options.shortcuts:
+    if "few-step" in settings.shortcuts:
         return UNNAMED if sampling is PLAIN else sampling
     steps, guidance_scale = parts.settings.default_steps, parts.settings.default_guidance_scale
     return replace(
@@ -196,17 +186,17 @@ def _sampling(options: LoadOptions, parts: ModelParts, scheduler: Any, *, guided
 
 
 def _own_scheduler(
-    scheduler: Any, sampling: Sampling, prediction: Prediction | None, log: WriteLog
+    published: Any, sampling: Sampling, prediction: Prediction | None, reporter: Reporter
 ) -> tuple[Any, SchedulerName | None]:
     """The scheduler of requests that name none, and its name if it has one."""
-    own = make_scheduler(scheduler, sampling.scheduler)
+    scheduler = make_scheduler(published, sampling.scheduler)
     try:
-        name = own_scheduler_name(own)
+        name = own_scheduler_name(scheduler)
     except KeyError as error:
-        log("warn", f"the model's scheduler {error.args[0]} is not served, its default is euler")
-        own, name = make_scheduler(own, "euler"), "euler"
+        reporter.log("warn", f"the model's scheduler {error.args[0]} is not served, its default is euler")
+        scheduler, name = make_scheduler(scheduler, "euler"), "euler"
     options = {**sampling.options, **({} if prediction is None else prediction_options(prediction))}
-    return type(own).from_config(own.config, **options), name
+    return type(scheduler).from_config(scheduler.config, **options), name
 
 
 def _of_images(in_channels: int) -> str:

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ..protocol import Loading
-from .port import LoadError
+from .port import LoadError, Reporter
 from .settings import ModelSettings, read_settings
 
 
@@ -58,12 +58,12 @@ class FolderParts:
     COUNT = 7
     title = ""
 
-    def __init__(self, folder: Path, device: torch.device, report: Callable[[Loading], None]) -> None:
+    def __init__(self, folder: Path, device: torch.device, reporter: Reporter) -> None:
         """Reads the settings. Raises LoadError for settings that cannot be understood."""
         self.folder = folder
         self.settings = read_settings(folder)
         self._device = device
-        self._report = report
+        self._reporter = reporter
         self._loaded = 0
 
     @property
@@ -101,7 +101,7 @@ class FolderParts:
         return part.to(self._device).eval()
 
     def _load(self, name: str, load: Callable[[Path], Any]) -> Any:
-        self._report(Loading(stage="weights", progress=self._loaded / self.COUNT, detail=name))
+        self._reporter.loading(Loading(stage="weights", progress=self._loaded / self.COUNT, detail=name))
         self._loaded += 1
         return self._guarded(name, load)
 

@@ -130,12 +130,15 @@ class Model(Protocol[S]):
         ...
 
 
+WriteLog: TypeAlias = Callable[[LogLevel, str], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Reporter:
     """What a loader may report while it works."""
 
     loading: Callable[[Loading], None]
-    log: Callable[[LogLevel, str], None]
+    log: WriteLog
 
 
 @dataclass(frozen=True, slots=True)

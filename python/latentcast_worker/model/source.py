@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..settings import WorkerSettings
 from ..tiny_sdxl.build import ensure_tiny_sdxl
-from .load import LoadOptions, load_sdxl
+from .load import ModelSource, load_sdxl
 from .port import LoadedModel, LoadError, Reporter
 
 DEMO_FOLDER = Path(__file__).resolve().parents[3] / "models" / "demo"
@@ -17,31 +17,19 @@ REPORTED_PACKAGES = ("torch", "diffusers", "transformers")
 
 def load_named_model(settings: WorkerSettings, reporter: Reporter) -> LoadedModel:
     """Loads `demo`, `noise`, a folder, a file or a hub id. Raises LoadError."""
-    cache_dir = Path(settings.cache_dir)
-    name = settings.model
-    match settings.model:
+    loaded = load_sdxl(_find_source(settings), settings, reporter)
+    return LoadedModel(loaded, {name: version(name) for name in REPORTED_PACKAGES})
+
+
+def _find_source(settings: WorkerSettings) -> ModelSource:
+    model = settings.model
+    match model:
         case "demo":
             if not DEMO_FOLDER.is_dir():
                 raise LoadError("model_not_found", "the demo model is not part of this installation")
-            folder = str(DEMO_FOLDER)
+            return ModelSource(str(DEMO_FOLDER), model)
         case "noise":
-            folder = str(ensure_tiny_sdxl(cache_dir))
+            return ModelSource(str(ensure_tiny_sdxl(Path(settings.cache_dir))), model)
         case _:
-            folder = settings.model
-            # Shown to clients and written into images: whose folder it is in is nobody's business.
-            if Path(folder).exists():
-                name = Path(folder).resolve().name
-    options = LoadOptions(
-        model=folder,
-        name=name,
-        tiny_vae=settings.tiny_vae,
-        device=settings.device,
-        max_batch=settings.max_batch,
-        cache_dir=cache_dir,
-        shortcuts=frozenset(settings.shortcuts),
-        vae=settings.vae,
-        prediction=settings.prediction_type,
-        distillation=settings.distillation,
-    )
-    loaded = load_sdxl(options, reporter.loading, reporter.log)
-    return LoadedModel(loaded, {name: version(name) for name in REPORTED_PACKAGES})
+            # Without its folder: the name is shown to clients and written into images.
+            return ModelSource(model, Path(model).resolve().name if Path(model).exists() else model)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
-from ..protocol import Loading, LogLevel
+from ..protocol import Loading
 from .checkpoint.parts import load_vae_file
 from .hub import find_model
 from .parts import load_folder
-from .port import LoadError
+from .port import LoadError, Reporter
 
 
-def load_vae(
-    name: str, dtype: torch.dtype, device: torch.device, report: Callable[[Loading], None], configs: Path
-) -> Any:
+def load_vae(name: str, dtype: torch.dtype, device: torch.device, reporter: Reporter, configs: Path) -> Any:
     """A VAE by hub id, folder or file. Raises LoadError."""
-    path = find_model(name, report, half_precision=device.type == "cuda")
-    report(Loading(stage="weights", progress=None, detail="vae"))
+    path = find_model(name, reporter, half_precision=device.type == "cuda")
+    reporter.loading(Loading(stage="weights", progress=None, detail="vae"))
     if path.is_file():
-        return load_vae_file(path, dtype, device, report, configs)
+        return load_vae_file(path, dtype, device, reporter, configs)
     inside = path / "vae"
     try:
         vae = load_folder(AutoencoderKL, inside if inside.is_dir() else path, dtype)
@@ -37,19 +34,18 @@ def load_tiny_vae(
     dtype: torch.dtype,
     device: torch.device,
     factor: int,
-    report: Callable[[Loading], None],
-    log: Callable[[LogLevel, str], None],
+    reporter: Reporter,
 ) -> Any | None:
     """The tiny decoder, or None with a warning: without it previews come from the linear map.
 
     `factor` is pixels per latent along each side.
     """
     try:
-        tiny = load_folder(AutoencoderTiny, find_model(name, report, half_precision=False), dtype)
+        tiny = load_folder(AutoencoderTiny, find_model(name, reporter, half_precision=False), dtype)
     except (LoadError, OSError, ValueError) as error:
-        log("warn", f"no tiny decoder, previews will be linear: {error}")
+        reporter.log("warn", f"no tiny decoder, previews will be linear: {error}")
         return None
     if 2 ** (len(tiny.config.decoder_block_out_channels) - 1) != factor:
-        log("warn", "the tiny decoder does not fit the model's VAE, previews will be linear")
+        reporter.log("warn", "the tiny decoder does not fit the model's VAE, previews will be linear")
         return None
     return tiny.to(device, memory_format=torch.channels_last).eval()

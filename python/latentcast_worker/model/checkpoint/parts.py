@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors import safe_open
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ...protocol import Loading
+from ..port import Reporter
 from ..settings import ModelSettings
 from .convert import FilePart, diffusers_vae_part, text_encoder_2_part, text_encoder_part, unet_part, vae_part
 from .header import Header, invalid, read_header
@@ -30,9 +31,7 @@ _REPORT_ELEMENTS = 256 * 1024 * 1024
 class CheckpointParts:
     """Parts of an SDXL checkpoint. `configs` is a diffusers folder without weights: what a file does not say itself."""
 
-    def __init__(
-        self, path: Path, device: torch.device, report: Callable[[Loading], None], configs: Path = SDXL_CONFIGS
-    ) -> None:
+    def __init__(self, path: Path, device: torch.device, reporter: Reporter, configs: Path = SDXL_CONFIGS) -> None:
         """Reads the header only. Raises LoadError for a file that is not SDXL, is damaged or incomplete."""
         self._header = read_header(path)
         self._kind = identify(self._header)
@@ -47,7 +46,7 @@ class CheckpointParts:
         self._parts = _empty_parts(configs, self._kind.in_channels, has_vae=self.has_vae)
         for part in self._parts.values():
             part.check(self._header)
-        self._copier = PartCopier(self._header, device, report)
+        self._copier = PartCopier(self._header, device, reporter)
 
     def tokenizers(self) -> tuple[Any, Any]:
         first, second = (CLIPTokenizer.from_pretrained(self._configs / name) for name in ("tokenizer", "tokenizer_2"))
@@ -73,9 +72,7 @@ class CheckpointParts:
         return self._copier.load(self._parts[name], dtype)
 
 
-def load_vae_file(
-    path: Path, dtype: torch.dtype, device: torch.device, report: Callable[[Loading], None], configs: Path
-) -> Any:
+def load_vae_file(path: Path, dtype: torch.dtype, device: torch.device, reporter: Reporter, configs: Path) -> Any:
     """A VAE from a file: one alone, in either layout, or the one of a whole checkpoint. Raises LoadError."""
     header = read_header(path)
     module = _empty_vae(configs)
@@ -88,22 +85,22 @@ def load_vae_file(
     else:
         raise invalid(path, "holds no VAE that fits SDXL")
     part.check(header)
-    return PartCopier(header, device, report).load(part, dtype)
+    return PartCopier(header, device, reporter).load(part, dtype)
 
 
 class PartCopier:
-    """Copies tensors of one file to the device and tells how far it is."""
+    """Copies tensors of one file to the device and reports its progress."""
 
-    def __init__(self, header: Header, device: torch.device, report: Callable[[Loading], None]) -> None:
+    def __init__(self, header: Header, device: torch.device, reporter: Reporter) -> None:
         self._header = header
         self._device = device
-        self._report = report
+        self._reporter = reporter
         self._total = sum(info.count for info in header.tensors.values())
         self._copied = 0
 
     def load(self, part: FilePart, dtype: torch.dtype) -> Any:
         """The part's module with its weights in `dtype` on the device. Its names have been checked."""
-        self._tell(part.name)
+        self._report(part.name)
         try:
             # Mapped, not read: each tensor comes from the disk while it is copied.
             with safe_open(self._header.path, framework="pt") as file:
@@ -121,12 +118,12 @@ class PartCopier:
         before = self._copied
         self._copied += tensor.numel()
         if before // _REPORT_ELEMENTS != self._copied // _REPORT_ELEMENTS:
-            self._tell(name)
+            self._report(name)
         return copied
 
-    def _tell(self, name: str) -> None:
+    def _report(self, name: str) -> None:
         share = min(1.0, self._copied / max(1, self._total))
-        self._report(Loading(stage="weights", progress=share, detail=name))
+        self._reporter.loading(Loading(stage="weights", progress=share, detail=name))
 
 
 def _resolution(header: Header, path: Path) -> tuple[int, int] | None:
