@@ -4,7 +4,7 @@ import { withProcessDefaults, type Config } from "./config.ts";
 import type { Environment } from "./config/environment.ts";
 import { LatentcastError } from "./errors.ts";
 import { loadEncoder } from "./images/encode.ts";
-import { endingError, isTerminal, type EncodedImage, type JobResult, type TerminalEvent } from "./jobs/events.ts";
+import { terminalError, isTerminal, type EncodedImage, type JobResult, type TerminalEvent } from "./jobs/events.ts";
 import { openInputs } from "./images/source.ts";
 import type { Job } from "./jobs/job.ts";
 import { invalidRequest } from "./jobs/request.ts";
@@ -109,7 +109,7 @@ class JobStream implements InProcessStream {
 
   async result(): Promise<GeneratedResult> {
     for await (const { event } of (await this.#started()).follow()) if (isTerminal(event)) return resultOf(event);
-    throw new LatentcastError("internal_error", { cause: "a job without an ending" });
+    throw new LatentcastError("internal_error", { cause: "a job without an end" });
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined> {
@@ -134,7 +134,7 @@ class JobStream implements InProcessStream {
     return (this.#job ??= this.#start());
   }
 
-  /** A server tells its clients to come back while a model is downloaded; here the job waits for it. */
+  /** While a model is downloaded a server answers 503; here the job waits for it. */
   async #start(): Promise<Job> {
     const parsed = parseObject(generateInput, withAddresses(this.#input));
     if (!parsed.ok) throw invalidRequest(parsed.problems);
@@ -160,7 +160,7 @@ function addressOf(image: OrchestratorInput["image_url"]): string | null | undef
 }
 
 function resultOf(event: TerminalEvent): GeneratedResult {
-  if (event.kind !== "succeeded") throw endingError(event);
+  if (event.kind !== "succeeded") throw terminalError(event);
   return { image: firstOf(event.result.images), ...event.result };
 }
 

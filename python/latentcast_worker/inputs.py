@@ -47,7 +47,7 @@ def inputs_problem(params: GenerationParams, sizes: InputSizes) -> str | None:
             return f"{name} is {size.width}x{size.height} and not {wanted.width}x{wanted.height}"
     if executed_steps(params) < 1:
         least = math.ceil(1000 / params.num_inference_steps) / 1000
-        return f"strength {params.strength} runs none of {params.num_inference_steps} steps; {least} runs one"
+        return f"strength {params.strength} runs none of {params.num_inference_steps} steps; at least {least} is needed"
     return None
 
 

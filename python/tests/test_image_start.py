@@ -150,7 +150,7 @@ def test_an_encode_that_runs_out_of_memory_is_tried_again_with_freed_memory() ->
         ({"inputs": InputSizes()}, "strength needs an image"),
         ({"inputs": InputSizes(mask=SIZE), "strength": None}, "mask needs an image"),
         ({"width": 32}, "image is 64x64 and not 32x64"),
-        ({"num_inference_steps": 10, "strength": 0.05}, "strength 0.05 runs none of 10 steps; 0.1 runs one"),
+        ({"num_inference_steps": 10, "strength": 0.05}, "strength 0.05 runs none of 10 steps; at least 0.1 is needed"),
     ],
 )
 def test_images_and_parameters_that_do_not_go_together_are_refused(changes: dict[str, object], message: str) -> None:

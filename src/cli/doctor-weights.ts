@@ -13,7 +13,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 const SDXL_BYTES = 7 * 2 ** 30;
 const TINY_VAE_BYTES = 10 * 2 ** 20;
 const VAE_BYTES = 320 * 2 ** 20;
-/** What every model of these kinds has; its absence tells an interrupted download from a finished one. */
+/** What every model of these kinds has; without it the download was interrupted. */
 const MODEL_FILE = "model_index.json";
 const TINY_VAE_FILE = "config.json";
 const VAE_FILE = "config.json";

@@ -1,10 +1,10 @@
-/** Pictures as text: each character cell shows two pixels, the upper as the block's colour and the lower as its background. */
-import type { RawPicture } from "../images/encode.ts";
+/** Images as text: each character cell shows two pixels, the upper as the block's colour and the lower as its background. */
+import type { RawImage } from "../images/encode.ts";
 
 const UPPER_HALF = "▀";
 
 /** One line of true-colour text per two rows of pixels; an odd last row has the terminal's background below it. */
-export function halfBlocks({ rgb, width, height }: RawPicture): string[] {
+export function halfBlocks({ rgb, width, height }: RawImage): string[] {
   const lines: string[] = [];
   for (let y = 0; y < height; y += 2) {
     let line = "";

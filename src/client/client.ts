@@ -44,7 +44,7 @@ export interface LatentcastClient {
   cancel(requestId: string, options?: CallOptions): Promise<ClientCancelOutcome>;
   /** What happens to a submitted request. Leaving this loop leaves the request alone. */
   events(requestId: string, options?: CallOptions): GenerateStream;
-  /** What `GET /health` tells. */
+  /** The body of `GET /health`. */
   health(options?: CallOptions): Promise<unknown>;
 }
 
@@ -112,7 +112,7 @@ async function submitOrCancel(connection: Connection, input: ClientInput, stop: 
   let abandon: (() => void) | undefined;
   const abandoned = new Promise<never>((_resolve, reject) => {
     abandon = () => {
-      // A page that closes does not hear the answer.
+      // A page that closes does not read the response.
       if (stop.reason === PAGE_CLOSED) cancelChosen();
       submitted.then((requestId) => cancelForSure(connection, requestId)).catch(() => undefined);
       reject(cancelled(stop.reason));

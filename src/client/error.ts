@@ -44,7 +44,7 @@ export function connectionFailed(cause: unknown): ClientError {
   return new ClientError("connection_failed", "The server could not be reached.", { cause });
 }
 
-/** The error that an answer with a failure status tells. */
+/** The error of a response with a failure status. */
 export async function errorOfResponse(response: Response): Promise<ClientError> {
   const body: unknown = await response.json().catch(() => undefined);
   return errorOfBody(body, {
@@ -54,7 +54,7 @@ export async function errorOfResponse(response: Response): Promise<ClientError> 
   });
 }
 
-/** The error that a body `{detail, message, error_type}` tells. */
+/** The error in a body `{detail, message, error_type}`. */
 export function errorOfBody(body: unknown, details: ClientErrorDetails): ClientError {
   const record = asRecord(body);
   const type = readString(record, "error_type");

@@ -14,7 +14,7 @@ export interface FollowOptions {
   readonly onEvent: (event: ClientEvent) => Promise<void>;
 }
 
-type Ending = Exclude<Decoded, { kind: "event" | "unknown" }>;
+type LastEvent = Exclude<Decoded, { kind: "event" | "unknown" }>;
 
 /**
  * Resolves with the result. A connection that breaks off is taken up again after the last event that arrived, for about half a
@@ -26,13 +26,13 @@ export async function follow(options: FollowOptions): Promise<ClientResult> {
   let attempt = 0;
   while (true) {
     const before = place.lastEventId;
-    let ending: Ending | undefined;
+    let last: LastEvent | undefined;
     let hasYielded = false;
     let failure = connectionFailed("the stream ended before the request did");
     const turn = await options.connection.turns.take(signal);
     if (turn === undefined) throw cancelled(signal.reason);
     try {
-      ending = await readUntilEnding(options, place, turn);
+      last = await readUntilLast(options, place, turn);
       hasYielded = turn.over.aborted;
     } catch (error) {
       if (!(error instanceof ClientError) || !isPassing(error)) throw error;
@@ -40,8 +40,8 @@ export async function follow(options: FollowOptions): Promise<ClientResult> {
     } finally {
       turn.end();
     }
-    if (ending?.kind === "result") return ending.result;
-    if (ending !== undefined) throw ending.error;
+    if (last?.kind === "result") return last.result;
+    if (last !== undefined) throw last.error;
     if (signal.aborted) throw cancelled(signal.reason);
     if (place.lastEventId !== before) attempt = 0;
     // Others have the connection now; this stream goes on when it is its turn again.
@@ -54,11 +54,11 @@ export async function follow(options: FollowOptions): Promise<ClientResult> {
   }
 }
 
-async function readUntilEnding(
+async function readUntilLast(
   { connection, requestId, signal, onEvent }: FollowOptions,
   place: { lastEventId: string },
   turn: Turn,
-): Promise<Ending | undefined> {
+): Promise<LastEvent | undefined> {
   const response = await connection.open(`/requests/${encodeURIComponent(requestId)}/events`, {
     signal,
     headers: {

@@ -35,7 +35,7 @@ export class RequestStream implements GenerateStream {
   readonly #stop = new AbortController();
   readonly #inbox = new Inbox();
   #requestId: string | undefined;
-  #outcome: Promise<ClientResult> | undefined;
+  #result: Promise<ClientResult> | undefined;
   #isRead = false;
 
   constructor(connection: Connection, source: RequestSource, signal: AbortSignal | undefined) {
@@ -59,14 +59,14 @@ export class RequestStream implements GenerateStream {
   async *[Symbol.asyncIterator](): AsyncGenerator<ClientEvent, void, undefined> {
     if (this.#isRead) throw new TypeError("a stream can be read once");
     this.#isRead = true;
-    const outcome = this.#start();
+    const result = this.#start();
     try {
       let event = await this.#inbox.take();
       while (event !== undefined) {
         yield event;
         event = await this.#inbox.take();
       }
-      await outcome;
+      await result;
     } finally {
       // Also reached by `break`; after the end there is nothing left to stop.
       this.#stop.abort();
@@ -74,12 +74,12 @@ export class RequestStream implements GenerateStream {
   }
 
   #start(): Promise<ClientResult> {
-    if (this.#outcome !== undefined) return this.#outcome;
-    const outcome = this.#run().finally(() => this.#inbox.close());
-    // Whoever wants the error awaits it; a loop that threw it already has told it.
-    outcome.catch(() => undefined);
-    this.#outcome = outcome;
-    return outcome;
+    if (this.#result !== undefined) return this.#result;
+    const result = this.#run().finally(() => this.#inbox.close());
+    // Without a handler the rejection would end the program, although the loop has thrown the error already.
+    result.catch(() => undefined);
+    this.#result = result;
+    return result;
   }
 
   async #run(): Promise<ClientResult> {

@@ -13,7 +13,7 @@ export type ClientEvent =
       readonly kind: "queued";
       /** Requests ahead of this one. */
       readonly position: number;
-      /** Until the first step, as far as the server can tell. */
+      /** Until the first step, by the server's estimate. */
       readonly estimateMs: number | null;
     }
   | { readonly kind: "started" }
@@ -60,7 +60,7 @@ export interface ClientLogLine {
 export type ClientRequestStatus =
   | { readonly kind: "queued"; readonly position: number }
   | { readonly kind: "started"; readonly logs: readonly ClientLogLine[] }
-  /** Ended, well or not; `result()` tells which. `errorCode` is set when not. */
+  /** Ended. `errorCode` is set when it failed. */
   | { readonly kind: "finished"; readonly logs: readonly ClientLogLine[]; readonly errorCode: string | null };
 
 /** `cancelled`: it never ran. `requested`: it ends at the next step. `finished`: too late. */

@@ -46,7 +46,7 @@ export const SETTINGS = {
     flag: "tiny-vae",
     default: "madebyollin/taesdxl",
     value: z.string().min(1, "is empty"),
-    help: "Preview decoder: hub id or folder. A model that brings its own keeps it.",
+    help: "Preview decoder: hub id or folder. A model that comes with one keeps its own.",
   }),
   vae: setting<string | null>({
     env: ["LATENTCAST_VAE"],
@@ -81,7 +81,7 @@ export const SETTINGS = {
     default: "",
     defaultText: "managed in `.venv`",
     value: z.string().transform((value) => (value === "" ? null : value)),
-    help: "Interpreter to use as it is; naming one switches the managed environment off.",
+    help: "Interpreter that workers run in; naming one switches the managed environment off.",
   }),
   apiKeys: setting<string[]>({
     env: ["LATENTCAST_API_KEYS"],
@@ -113,7 +113,7 @@ export const SETTINGS = {
     env: ["LATENTCAST_MAX_BATCH"],
     default: "auto",
     value: z.union([z.literal("auto").transform(() => null), whole(1, 64)]),
-    help: "Images that may share a UNet call; `auto` measures what pays, 1 is exact mode.",
+    help: "Images that may share a UNet call; `auto` measures how many are faster, 1 is exact mode.",
   }),
   shortcuts: setting<Shortcut[]>({
     env: ["LATENTCAST_SHORTCUTS"],
@@ -121,7 +121,7 @@ export const SETTINGS = {
     default: "",
     defaultText: "none",
     value: list.pipe(z.array(z.enum(SHORTCUTS, { error: `use ${SHORTCUTS.join(", ")}` }))),
-    help: "Faster ways that change the images, comma-separated: `cfg-cutoff` (guidance for the first 40 % of the steps), `step-cache` (every second step computes the outermost layers only), `few-step` (the model was distilled to few steps and its name does not say so: 4 steps, no guidance).",
+    help: "Faster methods that change the images, comma-separated: `cfg-cutoff` (guidance for the first 40 % of the steps), `step-cache` (every second step computes the outermost layers only), `few-step` (the model was distilled to few steps and its name does not say so: 4 steps, no guidance).",
   }),
   ratePerMinute: setting<number | null>({
     env: ["LATENTCAST_RATE_LIMIT_PER_MINUTE"],
@@ -159,7 +159,7 @@ export const SETTINGS = {
     env: ["LATENTCAST_STORE_LIMIT_BYTES"],
     default: String(10 * 2 ** 30),
     value: whole(2 ** 20, 2 ** 50),
-    help: "Most that is kept in the data directory; what expires first goes first.",
+    help: "Largest size of the data directory; what expires first is removed first.",
   }),
   allowPrivateWebhooks: setting<boolean>({
     env: ["LATENTCAST_ALLOW_PRIVATE_WEBHOOKS"],
@@ -180,7 +180,7 @@ export const SETTINGS = {
     default: "",
     defaultText: "from the request",
     value: z.union([z.literal("").transform(() => null), text.pipe(z.url({ protocol: /^https?$/ }))]),
-    help: "How clients reach this server, for the URLs it hands out.",
+    help: "The address under which clients reach this server; URLs in responses start with it.",
   }),
   corsOrigins: setting<string[]>({
     env: ["LATENTCAST_CORS_ORIGINS"],
@@ -231,12 +231,12 @@ export const SETTINGS = {
     env: ["LATENTCAST_START_TIMEOUT_SECONDS"],
     default: "1800",
     value: seconds,
-    help: "How long a worker may take to load without a sign of progress.",
+    help: "A worker that shows no progress for this long while it loads is replaced.",
   }),
   stallTimeoutMs: setting<number>({
     env: ["LATENTCAST_STALL_TIMEOUT_SECONDS"],
     default: "30",
     value: seconds,
-    help: "A worker that holds work and finishes no piece of it for this long, or thirty steps of its size if that is longer, is replaced.",
+    help: "A worker that holds jobs is replaced when it finishes no step for this long, or for thirty times the duration of its steps if that is longer.",
   }),
 } as const;

@@ -1,5 +1,5 @@
 /**
- * A way of asking for images and of telling about them. One engine, several dialects: whatever differs between them is here, so that a
+ * An API shape: how images are asked for and how results, events and errors look. Whatever differs between dialects is here, so that a
  * new one is a folder beside the others and a line in the registry. Nothing in it knows the transport.
  */
 import type { LatentcastError } from "../errors.ts";
@@ -45,7 +45,7 @@ export type DialectEvent =
   /** The last event of a stream that breaks off after it. */
   | { readonly kind: "error"; readonly error: LatentcastError };
 
-/** How one request is carried out and told about. */
+/** How one request is fitted to the model, and what its responses look like. */
 export interface Exchange {
   /** Of the final JPEG, WebP or AVIF, 1 to 100; the server's own if absent. */
   readonly outputQuality?: number | undefined;

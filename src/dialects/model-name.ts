@@ -1,5 +1,5 @@
 /**
- * How the name of a model is told apart from other addresses. A name has two parts, `owner/alias`, or three below a namespace of fal's;
+ * Tells the name of a model from other addresses. A name has two parts, `owner/alias`, or three below a namespace of fal's;
  * whatever follows (`/stream`, `/image-to-image`) is not part of it. Any name is taken, since one model is loaded, but for what other
  * programs mean by an address: those would draw for a request in another API's shape, and answer in the wrong one.
  */

@@ -1,4 +1,4 @@
-/** How a route tells what it does, and how what all of them told becomes the document. */
+/** Routes carry their OpenAPI operations; this collects them for the document. */
 import type { FastifyInstance } from "fastify";
 import type { DocumentedRoute } from "../openapi/document.ts";
 import type { Operation } from "../openapi/operation.ts";

@@ -4,7 +4,7 @@ import type { FastifyRequest } from "fastify";
 import type { RequestRef } from "../requests/submission.ts";
 
 /**
- * What names the caller's API key in the record of one request: the same key gives something else for another id, so records tell
+ * What names the caller's API key in the record of one request: the same key gives something else for another id, so records show
  * neither the key nor which of them share one. Null where no key is asked for.
  */
 export function refOf(request: FastifyRequest, id: string): RequestRef {

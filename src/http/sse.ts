@@ -82,13 +82,13 @@ async function* eventStream(
       });
       timer.refresh();
       stall.refresh();
-      const outcome = await Promise.race([next, silence]);
-      if (outcome === "silent") {
+      const first = await Promise.race([next, silence]);
+      if (first === "silent") {
         yield comment("ping");
         continue;
       }
-      if (outcome.done === true) return;
-      yield outcome.value;
+      if (first.done === true) return;
+      yield first.value;
       next = source.next();
     }
   } catch (error) {

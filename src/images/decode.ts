@@ -46,7 +46,7 @@ export function decodeMask(bytes: Uint8Array, mark: "white" | "transparent"): Pr
   );
 }
 
-/** The same picture with exactly this size; its shape is not kept. */
+/** The image scaled to exactly this size; its shape is not kept. */
 export async function resizeDecoded(image: DecodedImage, width: number, height: number): Promise<Buffer> {
   if (image.width === width && image.height === height) return image.bytes;
   const channels = image.bytes.byteLength === image.width * image.height ? 1 : 3;
@@ -67,9 +67,9 @@ async function read(bytes: Uint8Array, convert: (image: Sharp, facts: Facts) => 
     const open = (): Sharp =>
       sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error", pages: 1, autoOrient: true });
     const { format, width, height, hasAlpha } = await open().metadata();
-    if (!FORMATS.has(format)) throw new UnreadableImage(`${format} images are not read; send JPEG, PNG or WebP`);
+    if (!FORMATS.has(format)) throw new UnreadableImage(`${format} images are not supported; send JPEG, PNG or WebP`);
     if (width * height > MAX_PIXELS) {
-      throw new UnreadableImage(`${width} × ${height} pixels are more than the ${MAX_PIXELS} that are read`);
+      throw new UnreadableImage(`${width} × ${height} pixels are more than the limit of ${MAX_PIXELS}`);
     }
     const size = { width: MAX_SIDE, height: MAX_SIDE, fit: "inside", withoutEnlargement: true } as const;
     const { data, info } = await convert(open(), { hasAlpha })
@@ -83,7 +83,7 @@ async function read(bytes: Uint8Array, convert: (image: Sharp, facts: Facts) => 
   }
 }
 
-/** libvips's own words name its functions; only the two that a client can act on are told apart. */
+/** libvips's own texts name its functions; a client can act on two cases only. */
 function reason(error: unknown): string {
   const text = error instanceof Error ? error.message : "";
   if (text.includes("pixel limit")) return `it has more than the ${MAX_PIXELS} pixels that are read`;

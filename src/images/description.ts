@@ -3,13 +3,13 @@ import type { GenerationParams } from "../protocol/params.ts";
 import { toAsciiJson } from "../schema/ascii-json.ts";
 import type { InputDigests } from "./inputs.ts";
 
-export interface DescribedPicture {
+export interface DescribedImage {
   readonly params: GenerationParams;
   readonly inputs: { readonly digests: InputDigests } | null;
 }
 
 /** JSON with the request's own field names. `seed` is the image's own, with which it is the only image of its request. */
-export function describePicture({ params, inputs }: DescribedPicture, seed: number, model: string): string {
+export function describeImage({ params, inputs }: DescribedImage, seed: number, model: string): string {
   const { num_images: _images, strength, ...made } = params;
   return toAsciiJson({ ...made, seed, model, ...(inputs === null ? {} : { strength, inputs: inputs.digests }) });
 }

@@ -1,8 +1,8 @@
-/** Finished pictures: raw RGB8 to the format that was asked for, with what made them written inside. The only user of sharp. */
+/** Finished images: raw RGB8 to the format that was asked for, with what made them written inside. Sharp is used here and in decode.ts. */
 import type { Sharp, SharpOptions } from "sharp";
 import type { OutputFormat } from "../schema/input.ts";
 
-export interface RawPicture {
+export interface RawImage {
   /** height * width * 3 bytes, rows from the top, no padding. */
   readonly rgb: Buffer;
   readonly width: number;
@@ -29,12 +29,12 @@ export interface EncodeOptions {
   readonly quality?: number | undefined;
 }
 
-export async function encodePicture(
-  picture: RawPicture,
+export async function encodeImage(
+  raw: RawImage,
   format: OutputFormat,
   { description, quality }: EncodeOptions,
 ): Promise<Buffer> {
-  const { rgb, width, height } = picture;
+  const { rgb, width, height } = raw;
   let image = await open(rgb, { raw: { width, height, channels: 3 } });
   if (description !== null) {
     image = image.withExif({ IFD0: { Software: "Latentcast", ImageDescription: description } });
@@ -47,7 +47,7 @@ export async function convertPreview(bytes: Buffer, format: OutputFormat, qualit
   return format === "jpeg" ? bytes : compress(await open(bytes), format, quality).toBuffer();
 }
 
-/** Loads sharp now, so that no picture waits the 60 ms for it and a broken installation shows at the start. */
+/** Loads sharp now, so that no image waits the 60 ms for it and a broken installation shows at the start. */
 export async function loadEncoder(): Promise<void> {
   await import("sharp");
 }
@@ -67,13 +67,13 @@ function compress(image: Sharp, format: OutputFormat, quality?: number): Sharp {
     case "webp":
       return image.webp({ quality: quality ?? QUALITY });
     case "avif":
-      // Effort 2 of 9: AV1 at its default effort takes longer than making the picture.
+      // Effort 2 of 9: AV1 at its default effort takes longer than making the image.
       return image.avif({ quality: quality ?? AVIF_QUALITY, effort: 2 });
   }
 }
 
-/** Decodes a preview for a terminal: `columns` by `rows` pixels of RGB8, the picture fitted inside. */
-export async function decodeForTerminal(bytes: Buffer, columns: number, rows: number): Promise<RawPicture> {
+/** Decodes a preview for a terminal: `columns` by `rows` pixels of RGB8, the image fitted inside. */
+export async function decodeForTerminal(bytes: Buffer, columns: number, rows: number): Promise<RawImage> {
   const image = await open(bytes);
   const { data, info } = await image
     .resize(columns, rows, { fit: "inside" })

@@ -1,4 +1,4 @@
-/** Totals since the start: what `/health` tells under `counters`, restarts left out, which the slots know. */
+/** Totals since the start: `counters` of `/health`, except restarts, which the slots count. */
 import type { PoolCounters } from "../worker/pool.ts";
 import type { TerminalEvent } from "./events.ts";
 import type { Job } from "./job.ts";

@@ -39,7 +39,7 @@ export interface DispatcherOptions {
   /** A slot has changed its state, or has lost its process; the dispatcher has dealt with it. */
   slotChanged(): void;
   isDraining(): boolean;
-  /** What a job is told that could not start, or had no model, in time. */
+  /** The error of a job that could not start, or had no model, in time. */
   timeoutError(code: MissedDeadline): LatentcastError;
 }
 
@@ -180,7 +180,7 @@ export class Dispatcher implements WorkerListener {
       case "cancelled":
         this.#release(worker, run);
         this.#observe((observer) => observer.cancelled?.(job, report.device_seconds));
-        // A worker cancels only what it was told to; anything else must not leave the job without an ending.
+        // The worker cancelled a job that nobody cancelled: it must not stay without an end.
         this.#finish(job, { kind: "failed", error: new LatentcastError("internal_error", { cause: "unasked" }) });
         return;
     }
@@ -296,19 +296,19 @@ export class Dispatcher implements WorkerListener {
   }
 
   /** Ends a job before its worker does, wherever it is. */
-  #end(job: Job, ending: TerminalEvent): boolean {
+  #end(job: Job, event: TerminalEvent): boolean {
     if (job.ended !== undefined) return false;
     this.#queue.remove(job);
-    this.#finish(job, ending);
+    this.#finish(job, event);
     this.#stopRun(job);
     return true;
   }
 
-  #finish(job: Job, ending: TerminalEvent): void {
-    if (!job.finish(ending)) return;
+  #finish(job: Job, event: TerminalEvent): void {
+    if (!job.finish(event)) return;
     for (const timer of this.#unfinished.get(job) ?? []) timer.cancel();
     this.#unfinished.delete(job);
-    this.#observe((observer) => observer.finished?.(job, ending));
+    this.#observe((observer) => observer.finished?.(job, event));
     if (this.#unfinished.size === 0) this.#drained?.();
   }
 
@@ -317,8 +317,8 @@ export class Dispatcher implements WorkerListener {
     this.#announcePositions();
   }
 
-  #observe(tell: (observer: JobObserver) => void): void {
-    for (const observer of this.#options.observers) tell(observer);
+  #observe(call: (observer: JobObserver) => void): void {
+    for (const observer of this.#options.observers) call(observer);
   }
 }
 

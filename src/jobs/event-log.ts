@@ -1,5 +1,5 @@
 /**
- * What happened to one job, numbered. A listener is a place in the list and nothing is copied for it, so one that is slow or comes
+ * The events of one job, numbered. A listener is a place in the list and nothing is copied for it, so one that is slow or comes
  * back later goes on where it stopped and finds the newest preview and position there.
  */
 import { Changes } from "../async/changes.ts";
@@ -13,7 +13,7 @@ export interface Entry {
 }
 
 export interface CursorOptions {
-  /** The last entry that was read; without one, a listener first hears how things stand. */
+  /** The last entry that was read; without one, a listener first gets the state of the job: see {@link EventLog.follow}. */
   readonly after?: number | undefined;
   /** The listener has gone, perhaps before it read anything. */
   readonly signal?: AbortSignal | undefined;
@@ -29,12 +29,12 @@ export class EventLog {
   #previews = 0;
   #droppedByLeavers = 0;
 
-  /** @param onDeserted Called when the last of some listeners leaves before the ending. */
+  /** @param onDeserted Called when the last of some listeners leaves before the job has ended. */
   constructor(onDeserted: () => void = () => undefined) {
     this.#onDeserted = onDeserted;
   }
 
-  get ending(): TerminalEvent | undefined {
+  get terminal(): TerminalEvent | undefined {
     const last = this.#entries.at(-1)?.event;
     return last !== undefined && isTerminal(last) ? last : undefined;
   }
@@ -52,9 +52,9 @@ export class EventLog {
     return sum;
   }
 
-  /** The ending is the last entry: whatever comes after it is not kept. */
+  /** The terminal event is the last entry: whatever comes after it is not kept. */
   append(event: JobEvent): void {
-    if (this.ending !== undefined) return;
+    if (this.terminal !== undefined) return;
     this.#sequence += 1;
     if (event.kind === "preview") this.#previews += 1;
     const kept = isSuperseded(event.kind)
@@ -65,8 +65,8 @@ export class EventLog {
   }
 
   /**
-   * A new listener, counted from now until it leaves its loop, has read the ending, or `signal` fires. Without `after` it first hears
-   * its position or that it has started, the newest step and preview, then everything; of an ended job the ending.
+   * A new listener, counted from now until it leaves its loop, has read the last event, or `signal` fires. Without `after` it first gets
+   * its position or that it has started, the newest step and preview, then everything; of an ended job the last event.
    */
   follow({ after, signal }: CursorOptions = {}): AsyncIterable<Entry> {
     // A place beyond the end was never given out.
@@ -93,7 +93,7 @@ export class EventLog {
   }
 
   #standing(): Entry[] {
-    if (this.ending !== undefined) return this.#entries.slice(-1);
+    if (this.terminal !== undefined) return this.#entries.slice(-1);
     const standing = [this.#newest("queued", "started"), this.#newest("progress"), this.#newest("preview")];
     return standing.filter((entry) => entry !== undefined);
   }
@@ -111,7 +111,7 @@ export class EventLog {
   #leave(reader: Cursor): void {
     if (!this.#cursors.delete(reader)) return;
     this.#droppedByLeavers += reader.dropped(this.#previews);
-    if (this.#cursors.size === 0 && this.ending === undefined) this.#onDeserted();
+    if (this.#cursors.size === 0 && this.terminal === undefined) this.#onDeserted();
   }
 }
 
@@ -122,7 +122,7 @@ interface CursorPorts {
 }
 
 interface CursorStart {
-  /** Of what had happened before it came, the entries that it is to hear. */
+  /** Of the entries before it came, those that it gets. */
   readonly first: ReadonlySet<number>;
   readonly joinedAt: number;
   readonly previewsSeen: number;

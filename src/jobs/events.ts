@@ -1,4 +1,4 @@
-/** What happens to a job, as its listeners hear it. */
+/** The events of a job. */
 import { LatentcastError } from "../errors.ts";
 
 /** A finished or half-finished image in its encoded form. */
@@ -60,7 +60,7 @@ export function isTerminal(event: { readonly kind: string }): event is TerminalE
 }
 
 /** The error that a job which did not succeed ends with. */
-export function endingError(event: Exclude<TerminalEvent, { kind: "succeeded" }>): LatentcastError {
+export function terminalError(event: Exclude<TerminalEvent, { kind: "succeeded" }>): LatentcastError {
   if (event.kind === "failed") return event.error;
   return new LatentcastError(event.reason === "shutdown" ? "draining" : "cancelled");
 }

@@ -1,6 +1,6 @@
 /**
- * The life of one job as data: pending (accepted, no model loaded yet) → queued → running → its ending. A job whose worker died goes
- * from running back to queued. {@link nextJobState} is pure; an event that does not fit the state changes nothing.
+ * The life of one job as data: pending (accepted, no model loaded yet) → queued → running → succeeded, failed or cancelled. A job whose
+ * worker died goes from running back to queued. {@link nextJobState} is pure; an event that does not fit the state changes nothing.
  */
 import { isTerminal, type TerminalEvent } from "./events.ts";
 import type { JobRequest } from "./request.ts";

@@ -1,7 +1,7 @@
 /** One accepted request: its state, what happened to it, and the single place where it may end. */
 import { deferred } from "../async/deferred.ts";
 import { EventLog, type Entry, type CursorOptions } from "./event-log.ts";
-import { endingError, isTerminal, type JobPreview, type TerminalEvent } from "./events.ts";
+import { terminalError, isTerminal, type JobPreview, type TerminalEvent } from "./events.ts";
 import { nextJobState, type JobState } from "./job-state.ts";
 import type { JobRequest } from "./request.ts";
 import type { Priority, SeededInput, Submission } from "./submission.ts";
@@ -81,7 +81,7 @@ export class Job {
     if (this.#apply({ kind: "resolved", request })) this.#resolved.resolve(request);
   }
 
-  /** Tells a waiting job's listeners how many are ahead. */
+  /** Records how many jobs are ahead of this one. */
   queued(position: number, estimateMs: number | null): void {
     if (this.#state.kind === "pending" || this.#state.kind === "queued")
       this.#log.append({ kind: "queued", position, estimateMs });
@@ -110,10 +110,10 @@ export class Job {
   }
 
   /** The one place where a job ends. Returns false, and does nothing, when it had ended before. */
-  finish(ending: TerminalEvent): boolean {
-    if (!this.#apply(ending)) return false;
-    if (ending.kind !== "succeeded") this.#resolved.reject(endingError(ending));
-    this.#log.append(ending);
+  finish(event: TerminalEvent): boolean {
+    if (!this.#apply(event)) return false;
+    if (event.kind !== "succeeded") this.#resolved.reject(terminalError(event));
+    this.#log.append(event);
     return true;
   }
 

@@ -10,7 +10,7 @@ export interface JobObserver {
   started?(job: Job): void;
   step?(job: Job, seconds: number): void;
   preview?(job: Job, seconds: number): void;
-  finished?(job: Job, ending: TerminalEvent): void;
+  finished?(job: Job, event: TerminalEvent): void;
   /** A worker confirmed a cancellation after this much device time. */
   cancelled?(job: Job, deviceSeconds: number): void;
 }

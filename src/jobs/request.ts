@@ -134,7 +134,7 @@ function previewWarnings(asked: ParsedInput["preview"], plan: PreviewPlan | null
 
 function sideProblems(field: "width" | "height", value: number, model: ModelInfo): FieldProblem[] {
   if (value >= model.min_side && value <= model.max_side) return [];
-  const msg = `this model makes pictures of ${model.min_side} to ${model.max_side} pixels a side`;
+  const msg = `this model makes images of ${model.min_side} to ${model.max_side} pixels a side`;
   return [{ loc: ["body", field], msg, type: value < model.min_side ? "too_small" : "too_big" }];
 }
 
@@ -143,7 +143,9 @@ function strengthProblems(params: GenerationParams): FieldProblem[] {
   if (executedSteps(params) > 0) return [];
   const { num_inference_steps: steps } = params;
   const least = Math.ceil(1_000 / steps) / 1_000;
-  return [{ loc: ["body", "strength"], msg: `runs none of ${steps} steps; ${least} runs one`, type: "too_small" }];
+  return [
+    { loc: ["body", "strength"], msg: `runs none of ${steps} steps; at least ${least} is needed`, type: "too_small" },
+  ];
 }
 
 function strengthWarnings({ strength }: ParsedInput, inputs: InputImages | undefined): string[] {

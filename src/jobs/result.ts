@@ -1,7 +1,7 @@
-/** What a worker reports, as a job's listeners hear it. */
+/** Turns what a worker reports into the result, previews and errors of a job. */
 import { LatentcastError } from "../errors.ts";
-import { describePicture } from "../images/description.ts";
-import { CONTENT_TYPES, encodePicture } from "../images/encode.ts";
+import { describeImage } from "../images/description.ts";
+import { CONTENT_TYPES, encodeImage } from "../images/encode.ts";
 import type { ReportOf } from "../protocol/messages.ts";
 import { imageSeed } from "../protocol/params.ts";
 import type { EncodedImage, JobResult, JobPreview } from "./events.ts";
@@ -33,9 +33,9 @@ export async function finishImages(
   return Promise.all(
     report.images.map(async ({ width, height }, index) => {
       const seed = imageSeed(request.params.seed, index);
-      const description = modelId === null ? null : describePicture(request, seed, modelId);
+      const description = modelId === null ? null : describeImage(request, seed, modelId);
       const raw = { rgb: rgb[index] ?? Buffer.alloc(0), width, height };
-      const bytes = await encodePicture(raw, request.outputFormat, { description, quality: request.outputQuality });
+      const bytes = await encodeImage(raw, request.outputFormat, { description, quality: request.outputQuality });
       return { bytes, contentType: CONTENT_TYPES[request.outputFormat], width, height, seed };
     }),
   );

@@ -1,4 +1,4 @@
-/** Jobs and the workers that draw them behind one door: what HTTP, the queue and programs in this process call. */
+/** The facade of jobs and workers: what HTTP, the queue and programs in this process call. */
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { Changes } from "../async/changes.ts";
@@ -93,7 +93,7 @@ export class JobService {
     return this.#phase;
   }
 
-  /** Jobs that have not begun to be drawn, those included that are about to be submitted. */
+  /** Jobs that no worker has begun, admitted ones that are not yet submitted included. */
   get waiting(): number {
     return this.#dispatcher.waiting.length + this.#promised;
   }
@@ -116,7 +116,7 @@ export class JobService {
   }
 
   /**
-   * Accepts a job; while no model is loaded it is pending, and `job.resolved` tells what becomes of it. Throws what {@link admit} throws,
+   * Accepts a job; while no model is loaded it is pending, and `job.resolved` settles when one is. Throws what {@link admit} throws,
    * and `invalid_request` where the loaded model cannot make it.
    * @param admission What {@link admit} promised; used up, or released when this throws.
    */

@@ -29,7 +29,7 @@ export function takeSnapshot(facts: SnapshotFacts): ServiceSnapshot {
     ...("loading" in status ? { loading: { ...status.loading } } : {}),
     ...("reason" in status ? { reason: withoutFolders(status.reason) } : {}),
     model:
-      model === undefined ? null : { ...model, note: model.is_noise ? "random weights: every picture is noise" : null },
+      model === undefined ? null : { ...model, note: model.is_noise ? "random weights: every image is noise" : null },
     queue: { waiting: facts.waiting, unfinished: facts.unfinished },
     workers,
     counters: {

@@ -11,7 +11,7 @@ export interface Placeable {
   readonly deaths: number;
 }
 
-/** A job that a worker of a certain incarnation holds. It outlives the job's own ending until the worker has confirmed. */
+/** A job that a worker of a certain incarnation holds. It outlives the job until the worker has confirmed its end. */
 export interface HeldJob {
   readonly job: Job;
   readonly request: JobRequest;

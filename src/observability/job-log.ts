@@ -22,17 +22,17 @@ export class JobLog implements JobObserver {
     this.#log.info({ jobId: job.id, ...sizesOf(job) }, "job fitted to the model, which is loaded now");
   }
 
-  finished(job: Job, ending: TerminalEvent): void {
+  finished(job: Job, event: TerminalEvent): void {
     const now = performance.now();
     this.#log.info(
       {
         jobId: job.id,
-        ...endingFields(ending),
+        ...terminalFields(event),
         queueMs: job.startedAtMs === undefined ? null : Math.round(job.startedAtMs - job.acceptedAtMs),
         totalMs: Math.round(now - job.acceptedAtMs),
         workerDeaths: job.deaths,
       },
-      `job ${ending.kind}`,
+      `job ${event.kind}`,
     );
   }
 }
@@ -44,7 +44,7 @@ function sizesOf({ request }: Job): object {
   return { steps, width, height, numImages };
 }
 
-function endingFields(ending: TerminalEvent): object {
-  if (ending.kind === "succeeded") return {};
-  return ending.kind === "failed" ? { code: ending.error.code } : { reason: ending.reason };
+function terminalFields(event: TerminalEvent): object {
+  if (event.kind === "succeeded") return {};
+  return event.kind === "failed" ? { code: event.error.code } : { reason: event.reason };
 }

@@ -1,4 +1,4 @@
-/** What the server tells Prometheus. A registry of its own per server: two in one process do not add up. */
+/** The metrics of one server, for Prometheus. Each server has a registry of its own, so two in one process do not add up. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { TerminalEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
@@ -6,9 +6,9 @@ import type { JobObserver } from "../jobs/observer.ts";
 import type { JobService } from "../jobs/service.ts";
 import { watchWorkers } from "./worker-gauges.ts";
 
-/** From a tiny picture on a good card to a large one behind a queue. */
+/** From a tiny image on a good card to a large one behind a queue. */
 const SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320];
-/** Steps and previews: 5 ms on the smallest pictures, some seconds on a CPU. */
+/** Steps and previews: 5 ms on the smallest images, some seconds on a CPU. */
 const STEP_SECONDS = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24];
 
 export class Metrics implements JobObserver {
@@ -44,12 +44,12 @@ export class Metrics implements JobObserver {
     this.#firstPreview = histogram("first_preview_seconds", "From acceptance to the first preview.", SECONDS);
     this.#jobSeconds = histogram(
       "job_seconds",
-      "From acceptance to the finished picture; successful jobs only.",
+      "From acceptance to the finished image; successful jobs only.",
       SECONDS,
     );
     this.#stepSeconds = histogram("step_seconds", "Device time of one denoising step of one job.", STEP_SECONDS);
     this.#previewSeconds = histogram("preview_seconds", "Decoding and encoding of one preview.", STEP_SECONDS);
-    this.#dropped = counter("previews_dropped_total", "Previews that slow clients did not get to see.");
+    this.#dropped = counter("previews_dropped_total", "Previews that slow clients missed.");
     this.#cancelledSeconds = counter(
       "cancelled_device_seconds_total",
       "Device time spent on jobs that were then cancelled.",
@@ -57,7 +57,7 @@ export class Metrics implements JobObserver {
     this.sseClients = new Gauge({ name: "latentcast_sse_clients", help: "Event streams that are open.", registers });
     this.httpRequest = new Histogram({
       name: "latentcast_http_request_seconds",
-      help: "Requests, from the first byte to the last of the answer.",
+      help: "Requests, from the first byte to the last byte of the response.",
       labelNames: ["method", "route", "status"],
       buckets: SECONDS,
       registers,
@@ -87,11 +87,11 @@ export class Metrics implements JobObserver {
     this.#previewSeconds.observe(previewSeconds);
   }
 
-  finished(job: Job, ending: TerminalEvent): void {
-    this.#finished.inc({ outcome: ending.kind, code: codeOf(ending) });
+  finished(job: Job, event: TerminalEvent): void {
+    this.#finished.inc({ outcome: event.kind, code: codeOf(event) });
     this.#dropped.inc(job.dropped);
     if (job.firstPreviewAtMs !== undefined) this.#firstPreview.observe(seconds(job.acceptedAtMs, job.firstPreviewAtMs));
-    if (ending.kind === "succeeded") this.#jobSeconds.observe(seconds(job.acceptedAtMs, performance.now()));
+    if (event.kind === "succeeded") this.#jobSeconds.observe(seconds(job.acceptedAtMs, performance.now()));
   }
 
   cancelled(_job: Job, deviceSeconds: number): void {
@@ -103,7 +103,7 @@ function seconds(fromMs: number, toMs: number): number {
   return (toMs - fromMs) / 1_000;
 }
 
-function codeOf(ending: TerminalEvent): string {
-  if (ending.kind === "succeeded") return "ok";
-  return ending.kind === "failed" ? ending.error.code : ending.reason;
+function codeOf(event: TerminalEvent): string {
+  if (event.kind === "succeeded") return "ok";
+  return event.kind === "failed" ? event.error.code : event.reason;
 }

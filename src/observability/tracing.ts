@@ -108,11 +108,11 @@ class JobSpans implements JobObserver {
     this.#spans.get(job)?.addEvent("started");
   }
 
-  finished(job: Job, ending: TerminalEvent): void {
+  finished(job: Job, event: TerminalEvent): void {
     const span = this.#spans.get(job);
-    span?.setAttributes({ "latentcast.outcome": ending.kind, "latentcast.worker_deaths": job.deaths });
+    span?.setAttributes({ "latentcast.outcome": event.kind, "latentcast.worker_deaths": job.deaths });
     // The catalogue's code and nothing more: texts may quote what the client sent.
-    if (ending.kind === "failed") span?.setStatus({ code: this.#errorStatus, message: ending.error.code });
+    if (event.kind === "failed") span?.setStatus({ code: this.#errorStatus, message: event.error.code });
     span?.end();
   }
 }

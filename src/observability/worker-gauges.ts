@@ -18,8 +18,8 @@ export function watchWorkers(registry: Registry, jobs: JobService): void {
     status === "ready" || status === "busy" ? 1 : 0,
   );
   total("worker_restarts_total", "Worker processes started after the first of each slot.", "restarts");
-  total("protocol_stale_total", "Messages of jobs or processes that are gone.", "stale");
-  total("protocol_garbage_total", "Bytes from workers that were no message.", "garbage");
+  total("protocol_stale_total", "Messages about jobs or processes that have ended.", "stale");
+  total("protocol_garbage_total", "Messages from workers that could not be decoded.", "garbage");
 
   new Gauge({
     name: "latentcast_worker_state",
@@ -33,7 +33,7 @@ export function watchWorkers(registry: Registry, jobs: JobService): void {
   });
   new Gauge({
     name: "latentcast_worker_info",
-    help: "1 for each worker that is ready, with what it runs on.",
+    help: "1 for each worker that is ready, with its device and model.",
     labelNames: ["slot", "device", "device_name", "dtype", "model"],
     registers,
     collect() {

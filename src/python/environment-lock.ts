@@ -23,7 +23,7 @@ const TIMES: LockTimes = { heartbeatMs: 2_000, staleAfterMs: 30_000, pollMs: 200
 
 export interface LockOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Told once, when somebody else holds the lock. The pid is null when it is on another machine. */
+  /** Called once when another process holds the lock. The pid is null when it is on another machine. */
   readonly onWait?: (pid: number | null) => void;
   readonly times?: LockTimes;
 }

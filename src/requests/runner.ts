@@ -7,7 +7,7 @@ import { LatentcastError, toLatentcastError } from "../errors.ts";
 import type { InputImages } from "../images/inputs.ts";
 import { openInputFiles, type ReadFile } from "../images/source.ts";
 import type { Admission } from "../jobs/admission.ts";
-import { endingError, isTerminal, type JobResult, type TerminalEvent } from "../jobs/events.ts";
+import { terminalError, isTerminal, type JobResult, type TerminalEvent } from "../jobs/events.ts";
 import type { JobService } from "../jobs/service.ts";
 import type { Submission } from "../jobs/submission.ts";
 import { toAsciiJsonBytes } from "../schema/json.ts";
@@ -166,7 +166,7 @@ export class RequestRunner {
   async #finish(live: LiveRequest, event: TerminalEvent): Promise<void> {
     if (event.kind === "cancelled" && event.reason === "shutdown") return this.#putOff(live);
     const ended =
-      event.kind === "succeeded" ? await this.#success(live, event.result) : this.#failed(live, endingError(event));
+      event.kind === "succeeded" ? await this.#success(live, event.result) : this.#failed(live, terminalError(event));
     await this.#end(live, ended);
   }
 

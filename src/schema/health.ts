@@ -7,7 +7,7 @@ const worker = z.looseObject({
   slot: z.int(),
   state: z.string(),
   pid: z.int().nullable(),
-  jobs: z.int().describe("Jobs that the worker holds, those that it has not begun included."),
+  jobs: z.int().describe("Jobs that the worker holds, including those that it has not begun."),
   epoch: z.int().describe("Counts the processes of this slot."),
   restarts: z.int(),
   last_error: z.string().nullable(),
@@ -15,19 +15,21 @@ const worker = z.looseObject({
   device: z
     .looseObject({ id: z.string(), name: z.string(), memory_bytes: z.int(), dtype: z.string() })
     .optional()
-    .describe("Once it is ready, as the rest below."),
+    .describe("Once it is ready, like the fields below."),
   versions: z.record(z.string(), z.string()).optional(),
   max_batch: z.int().optional().describe("Images that may share a call."),
   vitals: z
     .looseObject({ iterations: z.int(), resident_bytes: z.int(), device_memory_bytes: z.int() })
     .optional()
-    .describe("What the worker last said about itself."),
+    .describe("From the worker's newest report."),
 });
 
 export const health = z.looseObject({
   status: z.enum(["loading", "ready", "busy", "draining", "failed"]),
   version: z.string(),
-  shortcuts: z.array(z.string()).describe("What makes pictures faster and other than the model's own; usually empty."),
+  shortcuts: z
+    .array(z.string())
+    .describe("What makes images faster and different from the model's own; usually empty."),
   loading: loading.optional().describe("While the model loads."),
   reason: z.string().optional().describe("When no worker can be started."),
   model: z
@@ -45,7 +47,7 @@ export const health = z.looseObject({
         .string()
         .nullable()
         .describe("How the model was distilled to few steps, such as `lightning`; null if it was not."),
-      is_noise: z.boolean().describe("The weights are random, and so are the pictures."),
+      is_noise: z.boolean().describe("The weights are random, and so are the images."),
       note: z.string().nullable(),
       examples: z.array(z.string()).describe("Prompts that suit this model."),
       vocabulary: z
@@ -70,11 +72,11 @@ export const health = z.looseObject({
     failed: z.int(),
     cancelled: z.int(),
     previews: z.int(),
-    previews_dropped: z.int().describe("Previews that slow clients did not get to see."),
+    previews_dropped: z.int().describe("Previews that slow clients missed."),
     cancelled_device_seconds: z.number().describe("Device time spent on jobs that were then cancelled."),
     restarts: z.int(),
-    stale: z.int().describe("Messages of jobs or processes that are gone."),
-    garbage: z.int().describe("Bytes from workers that were no message."),
+    stale: z.int().describe("Messages about jobs or processes that have ended."),
+    garbage: z.int().describe("Messages from workers that could not be decoded."),
   }),
 });
 

@@ -9,10 +9,10 @@ export const image = z.object({
 });
 
 /** One image is `image`, several are `images`, in previews and result alike. */
-const pictures = { image: image.optional(), images: z.array(image).optional() };
+const imageFields = { image: image.optional(), images: z.array(image).optional() };
 
 export const previewEvent = z.object({
-  ...pictures,
+  ...imageFields,
   seed: z.int(),
   preview: z.object({
     step: z.int().describe("Counts from 0."),
@@ -23,12 +23,12 @@ export const previewEvent = z.object({
 
 export const timings = z.object({
   queue: z.number().describe("Seconds from acceptance to the first step."),
-  inference: z.number().describe("Seconds from the first step to the finished picture."),
+  inference: z.number().describe("Seconds from the first step to the finished image."),
   first_preview: z.number().nullable().describe("Seconds from acceptance to the first preview; null without previews."),
 });
 
 export const generateResult = z.object({
-  ...pictures,
+  ...imageFields,
   seed: z.int(),
   prompt: z.string(),
   timings,

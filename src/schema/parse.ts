@@ -1,4 +1,4 @@
-/** Client input through a schema, with problems told the way fal's clients read them. Browser-safe. */
+/** Checks client input against a schema and describes problems the way fal's clients read them. Browser-safe. */
 import type { z } from "zod";
 import type { fieldProblem } from "./output.ts";
 
@@ -9,7 +9,7 @@ export type Parsed<Output> =
   | { readonly ok: true; readonly input: Output; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly problems: readonly FieldProblem[] };
 
-/** A body with thousands of unknown names gets its first few told; the rest is only counted. */
+/** Of thousands of unknown names the first few are listed; the rest is only counted. */
 const MAX_WARNINGS = 10;
 const MAX_NAME_LENGTH = 64;
 

@@ -53,14 +53,14 @@ export const cancelReply = z.object({ status: z.enum(["OK", "CANCELLATION_REQUES
 export const requestEvents = {
   queued: z.object({
     position: z.int().describe("Requests ahead of this one."),
-    estimate: z.number().nullable().describe("Seconds until it starts; null while nobody knows."),
+    estimate: z.number().nullable().describe("Seconds until it starts; null while it is unknown."),
   }),
   started: z.object({ total_steps: z.int() }),
   progress: z.object({ step: z.int(), total_steps: z.int(), progress: z.number() }),
   preview: previewEvent,
   /** The body of the result, in the shape of the endpoint that was asked. */
   result: z.record(z.string(), z.unknown()),
-  error: errorBody.extend({ status: z.int().describe("The HTTP status that the result answers.") }),
+  error: errorBody.extend({ status: z.int().describe("The HTTP status of the result.") }),
 } as const;
 
 export type RequestEventName = keyof typeof requestEvents;

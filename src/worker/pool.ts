@@ -52,7 +52,7 @@ export class WorkerPool implements TransportHandlers {
     return new WorkerPool(await open(), options);
   }
 
-  /** Starts every slot; `listener` hears what happens to them. Returns before any worker is ready. */
+  /** Starts every slot; `listener` is called with what happens to them. Returns before any worker is ready. */
   start(listener: WorkerListener): void {
     this.#transport.start(this);
     for (const supervisor of this.#supervisors) supervisor.start(listener);
@@ -90,7 +90,7 @@ export class WorkerPool implements TransportHandlers {
 
   garbage(identity: string, error: unknown): void {
     this.#counters.garbage += 1;
-    this.#log.warn({ identity, err: error }, "dropped bytes that are no message of the worker protocol");
+    this.#log.warn({ identity, err: error }, "dropped bytes that are not a message of the worker protocol");
   }
 
   #supervisor(slot: number): Supervisor {

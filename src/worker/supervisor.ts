@@ -24,7 +24,7 @@ export interface SupervisorPorts {
   readonly spawn: SpawnWorker | undefined;
 }
 
-/** Who hears what happens to workers. */
+/** Called with what happens to workers. */
 export interface WorkerListener {
   changed(slot: number, state: SlotState): void;
   /** A report about a job, from the slot's current process. */

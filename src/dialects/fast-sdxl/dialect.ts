@@ -16,7 +16,7 @@ const SIDE_MULTIPLE = 8;
 /** Fields that fal's own variants of this model take as text, such as `num_inference_steps: "4"`. */
 const NUMBERS = ["num_inference_steps", "guidance_scale", "num_images", "seed", "strength"];
 
-/** Ignored fields that change the picture on fal: whoever sends them has to be told. */
+/** Ignored fields that change the image on fal: a warning names each that was sent. */
 const CONSEQUENTIAL = ["loras", "embeddings"] as const;
 
 export const fastSdxlDialect: QueueDialect = {
@@ -101,7 +101,7 @@ function seedWarnings({ seed }: FastSdxlInput): string[] {
 
 /**
  * fal's sizes are made for a model of 1024 pixels. One that is made for less gets the same shape at its own size: asked for more, it
- * would refuse, or repeat itself all over the picture.
+ * would refuse, or repeat itself all over the image.
  */
 function fitSize(input: ParsedInput, model: ModelInfo): Fitted {
   const { min_side: min, max_side: max, native_width: nativeWidth, native_height: nativeHeight } = model;

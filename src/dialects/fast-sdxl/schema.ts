@@ -24,14 +24,14 @@ export const fastSdxlInput = z.object({
   image_size: z
     .union([z.enum(presets), z.object({ width: side, height: side })])
     .optional()
-    .describe("`square_hd` if absent. Scaled down, with a warning, where the model cannot make pictures as large."),
+    .describe("`square_hd` if absent. Scaled down, with a warning, where the model cannot make images as large."),
   num_inference_steps: z.int().min(1).max(50).default(25),
   guidance_scale: z.number().min(0).max(20).default(7.5),
   num_images: z.int().min(1).max(8).default(1),
   seed: z.int().min(0).nullish().describe("Random if absent. Taken modulo 2^32."),
   format: z.enum(OUTPUT_FORMATS).default("jpeg"),
-  output_format: z.enum(OUTPUT_FORMATS).optional().describe("Another name of `format`; wins."),
-  sync_mode: z.boolean().default(false).describe("`true` puts the pictures into the answer as data URIs."),
+  output_format: z.enum(OUTPUT_FORMATS).optional().describe("Another name for `format`, which it overrides."),
+  sync_mode: z.boolean().default(false).describe("`true` puts the images into the response as data URIs."),
   preview: generateInput.shape.preview,
   loras: ignored("no LoRA weights are loaded"),
   embeddings: ignored("no embeddings are loaded"),

@@ -1,4 +1,4 @@
-/** The shape of `POST /` and `POST /stream`: one picture is `image`, several are `images`. */
+/** The shape of `POST /` and `POST /stream`: one image is `image`, several are `images`. */
 import { inlineImage, type Served, type ServedImage } from "../../storage/published-images.ts";
 import { generateInput } from "../../schema/input.ts";
 import type { GenerateResult, PreviewEvent } from "../../schema/output.ts";

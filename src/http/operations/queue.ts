@@ -40,7 +40,7 @@ export const submitOperation: Operation = {
   tag: "Queue",
   summary: "Leave a request with the server",
   description:
-    "Kept with its result until it expires, also when the server is restarted. What is wrong with the input is told by the " +
+    "Kept with its result until it expires, also when the server is restarted. What is wrong with the input is in the " +
     "result. `/queue/{owner}/{alias}` asks in the shape of that model.",
   parameters: [
     {

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
 import { readJson } from "../json-body.ts";
 
-/** Most that is read and thrown away so that a client which sends before it listens (urllib, Node's fetch) hears the refusal. */
+/** Most that is read and thrown away so that a client which sends before it listens (urllib, Node's fetch) reads the refusal. */
 const MAX_DISCARDED_BYTES = 2 ** 30;
 
 export function acceptJson(app: FastifyInstance): void {
@@ -25,7 +25,7 @@ export function refuseBodies(app: FastifyInstance): void {
   const waiting = new WeakMap<ServerResponse, boolean>();
   app.server.on("checkContinue", (request, response) => {
     waiting.set(response, response.shouldKeepAlive);
-    // Whether the body comes after a refusal is the client's choice; on this connection nothing else could be told from it.
+    // Whether the body comes after a refusal is the client's choice; no later request on this connection could be told from it.
     response.shouldKeepAlive = false;
     app.server.emit("request", request, response);
   });
@@ -37,7 +37,7 @@ export function refuseBodies(app: FastifyInstance): void {
     if (!/^(identity)?$/i.test(headers["content-encoding"] ?? "")) {
       reply.header("accept-encoding", "identity");
       throw new LatentcastError("unsupported_media_type", {
-        message: "Send the body as it is, without content-encoding.",
+        message: "Send the body without content-encoding.",
       });
     }
     const staysOpen = waiting.get(reply.raw);

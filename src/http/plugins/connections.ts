@@ -14,7 +14,7 @@ export function limitConnections(app: FastifyInstance, descriptors = descriptorL
   app.server.on("drop", () => app.log.debug("a connection was turned away: too many are open"));
 }
 
-/** Undefined where it cannot be known: only Linux tells it in a file, and elsewhere the limits are not Node's to read. */
+/** Undefined where it cannot be known: Linux has a file for it, and Node offers nothing elsewhere. */
 function descriptorLimit(): number | undefined {
   try {
     const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];

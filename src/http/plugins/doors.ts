@@ -1,7 +1,7 @@
 /**
  * Keeps web pages out of a server without keys. With keys nothing is needed: no page knows one, and none can send one without a preflight.
  *
- * - A page of a stranger's domain that its DNS points at this machine (DNS rebinding) is same-origin to its browser; only `Host` tells.
+ * - A page of a stranger's domain that its DNS points at this machine (DNS rebinding) is same-origin to its browser; only `Host` shows it.
  * - Any page may send some requests without asking first. Those say where they come from in `Sec-Fetch-Site` and `Origin`.
  */
 import type { IncomingHttpHeaders } from "node:http";
@@ -78,7 +78,7 @@ export function isOwnOrListedPage(
 ): boolean {
   const { origin, host } = headers;
   const site = headers["sec-fetch-site"];
-  // Behind a proxy that does not pass `Host` on, this is what tells our own page. A page cannot set it.
+  // Behind a proxy that does not pass `Host` on, this header identifies our own page. A page cannot set it.
   if (site === "same-origin" || site === "none") return true;
   if (origin === undefined) return site === undefined;
   if (corsOrigins.includes("*") || corsOrigins.includes(origin)) return true;

@@ -1,12 +1,12 @@
-/** How much one caller may ask for: requests a minute, and pictures waited for at once. Both are off until they are set. */
+/** How much one caller may ask for: requests a minute, and images waited for at once. Both are off until they are set. */
 import rateLimit from "@fastify/rate-limit";
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** The request lasts as long as its picture takes, and counts against the caller's limit meanwhile. */
-    waitsForPicture?: boolean;
+    /** The request lasts as long as its image takes, and counts against the caller's limit meanwhile. */
+    waitsForImage?: boolean;
   }
 }
 
@@ -16,7 +16,7 @@ export interface CallerLimits {
   readonly concurrent: number | null;
 }
 
-/** How long a picture takes is not known here; a second is what a client should wait at least. */
+/** How long an image takes is not known here; a second is what a client should wait at least. */
 const CONCURRENCY_RETRY_SECONDS = 1;
 /** Callers whose counters are kept: more addresses than this within a minute push the oldest out. */
 const KEPT_CALLERS = 10_000;
@@ -41,11 +41,11 @@ export async function limitCallers(app: FastifyInstance, { ratePerMinute, concur
 function limitConcurrency(app: FastifyInstance, limit: number): void {
   const underWay = new Map<string, number>();
   app.addHook("onRequest", async ({ caller, routeOptions }, reply) => {
-    if (routeOptions.config.waitsForPicture !== true) return;
+    if (routeOptions.config.waitsForImage !== true) return;
     const count = underWay.get(caller) ?? 0;
     if (count >= limit) {
       throw new LatentcastError("rate_limited", {
-        message: `Only ${limit} pictures at once with this key; wait for one to finish.`,
+        message: `Only ${limit} images at once with this key; wait for one to finish.`,
         retryAfterSeconds: CONCURRENCY_RETRY_SECONDS,
       });
     }

@@ -9,7 +9,7 @@ const SAMPLE_MS = 1_000;
 const RESOLUTION_MS = 10;
 
 /**
- * Refuses new work, and only that: what is running goes on, and probes must tell why the rest is refused.
+ * Refuses new work, and only that: what is running goes on, and probes must still be able to say why the rest is refused.
  *
  * Not @fastify/under-pressure: its timer also reads the memory use from `/proc`, which throws once file descriptors have run out and
  * then ends the process.

@@ -1,4 +1,4 @@
-/** What happens to one request, as named events that any browser's `EventSource` can follow, lose and take up again. */
+/** The events of one request, named, for any browser's `EventSource`: it reconnects with `Last-Event-ID`. */
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import type { RequestService } from "../../requests/service.ts";
@@ -25,7 +25,7 @@ export function eventRoutes(app: FastifyInstance, requests: RequestService): voi
     if (events === undefined)
       throw new LatentcastError("not_found", { message: "There is no such request, or it has expired." });
     reply.header("x-fal-request-id", id);
-    // An EventSource comes back after every end; this tells it that there is nothing to come back for.
+    // An EventSource comes back after every end; 204 stops it.
     if (events === null) return reply.code(204).send();
     return sendEvents(reply, encodeEvents(events));
   });

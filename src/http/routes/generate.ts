@@ -6,7 +6,7 @@ import { DIALECTS } from "../../dialects/registry.ts";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
 import { openInputs, type ReadFile } from "../../images/source.ts";
 import type { Entry } from "../../jobs/event-log.ts";
-import { endingError, isTerminal, type JobResult } from "../../jobs/events.ts";
+import { terminalError, isTerminal, type JobResult } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import type { JobService } from "../../jobs/service.ts";
@@ -49,7 +49,7 @@ export function generateRoutes(app: FastifyInstance, options: GenerateRoutesOpti
   for (const dialect of DIALECTS) {
     for (const { path: pattern, delivery, operation, refusal } of dialect.routes) {
       // The limit of a key counts these until their answer is complete.
-      const config = { waitsForPicture: true, ...(operation === undefined ? {} : { operation }) };
+      const config = { waitsForImage: true, ...(operation === undefined ? {} : { operation }) };
       const onRequest = refusal === undefined ? {} : { onRequest: refuse(refusal) };
       app.post(pattern, { config, ...onRequest }, async (request, reply) => {
         const path = request.url.split("?", 1)[0] ?? "/";
@@ -126,7 +126,7 @@ async function answer({ events, render }: Accepted, reply: FastifyReply): Promis
   for await (const { event } of events) {
     if (!isTerminal(event)) continue;
     if (event.kind === "succeeded") return sendJson(reply, await render(event.result));
-    throw endingError(event);
+    throw terminalError(event);
   }
   throw new LatentcastError("cancelled");
 }
@@ -144,7 +144,7 @@ async function* frames({ exchange, job, events, render }: Accepted): AsyncGenera
     if (!isTerminal(event)) continue;
     let error: LatentcastError;
     try {
-      if (event.kind !== "succeeded") throw endingError(event);
+      if (event.kind !== "succeeded") throw terminalError(event);
       yield exchange.frame({ kind: "result", body: await render(event.result) });
       return;
     } catch (thrown) {

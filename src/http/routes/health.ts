@@ -1,4 +1,4 @@
-/** `GET /health` tells how things are and is 200 while the process lives; `GET /ready` is 200 only when a job would start. */
+/** `GET /health` describes the service and is 200 while the process lives; `GET /ready` is 200 only when a job would start. */
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import type { JobService } from "../../jobs/service.ts";

@@ -1,4 +1,4 @@
-/** fal's queue: leave a request, ask how it is, fetch or cancel it. */
+/** fal's queue: submit a request, ask for its status, fetch its result, cancel it. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import { invalidRequest } from "../../jobs/request.ts";
@@ -138,9 +138,9 @@ export function queueRoutes(app: FastifyInstance, { requests, ...options }: Queu
 
   const cancel = async (request: FastifyRequest<ById>, reply: FastifyReply): Promise<FastifyReply> => {
     const { id } = request.params;
-    const outcome = await requests.cancel(refOf(request, id));
-    if (outcome === "unknown") cancelledEarly.add(id);
-    return sendCancel(reply, outcome, id);
+    const cancellation = await requests.cancel(refOf(request, id));
+    if (cancellation === "unknown") cancelledEarly.add(id);
+    return sendCancel(reply, cancellation, id);
   };
   app.put("/requests/:id/cancel", documented(cancelOperation), cancel);
   app.post("/requests/:id/cancel", cancel);
@@ -171,7 +171,7 @@ function wantsLogs({ query }: FastifyRequest<ById>): boolean {
   return query.logs === "1" || query.logs === "true";
 }
 
-/** @param logsFrom Index of the first log line to tell; null tells none. */
+/** @param logsFrom Index of the first log line to send; null sends none. */
 function toStatus(status: RequestStatus, links: Links, logsFrom: number | null): QueueStatus {
   const logs = (lines: readonly LogLine[]): LogLine[] | null => (logsFrom === null ? null : lines.slice(logsFrom));
   switch (status.kind) {
@@ -221,8 +221,8 @@ function logsOf(status: RequestStatus): readonly LogLine[] {
   return status.kind === "running" ? status.logs : status.result.logs;
 }
 
-function sendCancel(reply: FastifyReply, outcome: Cancellation, id: string): FastifyReply {
-  switch (outcome) {
+function sendCancel(reply: FastifyReply, cancellation: Cancellation, id: string): FastifyReply {
+  switch (cancellation) {
     case "removed":
       return reply.header("x-fal-request-id", id).send({ status: "OK" } satisfies CancelBody);
     case "stopping":

@@ -78,7 +78,7 @@ async function keepUpload(ticket: Ticket, body: unknown, options: StorageRoutesO
 
 function refusedUpload(): LatentcastError {
   return new LatentcastError("forbidden", {
-    message: "This upload URL was not given out here, was used, or has expired.",
+    message: "This upload URL is unknown, has been used, or has expired.",
   });
 }
 

@@ -137,7 +137,7 @@ describe("a request that starts from an image", () => {
         expect(error).toMatchObject({ code: "invalid_request", fields: [{ loc: ["body", "strength"] }] });
         message = String(error);
       }
-      const least = Number(/ ([\d.]+) runs one/.exec(message)?.[1]);
+      const least = Number(/at least ([\d.]+) is needed/.exec(message)?.[1]);
       expect(executedSteps(resolveWith({ num_inference_steps: steps, strength: least }).params)).toBe(1);
     }
   });

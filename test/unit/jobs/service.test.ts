@@ -217,7 +217,7 @@ describe("a snapshot", () => {
     worker.start("a");
     expect(health.parse(jobs.snapshot())).toMatchObject({
       status: "busy",
-      model: { id: "test", note: "random weights: every picture is noise" },
+      model: { id: "test", note: "random weights: every image is noise" },
       queue: { waiting: 1, unfinished: 2 },
       workers: [
         { slot: 0, state: "ready", jobs: 2, restarts: 0, device: { id: "cpu" } },
