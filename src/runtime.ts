@@ -7,7 +7,6 @@ import { isLoopback, withProcessDefaults, type Config } from "./config.ts";
 import type { Environment } from "./config/environment.ts";
 import { buildApp } from "./http/app.ts";
 import { dialectNamed } from "./dialects/registry.ts";
-import { storedError } from "./http/error-body.ts";
 import { loadEncoder } from "./images/encode.ts";
 import type { JobObserver } from "./jobs/observer.ts";
 import { JobLog } from "./observability/job-log.ts";
@@ -58,9 +57,9 @@ export interface RunningServer extends LatentcastServer {
   readonly jobs: JobService;
 }
 
-/** How long clients may take to read answers that are ready when the server ends by itself. */
+/** How long clients may take to read responses that are ready when a drain ends. */
 const FLUSH_PATIENCE_MS = 10_000;
-/** The same when it is told to end now: enough for error bodies to leave. */
+/** The same when it has to end at once: enough to send error bodies. */
 const LAST_WORDS_PATIENCE_MS = 1_000;
 
 /** Listens at once; the workers load behind it. */
@@ -95,7 +94,14 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const webhookKey = await SigningKey.open(dataDir);
   const webhookAddresses = { allowPrivate: config.allowPrivateWebhooks || isOnlyForThisMachine(config) };
   const { closing } = open;
-  const webhooks = new WebhookSender({ store, key: webhookKey, log, closing, ...webhookAddresses });
+  const webhooks = new WebhookSender({
+    store,
+    key: webhookKey,
+    dialect: dialectNamed,
+    log,
+    closing,
+    ...webhookAddresses,
+  });
   const images = new PublishedImages(storage.objects);
   const requests = new RequestService({
     jobs,
@@ -103,12 +109,11 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     images,
     readFile: (key) => readObject(storage.objects, key),
     dialect: dialectNamed,
-    errorResponse: storedError,
     log,
     closing,
   });
   metrics.watch(jobs);
-  // Jobs end first: what became of them is kept, and clients that are connected still read it. Both may be ended twice.
+  // Jobs end first: their results are kept, and clients that are connected still read them. Both may be ended twice.
   const endJobs = async (): Promise<void> => {
     await jobs.close();
     await requests.close();
@@ -134,7 +139,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   await requests.recover();
   webhooks.start();
   const url = await fastify.listen({ host: config.host, port: config.port });
-  // After it listens: whoever waits for the server to answer does not wait for this too.
+  // Only now: a client that waits for the port need not wait for this too.
   await loadEncoder();
   const retention = startRetention(storage, log);
   open.add(() => retention.stop());

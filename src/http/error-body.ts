@@ -1,21 +1,12 @@
 /** Failures as HTTP, in the shape of the dialect that was asked, and with no text of ours that could carry a path or a prompt. */
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
-import { falErrorResponse } from "../dialects/fal-error.ts";
 import { dialectAt } from "../dialects/registry.ts";
 import { LatentcastError, type ErrorCode } from "../errors.ts";
-import { toAsciiJson } from "../schema/ascii-json.ts";
 import { discardBody } from "./plugins/bodies.ts";
 
 export function sendError(reply: FastifyReply, error: LatentcastError): FastifyReply {
   const { status, headers, body } = dialectAt(reply.request.url).error(error);
   return reply.code(status).headers(headers).send(body);
-}
-
-/** The same as something that can be kept and answered later. When to try again is left out: trying again gets the same. */
-export function storedError(error: LatentcastError): { status: number; headers: Record<string, string>; body: Buffer } {
-  const { status, body, headers: all } = falErrorResponse(error);
-  const { "retry-after": _, ...headers } = all;
-  return { status, headers, body: Buffer.from(toAsciiJson(body)) };
 }
 
 /** Fastify's error handler. */

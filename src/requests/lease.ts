@@ -54,7 +54,7 @@ export class Lease {
       if (typeof claim !== "string") return claim;
       onLost();
     } catch (error) {
-      log.warn({ requestId: id, err: error }, "the start of a request could not be noted");
+      log.warn({ requestId: id, err: error }, "the claim on a request could not be written");
     }
     return undefined;
   }

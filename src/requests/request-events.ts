@@ -4,7 +4,7 @@ import type { Entry } from "../jobs/event-log.ts";
 import type { JobPreview } from "../jobs/events.ts";
 import { toAsciiJsonBytes } from "../schema/json.ts";
 import type { RequestEventName } from "../schema/queue.ts";
-import type { StoredResponse } from "../storage/request-record.ts";
+import type { RequestResponse } from "./response.ts";
 
 /** The last event of every request, in this process or after it. */
 export const FINAL_EVENT_ID = "end";
@@ -36,7 +36,7 @@ export class EventIds {
     return `${this.#life}.${sequence}`;
   }
 
-  /** Undefined for an id that was not given out in this life: it says nothing about what its owner has heard here. */
+  /** Undefined for an id that another process gave out: its numbers mean nothing here. */
   sequenceOf(id: string | undefined): number | undefined {
     const [life, sequence = ""] = id?.split(".", 2) ?? [];
     return life === this.#life && /^\d{1,15}$/.test(sequence) ? Number(sequence) : undefined;
@@ -84,7 +84,7 @@ export class RequestEvents {
   }
 }
 
-export function finalEvent({ status, body }: StoredResponse): RequestEvent {
+export function finalEvent({ status, body }: RequestResponse): RequestEvent {
   return status < 400
     ? new RequestEvent(FINAL_EVENT_ID, "result", () => body)
     : new RequestEvent(FINAL_EVENT_ID, "error", () => withStatus(status, body));
@@ -95,7 +95,7 @@ function withStatus(status: number, body: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`{"status":${status},`), body.subarray(1)]);
 }
 
-/** The server ends before the request does. A listener that came to hear the end has to come back. */
+/** The server ends before the request does. Listeners have to reconnect to the next one. */
 export class RequestPutOff extends Error {
   override readonly name = "RequestPutOff";
 }

@@ -13,11 +13,12 @@ import type { Submission } from "../jobs/submission.ts";
 import { toAsciiJsonBytes } from "../schema/json.ts";
 import type { LogLine } from "../schema/queue.ts";
 import type { PublishedImages } from "../storage/published-images.ts";
-import type { AcceptedRequest, StoredResponse } from "../storage/request-record.ts";
-import type { Ended, RequestStore } from "../storage/request-store.ts";
+import type { AcceptedRequest } from "../storage/request-record.ts";
+import type { Ended, EndedRequest, RequestStore } from "../storage/request-store.ts";
 import { Lease } from "./lease.ts";
 import { LiveRequest } from "./live-request.ts";
 import { EventIds, finalEvent, RequestEvents, RequestPutOff, type RequestEvent } from "./request-events.ts";
+import { toResponse, type RequestResponse } from "./response.ts";
 
 export interface RequestRunnerOptions {
   readonly jobs: Pick<JobService, "admit" | "submit" | "cancel">;
@@ -27,8 +28,6 @@ export interface RequestRunnerOptions {
   readonly readFile: ReadFile;
   /** Throws for a name that no dialect has. */
   readonly dialect: (name: string) => QueueDialect;
-  /** An error as the client would get it. */
-  readonly errorResponse: (error: LatentcastError) => StoredResponse;
   readonly log: Logger;
   /** Fires when the server ends: what cannot be kept then is left to the next one. */
   readonly closing: AbortSignal;
@@ -119,16 +118,18 @@ export class RequestRunner {
     }
     // The job ends first, then its end is kept, then listeners get it.
     const settled = await live.settledBefore(signal);
-    if (settled?.kind === "ended") yield finalEvent(settled.response);
+    if (settled?.kind === "ended") yield finalEvent(this.responseTo({ ...settled, request: live.request }));
     else if (settled !== undefined) throw new RequestPutOff();
   }
 
-  failure(error: LatentcastError, logs: readonly LogLine[] = []): Ended {
-    const { code, message } = error;
-    return {
-      result: { endedAtMs: Date.now(), error: { code, message }, inferenceMs: null, logs },
-      response: this.#options.errorResponse(error),
-    };
+  /** Throws for a request whose dialect this version does not know. */
+  responseTo(ended: EndedRequest): RequestResponse {
+    return toResponse(ended, this.#options.dialect(ended.request.dialect));
+  }
+
+  failure({ code, message, fields }: LatentcastError, logs: readonly LogLine[] = []): Ended {
+    const error = { code, message, fields: [...fields] };
+    return { result: { endedAtMs: Date.now(), error, inferenceMs: null, logs }, body: Buffer.alloc(0) };
   }
 
   /** After every job has ended: waits until each end is kept. */
@@ -182,7 +183,7 @@ export class RequestRunner {
       const { inferenceMs } = result.timings;
       return {
         result: { endedAtMs: Date.now(), error: null, inferenceMs, logs: live.logs },
-        response: { status: 200, headers: {}, body },
+        body,
       };
     } catch (error) {
       return this.#failed(live, toLatentcastError(error));
@@ -205,7 +206,8 @@ export class RequestRunner {
     );
     if (isFirst === undefined) return;
     if (isFirst) live.end(ended);
-    else live.settle(await this.#endOfOthers(id));
+    // Somebody else ended the request, or runs it.
+    else live.settle(await store.ended(id));
     this.#live.delete(id);
   }
 
@@ -216,7 +218,7 @@ export class RequestRunner {
       try {
         return await write();
       } catch (error) {
-        this.#options.log.error({ requestId: id, err: error }, "the end of a request could not be kept");
+        this.#options.log.error({ requestId: id, err: error }, "the result of a request could not be stored");
       }
       onFailure?.();
       if (closing.aborted) return undefined;
@@ -224,17 +226,10 @@ export class RequestRunner {
     }
   }
 
-  /** Somebody else ended the request, or runs it. */
-  async #endOfOthers(id: string): Promise<Ended | undefined> {
-    const { store } = this.#options;
-    const [result, response] = [(await store.find(id))?.result ?? undefined, await store.response(id)];
-    return result === undefined || response === undefined ? undefined : { result, response };
-  }
-
   async #putOff(live: LiveRequest): Promise<void> {
     const { id } = live.request;
     await live.lease?.release().catch((error: unknown) => {
-      this.#options.log.warn({ requestId: id, err: error }, "a request could not be given back");
+      this.#options.log.warn({ requestId: id, err: error }, "the claim on a request could not be released");
     });
     live.settle(undefined);
     this.#live.delete(id);

@@ -1,15 +1,15 @@
 /**
- * Requests that go on without their client: accepted on disk before they are answered, run like all other jobs, kept with their result
- * until they expire. Whose request it is decides who hears of it.
+ * Requests that outlive their connection: written to disk before the response, run like all other jobs, kept with their result until
+ * they expire. Only the owner of a request can ask for it.
  */
 import { drawSeed } from "../jobs/submission.ts";
 import { LatentcastError } from "../errors.ts";
 import { openInputFiles, readInputFiles, type ReadFile } from "../images/source.ts";
 import type { ParsedInput } from "../schema/input.ts";
-import type { StoredResponse } from "../storage/request-record.ts";
 import type { RequestStore, StoredRequest } from "../storage/request-store.ts";
 import type { LiveRequest } from "./live-request.ts";
 import { finalEvent, FINAL_EVENT_ID, RequestPutOff, type RequestEvent } from "./request-events.ts";
+import type { RequestResponse } from "./response.ts";
 import { RequestRunner, type RequestRunnerOptions } from "./runner.ts";
 import { mayAsk, storedStatus, toRequest } from "./submission.ts";
 import type { Cancellation, RequestRef, RequestStatus, RequestSubmission } from "./submission.ts";
@@ -20,7 +20,7 @@ export interface AcceptOptions {
   readonly maxWaiting?: number | undefined;
 }
 
-/** A request that ran each time the server died is more likely the cause than a witness. */
+/** A request that was running each time the server died is probably why it died. */
 const MAX_ATTEMPTS = 3;
 
 export class RequestService {
@@ -34,7 +34,7 @@ export class RequestService {
     this.#runner = new RequestRunner(options);
   }
 
-  /** Takes up what earlier servers left, and leaves alone what others hold. */
+  /** Runs what earlier servers left unfinished; requests that another server holds are left alone. */
   async recover(): Promise<void> {
     for await (const { request, attempts, isHeld } of this.#store.unfinished()) {
       if (isHeld) continue;
@@ -83,11 +83,15 @@ export class RequestService {
   }
 
   /** Undefined also until it has ended. */
-  async response(ref: RequestRef): Promise<StoredResponse | undefined> {
+  async response(ref: RequestRef): Promise<RequestResponse | undefined> {
     const live = this.#heldFor(ref);
-    if (live !== undefined) return live.state.kind === "ended" ? live.state.response : undefined;
-    const stored = await this.#storedFor(ref);
-    return stored === undefined ? undefined : this.#store.response(ref.id);
+    const ended =
+      live === undefined
+        ? await this.#store.ended(ref.id)
+        : live.state.kind === "ended"
+          ? { ...live.state, request: live.request }
+          : undefined;
+    return ended !== undefined && mayAsk(ended.request, ref) ? this.#runner.responseTo(ended) : undefined;
   }
 
   /** Resolves when the cancellation is on the disk. */
@@ -107,7 +111,7 @@ export class RequestService {
 
   /**
    * Named events; the iteration ends after the last one, or when `signal` fires, and throws {@link RequestPutOff} when there will be none.
-   * Without `lastEventId`, or with one of another process, a listener first hears how things stand.
+   * Without `lastEventId`, or with one of another process, a listener first gets the state of the request.
    * @returns Null when `lastEventId` was the last.
    */
   async events(
@@ -149,10 +153,10 @@ export class RequestService {
   }
 
   async *#lastEvent(id: string): AsyncGenerator<RequestEvent, void, undefined> {
-    const response = await this.#store.response(id);
+    const ended = await this.#store.ended(id);
     // Another process runs it, or this one ends: there is nothing to follow here.
-    if (response === undefined) throw new RequestPutOff();
-    yield finalEvent(response);
+    if (ended === undefined) throw new RequestPutOff();
+    yield finalEvent(this.#runner.responseTo(ended));
   }
 }
 

@@ -6,14 +6,17 @@ import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import { pause } from "../async/timer.ts";
 import { guardedPost } from "../net/guarded-post.ts";
+import type { Dialect } from "../dialects/dialect.ts";
 import { toAsciiJson } from "../schema/ascii-json.ts";
-import type { StoredResponse } from "../storage/request-record.ts";
 import type { DueWebhook, RequestStore } from "../storage/request-store.ts";
+import { toResponse, type RequestResponse } from "./response.ts";
 import type { SigningKey } from "./webhook-key.ts";
 
 export interface WebhookOptions {
   readonly store: RequestStore;
   readonly key: SigningKey;
+  /** Throws for a name that no dialect has. */
+  readonly dialect: (name: string) => Pick<Dialect, "error">;
   readonly log: Logger;
   /** Fires when the server ends: nothing is delivered any more, and what is due stays in the store. */
   readonly closing: AbortSignal;
@@ -63,7 +66,7 @@ export class WebhookSender {
     try {
       return await store.nextWebhook(closing);
     } catch (error) {
-      log.error({ err: error }, "the webhooks that are due could not be read");
+      log.error({ err: error }, "due webhooks could not be read");
       await pause(STORE_RETRY_MS, closing);
       return undefined;
     }
@@ -74,7 +77,7 @@ export class WebhookSender {
     const { log, closing } = this.#options;
     const { id, attempts } = webhook;
     const failure = await this.#post(webhook);
-    // A server that ends while it delivers does not know what the receiver has heard: the next one repeats it.
+    // A server that ends while it delivers does not know whether the receiver got it: the next one repeats it.
     if (closing.aborted) return;
     const retryInMs = failure === undefined ? null : (this.#pausesMs[attempts] ?? null);
     if (failure !== undefined)
@@ -93,7 +96,7 @@ export class WebhookSender {
         await store.settleWebhook(webhook, retryInMs);
         return;
       } catch (error) {
-        log.error({ requestId: webhook.id, err: error }, "a delivery could not be noted");
+        log.error({ requestId: webhook.id, err: error }, "the delivery of a webhook could not be recorded");
         await pause(STORE_RETRY_MS, closing);
       }
     }
@@ -102,9 +105,9 @@ export class WebhookSender {
   /** Resolves with what went wrong, if anything did. */
   async #post({ id, url }: DueWebhook): Promise<string | undefined> {
     try {
-      const response = await this.#options.store.response(id);
-      if (response === undefined) return undefined;
-      const body = payload(id, response);
+      const ended = await this.#options.store.ended(id);
+      if (ended === undefined) return undefined;
+      const body = payload(id, toResponse(ended, this.#options.dialect(ended.request.dialect)));
       const status = await guardedPost(new URL(url), {
         headers: {
           "content-type": "application/json",
@@ -133,7 +136,7 @@ export class WebhookSender {
   }
 }
 
-function payload(id: string, { status, body }: StoredResponse): string {
+function payload(id: string, { status, body }: RequestResponse): string {
   const isOk = status < 400;
   const head = toAsciiJson({
     request_id: id,

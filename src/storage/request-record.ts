@@ -2,10 +2,11 @@
 import { z } from "zod";
 import { isErrorCode, type ErrorCode } from "../errors.ts";
 import { generateInput } from "../schema/input.ts";
+import { fieldProblem } from "../schema/output.ts";
 import { logLine } from "../schema/queue.ts";
 
 /** Of the records, not of the tables around them. */
-export const RECORD_VERSION = 2;
+export const RECORD_VERSION = 3;
 
 /** Dialects ask for sizes and counts of their own, which are fitted to the model when the request runs. */
 const input = z.object({
@@ -46,20 +47,13 @@ export const requestResult = z.object({
     .object({
       code: z.custom<ErrorCode>((value) => typeof value === "string" && isErrorCode(value)),
       message: z.string(),
+      /** What is wrong with which field of the input. */
+      fields: z.array(fieldProblem),
     })
     .nullable(),
   inferenceMs: z.number().nullable(),
   logs: z.array(logLine),
 });
-
-const headers = z.record(z.string(), z.string());
-
-export interface StoredResponse {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  /** One line of JSON in ASCII. */
-  readonly body: Buffer;
-}
 
 export type AcceptedRequest = Readonly<Omit<z.infer<typeof acceptedRequest>, "warnings">> & {
   readonly warnings: readonly string[];
@@ -81,7 +75,6 @@ export function writeRecord(value: AcceptedRequest | RequestResult): string {
 
 export const readRequest = (json: string): AcceptedRequest => read(json, record.extend(acceptedRequest.shape));
 export const readResult = (json: string): RequestResult => read(json, record.extend(requestResult.shape));
-export const readHeaders = (json: string): Record<string, string> => read(json, headers);
 
 function read<Value>(json: string, schema: z.ZodType<Value>): Value {
   let value: unknown;

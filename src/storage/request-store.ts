@@ -1,20 +1,25 @@
 /**
- * The port to whatever keeps requests. The one implementation here is a file of this machine; a store that several machines share
- * fits behind the same calls, so a decision is always a write that one caller wins, never something that was read before.
- * test/contract/request-store.ts is the law that every implementation has to pass.
+ * The port to whatever keeps requests. The implementation here is a file of this machine; a store that several machines share must fit
+ * behind the same calls, so every decision is a write that one caller wins, never a read followed by a write.
+ * Every implementation has to pass test/contract/request-store.ts.
  */
 import type { InputFiles } from "../images/source.ts";
-import type { AcceptedRequest, RequestResult, StoredResponse } from "./request-record.ts";
+import type { AcceptedRequest, RequestResult } from "./request-record.ts";
 
 /** There is something under this id or key already. */
 export class Conflict extends Error {
   override readonly name = "Conflict";
 }
 
-/** How a request ended: what its status tells, and the HTTP response that its result replays. */
+/** How a request ended. */
 export interface Ended {
   readonly result: RequestResult;
-  readonly response: StoredResponse;
+  /** What its dialect made of the images, one line of JSON in ASCII. Empty for an error, which is shaped when it is asked for. */
+  readonly body: Buffer;
+}
+
+export interface EndedRequest extends Ended {
+  readonly request: AcceptedRequest;
 }
 
 export interface StoredRequest {
@@ -56,11 +61,11 @@ export interface RequestStore {
   /** The images that a request starts from; undefined when it has none, or has ended. */
   inputFiles(id: string): Promise<InputFiles | undefined>;
   /** Undefined until the request has ended. */
-  response(id: string): Promise<StoredResponse | undefined>;
+  ended(id: string): Promise<EndedRequest | undefined>;
   /** Oldest first; those that others hold as well. */
   unfinished(): AsyncIterable<StoredRequest>;
 
-  /** Counts an attempt. One caller wins; the others hear why they did not. */
+  /** Counts an attempt. One caller wins; the others get the reason. */
   claim(id: string, owner: string, leaseMs: number): Promise<Claim | "held" | "ended" | "unknown">;
   renew(claim: Claim, leaseMs: number): Promise<Claim | "lost">;
   /** Gives a request back that was not run to its end. The attempt does not count. Nothing happens when the claim is spent. */

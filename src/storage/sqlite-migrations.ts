@@ -40,6 +40,18 @@ const MIGRATIONS = [
   UPDATE requests SET result = json_set(result, '$.version', 2) WHERE result IS NOT NULL;
   UPDATE objects SET kind = 'response' WHERE kind = 'answer';
   CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL) STRICT;`,
+  // Errors are kept as they are, not as fal's clients read them; then a body is a result, and its status 200.
+  `UPDATE requests SET request = json_set(request, '$.version', 3);
+  UPDATE requests SET result = json_set(result, '$.version', 3) WHERE result IS NOT NULL;
+  UPDATE requests
+    SET result = json_set(result, '$.error.fields', json(CASE
+      WHEN NOT json_valid(CAST(body AS TEXT)) THEN '[]'
+      WHEN json_type(CAST(body AS TEXT), '$.detail') = 'array' THEN json_extract(CAST(body AS TEXT), '$.detail')
+      ELSE '[]' END))
+    WHERE json_type(result, '$.error') = 'object';
+  UPDATE requests SET body = NULL WHERE json_type(result, '$.error') = 'object';
+  ALTER TABLE requests DROP COLUMN status;
+  ALTER TABLE requests DROP COLUMN headers;`,
 ] as const;
 
 /** A store that this program does not open. It has been left as it was. */

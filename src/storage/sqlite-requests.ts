@@ -1,17 +1,16 @@
-/** Requests as rows of SQLite; responses too large for a row as files beside it. */
+/** Requests as rows of SQLite; results too large for a row as files beside it. */
 import { EventEmitter, once } from "node:events";
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
 import type { InputFiles } from "../images/source.ts";
-import { readHeaders, readRequest, readResult, writeRecord } from "./request-record.ts";
-import type { AcceptedRequest, StoredResponse } from "./request-record.ts";
+import { readRequest, readResult, writeRecord, type AcceptedRequest } from "./request-record.ts";
 import { Conflict } from "./request-store.ts";
-import type { Claim, DueWebhook, Ended, RequestStore, StoredRequest } from "./request-store.ts";
+import type { Claim, DueWebhook, Ended, EndedRequest, RequestStore, StoredRequest } from "./request-store.ts";
 import type { SqliteDisk } from "./sqlite-disk.ts";
 import type { RequestRow } from "./sqlite-statements.ts";
 import { sqliteCode } from "./sqlite.ts";
 
-/** Larger responses carry images; as a row they would be copied through SQLite's cache on this thread. */
+/** Larger results carry images; as a row they would be copied through SQLite's cache on this thread. */
 const MAX_INLINE_BYTES = 32 * 1_024;
 /** The longest that a timer takes. */
 const MAX_PAUSE_MS = 2 ** 31 - 1;
@@ -49,7 +48,7 @@ export class SqliteRequestStore implements RequestStore {
     let body: PlacedBody | undefined;
     try {
       await this.#disk.makeRoom(inputs.reduce((sum, input) => sum + input.sizeBytes, sizeBytes));
-      body = ended === undefined ? undefined : await this.#placeBody(ended.response.body);
+      body = ended === undefined ? undefined : await this.#placeBody(ended.body);
       await this.#disk.commit(() => {
         write.accept.run(request.id, request.acceptedAtMs, json, sizeBytes);
         for (const { key, sizeBytes: size } of inputs)
@@ -82,13 +81,15 @@ export class SqliteRequestStore implements RequestStore {
     };
   }
 
-  async response(id: string): Promise<StoredResponse | undefined> {
-    const row = this.#disk.read.response.get(id);
+  async ended(id: string): Promise<EndedRequest | undefined> {
+    const row = this.#disk.read.ended.get(id);
     if (row === undefined) return undefined;
-    const body = row.body ?? (row.body_key === null ? undefined : await bytesOf(this.#disk.files.read(row.body_key)));
-    return body === undefined
-      ? undefined
-      : { status: row.status, headers: readHeaders(row.headers), body: Buffer.from(body) };
+    const { body, body_key: key } = row;
+    return {
+      request: readRequest(row.request),
+      result: readResult(row.result),
+      body: key === null ? Buffer.from(body ?? []) : await bytesOf(this.#disk.files.read(key)),
+    };
   }
 
   async *unfinished(): AsyncGenerator<StoredRequest, void, undefined> {
@@ -167,7 +168,7 @@ export class SqliteRequestStore implements RequestStore {
   }
 
   async #end(id: string, revision: number | null, ended: Ended): Promise<boolean> {
-    const body = await this.#placeBody(ended.response.body);
+    const body = await this.#placeBody(ended.body);
     const inputs = this.#inputKeys(id);
     const inputKeys = inputs === undefined ? [] : [inputs.image, ...(inputs.mask === null ? [] : [inputs.mask])];
     let isFirst = false;
@@ -186,14 +187,12 @@ export class SqliteRequestStore implements RequestStore {
   }
 
   /** False, and nothing written, unless there is such a request of this revision that has not ended. */
-  #writeEnd(id: string, revision: number | null, { result, response }: Ended, body: PlacedBody): boolean {
+  #writeEnd(id: string, revision: number | null, { result }: Ended, body: PlacedBody): boolean {
     const { write, clock, keepMs } = this.#disk;
     const expiresAtMs = clock.now() + keepMs;
     const { changes } = write.end.run(
       result.endedAtMs,
       writeRecord(result),
-      response.status,
-      JSON.stringify(response.headers),
       body.inline,
       body.key,
       body.inline?.byteLength ?? 0,

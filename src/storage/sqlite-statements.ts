@@ -14,9 +14,9 @@ export interface ClaimRow {
   readonly ended_at: number | null;
 }
 
-interface ResponseRow {
-  readonly status: number;
-  readonly headers: string;
+interface EndedRow {
+  readonly request: string;
+  readonly result: string;
   readonly body: Buffer | null;
   readonly body_key: string | null;
 }
@@ -61,7 +61,7 @@ export interface Statements {
   readonly setClock: Statement<never>;
   readonly find: Statement<RequestRow>;
   readonly findClaim: Statement<ClaimRow>;
-  readonly response: Statement<ResponseRow>;
+  readonly ended: Statement<EndedRow>;
   readonly unfinished: Statement<{ readonly id: string }>;
   readonly dueWebhooks: Statement<WebhookRow>;
   readonly findFile: Statement<ObjectRow>;
@@ -95,7 +95,7 @@ export async function prepareStatements(db: Database): Promise<Statements> {
     releaseAll: await db.prepare("UPDATE requests SET holder = NULL, lease_until = NULL WHERE holder IS NOT NULL"),
     // Once only: an end that is there is never replaced. A null revision stands for any holder.
     end: await db.prepare(
-      `UPDATE requests SET ended_at = ?, result = ?, status = ?, headers = ?, body = ?, body_key = ?, size = size + ?, expires_at = ?,
+      `UPDATE requests SET ended_at = ?, result = ?, body = ?, body_key = ?, size = size + ?, expires_at = ?,
          holder = NULL, lease_until = NULL, revision = revision + 1,
          webhook_due_at = CASE WHEN json_extract(request, '$.webhookUrl') IS NULL THEN NULL ELSE 0 END
        WHERE id = ? AND ended_at IS NULL AND revision = coalesce(?, revision)`,
@@ -111,8 +111,8 @@ export async function prepareStatements(db: Database): Promise<Statements> {
     ),
     find: await db.prepare("SELECT request, attempts, result, lease_until FROM requests WHERE id = ?"),
     findClaim: await db.prepare("SELECT attempts, revision, ended_at FROM requests WHERE id = ?"),
-    response: await db.prepare(
-      "SELECT status, headers, body, body_key FROM requests WHERE id = ? AND ended_at IS NOT NULL",
+    ended: await db.prepare(
+      "SELECT request, result, body, body_key FROM requests WHERE id = ? AND ended_at IS NOT NULL",
     ),
     unfinished: await db.prepare("SELECT id FROM requests WHERE ended_at IS NULL ORDER BY accepted_at, rowid"),
     dueWebhooks: await db.prepare(

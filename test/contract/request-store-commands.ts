@@ -54,7 +54,7 @@ const acceptEnded = (id: string, bodyBytes: number): Step =>
     const accepting = store.requests.accept(request(id), end);
     if (requests.has(id)) return expect(accepting).rejects.toThrow(Conflict);
     await accepting;
-    const { body } = end.response;
+    const { body } = end;
     requests.set(id, { attempts: 0, claim: undefined, end: { body, atMs: nowMs }, hasWebhook: false });
   });
 
@@ -100,7 +100,7 @@ const end = (id: string, bodyBytes: number, isCancel: boolean): Step =>
         ? await store.requests.cancel(id, how)
         : await store.requests.end(known.claim.claim, how);
     expect(isFirst).toBe(known !== undefined && known.end === undefined);
-    if (known !== undefined && known.end === undefined) known.end = { body: how.response.body, atMs: nowMs };
+    if (known !== undefined && known.end === undefined) known.end = { body: how.body, atMs: nowMs };
   });
 
 const deliver = (isDone: boolean): Step =>
@@ -161,12 +161,12 @@ interface Observed {
 export async function observed({ requests: store }: StoreUnderTest): Promise<Observed> {
   const requests = await Promise.all(
     IDS.map(async (id) => {
-      const [found, response] = [await store.find(id), await store.response(id)];
+      const [found, last] = [await store.find(id), await store.ended(id)];
       return {
         attempts: found?.attempts,
         isHeld: found?.isHeld,
         endedAtMs: found?.result?.endedAtMs,
-        response,
+        body: last?.body,
       };
     }),
   );
@@ -183,7 +183,7 @@ export function expected({ requests, nowMs }: History): Observed {
         attempts: known?.attempts,
         isHeld: known === undefined ? undefined : how === undefined && !isWaiting(known, nowMs),
         endedAtMs: how?.atMs,
-        response: how === undefined ? undefined : { status: 200, headers: { a: "b" }, body: how.body },
+        body: how?.body,
       };
     }),
     unfinished: [...requests].flatMap(([id, { end: how }]) => (how === undefined ? [id] : [])).toSorted(),

@@ -145,7 +145,7 @@ export function requestStoreContract(open: OpenStore): void {
       expect(await requests.renew(first, LEASE_MS)).toBe("lost");
       expect(await requests.end(first, ended(1))).toBe(false);
       expect(await requests.end(second, ended(2))).toBe(true);
-      expect((await requests.response("1"))?.body).toEqual(ended(2).response.body);
+      expect((await requests.ended("1"))?.body).toEqual(ended(2).body);
     });
 
     it("lasts as long as it is renewed, each renewal spending the one before", async () => {
@@ -184,7 +184,7 @@ export function requestStoreContract(open: OpenStore): void {
       expect(await requests.end(claim, ended(2, 200_000))).toBe(false);
       expect(await requests.cancel("1", ended(3))).toBe(false);
       expect(await requests.renew(claim, LEASE_MS)).toBe("lost");
-      expect((await requests.response("1"))?.body).toEqual(ended(1).response.body);
+      expect((await requests.ended("1"))?.body).toEqual(ended(1).body);
       expect((await requests.find("1"))?.result).toMatchObject({ endedAtMs: 1 });
     });
 

@@ -161,7 +161,7 @@ function requestOf({ body }: Delivery): string {
 
 describe("the data folder", () => {
   it("of version 1 goes on: what waited is drawn with its seed, what had ended is answered, files are served", async () => {
-    const { waiting, ended, file } = await writeVersion1(dataDir);
+    const { waiting, refused, ended, file } = await writeVersion1(dataDir);
     await using server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_DATA_DIR: dataDir } });
     expect(await result(server.url, waiting.id)).toMatchObject({
       seed: 7,
@@ -170,6 +170,9 @@ describe("the data folder", () => {
     });
     const response = await fetch(`${server.url}/requests/${ended.id}`);
     expect(Buffer.from(await response.arrayBuffer())).toEqual(ended.body);
+    const refusal = await fetch(`${server.url}/requests/${refused.id}`);
+    const { fields: detail, message } = refused;
+    expect([refusal.status, await refusal.json()]).toEqual([422, { detail, message, error_type: "invalid_request" }]);
     const served = await fetch(`${server.url}/files/${file.key}`);
     expect(Buffer.from(await served.arrayBuffer())).toEqual(file.bytes);
   });

@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { SigningKey } from "../../src/requests/webhook-key.ts";
 import { openStorage, type Storage } from "../../src/storage/open.ts";
 import type { RequestStore } from "../../src/storage/request-store.ts";
+import { dialectNamed } from "../../src/dialects/registry.ts";
 import { WebhookSender } from "../../src/requests/webhooks.ts";
 import { request } from "../contract/store-under-test.ts";
 import { eventually } from "../support/eventually.ts";
@@ -122,14 +123,14 @@ describe("the sender of webhooks", () => {
     const log = pino({ level: "silent" });
     const closing = new AbortController();
     const key = await SigningKey.open(dataDir);
-    new WebhookSender({ store, key, log, closing: closing.signal, allowPrivate, pausesMs }).start();
+    const dialect = dialectNamed;
+    new WebhookSender({ store, key, dialect, log, closing: closing.signal, allowPrivate, pausesMs }).start();
     return closing;
   }
 
   async function acceptEnded(webhookUrl: string): Promise<void> {
     const result = { endedAtMs: Date.now(), error: null, inferenceMs: 1, logs: [] };
-    const response = { status: 200, headers: {}, body: Buffer.from('{"seed":1}') };
-    await store.accept(request("1", { webhookUrl }), { result, response });
+    await store.accept(request("1", { webhookUrl }), { result, body: Buffer.from('{"seed":1}') });
   }
 
   /** Settled requests are forgotten when their time is over, others are not. */

@@ -2,7 +2,6 @@ import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { latentcastDialect } from "../../../src/dialects/latentcast/dialect.ts";
 import { LatentcastError } from "../../../src/errors.ts";
-import { storedError } from "../../../src/http/error-body.ts";
 import { RequestPutOff, type RequestEvent } from "../../../src/requests/request-events.ts";
 import { RequestService } from "../../../src/requests/service.ts";
 import type { RequestRef, RequestSubmission } from "../../../src/requests/submission.ts";
@@ -28,14 +27,13 @@ afterEach(() => store[Symbol.asyncDispose]());
 const input = generateInput.parse({ prompt: "x", seed: 7 });
 const never = new AbortController().signal;
 
-function service(requests: RequestStore = store.requests): RequestService {
+function service(requests: RequestStore = store.requests, dialect = latentcastDialect): RequestService {
   return new RequestService({
     jobs,
     store: requests,
     images: new PublishedImages(store.objects),
     readFile: (key) => readObject(store.objects, key),
-    dialect: () => latentcastDialect,
-    errorResponse: storedError,
+    dialect: () => dialect,
     log: pino({ level: "silent" }),
     closing: closing.signal,
   });
@@ -107,6 +105,29 @@ describe("an accepted request", () => {
   });
 });
 
+describe("an error", () => {
+  it("is kept as it is, and shaped by the dialect of its request for each that asks", async () => {
+    const fields = [{ loc: ["body", "prompt"], msg: "Field required", type: "missing" }];
+    const error = new LatentcastError("invalid_request", { message: "no prompt", fields, retryAfterSeconds: 5 });
+    await service().refuse(submission("1"), error);
+    expect(await store.requests.ended("1")).toMatchObject({
+      result: { error: { code: "invalid_request", message: "no prompt", fields } },
+      body: Buffer.alloc(0),
+    });
+    const other = service(store.requests, {
+      ...latentcastDialect,
+      error: ({ code, message, status }) => ({ status, headers: { "x-code": code }, body: { why: message } }),
+    });
+    const body = Buffer.from('{"why":"no prompt"}');
+    expect(await other.response(ref("1"))).toEqual({ status: 422, headers: { "x-code": "invalid_request" }, body });
+    const [event] = await firstEvents((await other.events(ref("1"), undefined, never))!, 1);
+    expect(event?.json.toString()).toBe('{"status":422,"why":"no prompt"}');
+    const ours = await service().response(ref("1"));
+    expect(JSON.parse(String(ours?.body))).toMatchObject({ detail: fields, error_type: "invalid_request" });
+    expect(ours?.headers).not.toHaveProperty("retry-after");
+  });
+});
+
 describe("the end of a request", () => {
   it("is told after it is kept", async () => {
     let keep = (): void => undefined;
@@ -156,7 +177,7 @@ describe("the end of a request", () => {
     await store.requests.cancel("1", ended(5));
     jobs.succeed("1");
     await isEnded(subject, "1");
-    expect(await subject.response(ref("1"))).toEqual(ended(5).response);
+    expect(await subject.response(ref("1"))).toEqual({ status: 200, headers: {}, body: ended(5).body });
   });
 
   it("comes at once when a waiting request is cancelled, and on the way when it runs", async () => {
@@ -168,7 +189,10 @@ describe("the end of a request", () => {
     expect(await subject.cancel(ref("2"))).toBe("removed");
     expect(await subject.cancel(ref("2"))).toBe("ended_before");
     expect(await subject.cancel(ref("3"))).toBe("unknown");
-    for (const id of ["1", "2"]) expect(await store.requests.response(id)).toMatchObject({ status: 499 });
+    for (const id of ["1", "2"]) {
+      expect(await store.requests.ended(id)).toMatchObject({ result: { error: { code: "cancelled" } } });
+      expect(await subject.response(ref(id))).toMatchObject({ status: 499 });
+    }
   });
 });
 

@@ -28,7 +28,7 @@ async function refusal(): Promise<Error> {
 
 describe("a store of version 1", () => {
   it("opens with its unfinished requests, its results and its files", async () => {
-    const { waiting, ended, file } = await writeVersion1(dataDir);
+    const { waiting, refused, ended, file } = await writeVersion1(dataDir);
     const storage = await open();
     const { requests, objects } = storage;
     expect(await unfinishedIds(requests)).toEqual([waiting.id]);
@@ -38,7 +38,14 @@ describe("a store of version 1", () => {
       request: { ...waiting, owner: null, input: { prompt: "x", seed: 7, num_images: 2 } },
     });
     expect(await requests.find(ended.id)).toMatchObject({ result: { error: null, inferenceMs: 12 } });
-    expect(await requests.response(ended.id)).toEqual({ status: 200, headers: { a: "b" }, body: ended.body });
+    expect(await requests.ended(ended.id)).toMatchObject({ result: { error: null }, body: ended.body });
+    expect(await requests.ended(refused.id)).toMatchObject({
+      result: { error: { code: "invalid_request", message: refused.message, fields: refused.fields } },
+      body: Buffer.alloc(0),
+    });
+    expect(await requests.ended(refused.cancelledId)).toMatchObject({
+      result: { error: { code: "cancelled", fields: [] } },
+    });
     expect(await requests.nextWebhook(new AbortController().signal)).toMatchObject({ id: ended.id, attempts: 2 });
     expect(await objects.find(file.key)).toMatchObject({ sizeBytes: file.bytes.byteLength });
     expect(Buffer.concat(await (await objects.open(file.key)).toArray())).toEqual(file.bytes);
