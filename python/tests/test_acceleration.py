@@ -62,7 +62,7 @@ def test_a_cpu_is_left_alone() -> None:
     assert unet.speed == Speed()
 
 
-def test_layout_and_attention_come_and_go_without_changing_the_picture() -> None:
+def test_layout_and_attention_come_and_go_without_changing_the_image() -> None:
     torch.manual_seed(0)
     module = OneConvolution()
     unet = AcceleratedUNet(module, CPU, Log())

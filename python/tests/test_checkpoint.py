@@ -58,7 +58,7 @@ def predicting(tiny: TinyCheckpoint, tmp_path_factory: pytest.TempPathFactory, r
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("scheduler", [None, *SCHEDULER_NAMES])
-def test_a_file_makes_the_pipelines_picture(
+def test_a_file_makes_the_pipelines_image(
     predicting: tuple[SdxlModel, Any], scheduler: SchedulerName | None, steps: int, guidance_scale: float
 ) -> None:
     model, pipeline = predicting

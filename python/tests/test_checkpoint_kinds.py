@@ -145,7 +145,7 @@ def test_a_missing_tensor_is_named(tiny: TinyCheckpoint, tmp_path: Path, name: s
         open_tiny(tiny.folder, path)
 
 
-def test_a_pruned_model_is_told_apart_from_a_damaged_one(tiny: TinyCheckpoint, tmp_path: Path) -> None:
+def test_a_pruned_model_is_distinguished_from_a_damaged_one(tiny: TinyCheckpoint, tmp_path: Path) -> None:
     kept = {name: tensor for name, tensor in tiny.tensors.items() if "middle_block.1.transformer_blocks.1." not in name}
     with pytest.raises(LoadError, match="a pruned model such as SSD-1B has to be a diffusers folder"):
         open_tiny(tiny.folder, write_file(tmp_path / "model.safetensors", kept))
@@ -245,9 +245,7 @@ RESPONSE: Any = type("Response", (), {"headers": {}, "request": None, "status_co
         (OSError(28, "No space left on device"), "download_failed"),
     ],
 )
-def test_a_file_on_the_hub_that_does_not_come_says_why(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
-) -> None:
+def test_a_failed_download_of_a_file_says_why(monkeypatch: pytest.MonkeyPatch, error: Exception, code: str) -> None:
     monkeypatch.setattr(hub, "hf_hub_download", raising(error))
     with pytest.raises(LoadError, match=r"some/model/it\.safetensors") as caught:
         hub.find_model("some/model/it.safetensors", SILENT, half_precision=False)

@@ -107,7 +107,7 @@ def test_scaled_latents_have_unit_variance(pipeline: StableDiffusionXLPipeline, 
 
 
 @torch.no_grad()
-def test_the_linear_preview_resembles_the_picture(
+def test_the_linear_preview_resembles_the_image(
     pipeline: StableDiffusionXLPipeline, defaults: dict[str, Any], unseen: NDArray[np.uint8]
 ) -> None:
     vae, pixels = pipeline.vae, to_pixels(unseen[:8])

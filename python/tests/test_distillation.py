@@ -74,7 +74,7 @@ def test_a_model_is_known_by_its_scheduler_and_its_unet(
     assert (found.family, found.guidance_scale) == (family, guidance_scale)
 
 
-def test_only_one_step_lightning_predicts_the_picture_itself() -> None:
+def test_only_one_step_lightning_predicts_the_image_itself() -> None:
     assert sampling_of("lightning", "sdxl_lightning_1step_x0").options["prediction_type"] == "sample"
     assert "prediction_type" not in sampling_of("lightning", "sdxl_lightning_2step").options
 
@@ -150,7 +150,7 @@ def guided_inside(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.parametrize("scheduler", [None, "lcm", "euler"])
 @pytest.mark.parametrize("guidance_scale", [1.0, 8.0])
-def test_a_unet_with_guidance_inside_makes_the_pipelines_picture(
+def test_a_unet_with_guidance_inside_makes_the_pipelines_image(
     guided_inside: tuple[TinyCheckpoint, SdxlModel], scheduler: SchedulerName | None, guidance_scale: float
 ) -> None:
     checkpoint, model = guided_inside
@@ -162,7 +162,7 @@ def test_a_unet_with_guidance_inside_makes_the_pipelines_picture(
     assert torch.equal(sample.latents, expected)
 
 
-def test_such_pictures_share_a_call_whatever_their_guidance(
+def test_such_images_share_a_call_whatever_their_guidance(
     guided_inside: tuple[TinyCheckpoint, SdxlModel],
 ) -> None:
     model = replace(guided_inside[1], costs=CallCosts((1.0, 1.0)))
@@ -186,7 +186,7 @@ def test_more_steps_than_a_scheduler_has_are_refused(tiny_model: SdxlModel, name
 
 @pytest.mark.parametrize("name", ["ddim", "tcd"])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-def test_x0_is_the_clean_picture_that_a_step_predicts(name: SchedulerName, prediction_type: str) -> None:
+def test_x0_is_the_clean_image_that_a_step_predicts(name: SchedulerName, prediction_type: str) -> None:
     own: Any = diffusers.EulerDiscreteScheduler.from_config(SCHEDULER_CONFIG)
     scheduler = make_scheduler(own, name)
     scheduler = type(scheduler).from_config(scheduler.config, prediction_type=prediction_type)

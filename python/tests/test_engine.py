@@ -28,7 +28,7 @@ from .fakes import SHARED, EngineRun, FakeModel, FakeSample
 from .requests import a_plan, job
 
 
-def test_tells_of_every_step_and_ends_with_the_result() -> None:
+def test_every_step_is_reported_and_the_result_comes_last() -> None:
     run = EngineRun(FakeModel())
     run.run(job("a", num_inference_steps=3), endings=1)
     assert run.kinds("a") == ["started", "progress", "progress", "progress", "result"]

@@ -61,7 +61,7 @@ def test_a_decode_that_runs_out_of_memory_is_tried_again_with_freed_memory() -> 
     assert model.releases == 1
 
 
-def test_a_picture_that_is_not_finite_fails_its_job_alone() -> None:
+def test_an_image_that_is_not_finite_fails_its_job_alone() -> None:
     def decode(sample: FakeSample) -> Pixels:
         if sample.job_id == "nan":
             raise NumericalError("the picture became NaN or infinite")
@@ -107,7 +107,7 @@ def test_a_worker_that_is_full_refuses_and_goes_on() -> None:
     assert isinstance(run.ending("a"), Result)
 
 
-def test_pictures_beyond_the_pixel_limit_are_refused() -> None:
+def test_images_beyond_the_pixel_limit_are_refused() -> None:
     run = EngineRun(FakeModel())
     run.run(job("huge", num_images=300), endings=1)
     assert isinstance(run.ending("huge"), Failed)

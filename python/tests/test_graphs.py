@@ -58,7 +58,7 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> Captures:
     return captures
 
 
-def test_a_call_is_captured_once_it_has_come_back_often_enough(captures: Captures) -> None:
+def test_a_call_is_captured_once_it_has_been_made_often_enough(captures: Captures) -> None:
     graphs, call = Graphs(STREAM), Call()
     for _ in range(CALLS_BEFORE_CAPTURE):
         assert graphs.run("a", call, ONE)[0] == 2

@@ -46,7 +46,7 @@ def assert_same(
 @pytest.mark.parametrize("scheduler", [None, *SCHEDULER_NAMES])
 @pytest.mark.parametrize("strength", [0.3, 0.58, 0.95, 1.0])
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
-def test_makes_the_pipelines_image(
+def test_the_image_is_the_pipelines(
     pipeline: Any,
     pipelines: dict[Mode, Any],
     tiny_model: SdxlModel,
@@ -78,7 +78,7 @@ def test_makes_the_pipelines_image(
     ],
 )
 @pytest.mark.parametrize("scheduler", ["euler_a", "dpmpp_2m_karras"])
-def test_reads_masks_like_the_pipeline(
+def test_masks_are_read_like_the_pipelines(
     pipeline: Any, pipelines: dict[Mode, Any], tiny_model: SdxlModel, mask: Bytes, scheduler: SchedulerName
 ) -> None:
     params = a_params(scheduler=scheduler, strength=0.75, width=104, height=72)

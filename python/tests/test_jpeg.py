@@ -19,14 +19,14 @@ def a_gradient(height: int, width: int) -> np.ndarray[tuple[int, int, int], np.d
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 5), (64, 96)])
-def test_keeps_size_and_colour(size: tuple[int, int]) -> None:
+def test_a_jpeg_keeps_size_and_colour(size: tuple[int, int]) -> None:
     pixels = np.broadcast_to(np.array([200, 100, 50], np.uint8), (*size, 3))
     picture = Image.open(io.BytesIO(encode_jpeg(pixels, 95)))
     assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", size[::-1])
     assert np.abs(np.asarray(picture).astype(int) - pixels).max() <= 3
 
 
-def test_lower_quality_is_smaller() -> None:
+def test_a_jpeg_of_lower_quality_is_smaller() -> None:
     pixels = a_gradient(256, 256)
     assert len(encode_jpeg(pixels, 30)) < len(encode_jpeg(pixels, 70)) < len(encode_jpeg(pixels, 95))
 

@@ -91,7 +91,7 @@ def test_without_a_tiny_decoder_previews_are_linear_and_the_log_says_so(own_fold
     assert any("no tiny decoder" in line for line in logged)
 
 
-def test_a_model_tells_what_it_is(tiny_model: SdxlModel) -> None:
+def test_a_model_describes_itself(tiny_model: SdxlModel) -> None:
     info = tiny_model.info
     assert (info.native_width, info.native_height, info.min_side, info.max_side) == (256, 256, 64, 1024)
     assert (info.default_scheduler, info.is_noise) == ("euler", True)
@@ -256,7 +256,7 @@ def test_a_variant_of_a_served_scheduler_has_no_name() -> None:
         DPMSolverMultistepScheduler(algorithm_type="dpmsolver", final_sigmas_type="sigma_min"),
     ],
 )
-def test_a_scheduler_that_cannot_be_served_is_told_apart(own: Any) -> None:
+def test_a_scheduler_that_cannot_be_served_is_recognised(own: Any) -> None:
     with pytest.raises(KeyError):
         own_scheduler_name(own)
 
@@ -275,7 +275,7 @@ def test_a_device_that_is_not_there_is_unavailable(name: str) -> None:
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "many", ""])
-def test_a_number_of_threads_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, threads: str) -> None:
+def test_an_invalid_number_of_threads_is_refused(monkeypatch: pytest.MonkeyPatch, threads: str) -> None:
     monkeypatch.setenv("LATENTCAST_WORKER_THREADS", threads)
     with pytest.raises(LoadError, match="LATENTCAST_WORKER_THREADS"):
         open_device("cpu")

@@ -46,7 +46,7 @@ def assert_same(pipeline: Any, model: SdxlModel, params: GenerationParams) -> No
 @pytest.mark.parametrize("steps", [1, 2, 7])
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
 @pytest.mark.parametrize("size", SIZES)
-def test_makes_the_pipelines_picture(
+def test_the_image_is_the_pipelines(
     pipeline: Any,
     tiny_model: SdxlModel,
     scheduler: SchedulerName | None,
@@ -62,7 +62,9 @@ def test_makes_the_pipelines_picture(
 
 
 @pytest.mark.parametrize("guidance_scale", [0.0, 0.5, 1.0, 1.01, 20.0])
-def test_guides_above_a_scale_of_one_only(pipeline: Any, tiny_model: SdxlModel, guidance_scale: float) -> None:
+def test_guidance_is_used_above_a_scale_of_one_only(
+    pipeline: Any, tiny_model: SdxlModel, guidance_scale: float
+) -> None:
     assert_same(pipeline, tiny_model, a_params(guidance_scale=guidance_scale))
 
 
@@ -78,14 +80,14 @@ def test_guides_above_a_scale_of_one_only(pipeline: Any, tiny_model: SdxlModel, 
     ],
     ids=["empty negative", "long", "long negative", "not ASCII", "white space", "special tokens"],
 )
-def test_reads_prompts_like_the_pipeline(
+def test_prompts_are_read_like_the_pipelines(
     pipeline: Any, tiny_model: SdxlModel, prompt: str, negative_prompt: str
 ) -> None:
     assert_same(pipeline, tiny_model, a_params(prompt=prompt, negative_prompt=negative_prompt, prompt_syntax="plain"))
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])
-def test_takes_every_seed(pipeline: Any, tiny_model: SdxlModel, seed: int) -> None:
+def test_every_seed_is_accepted(pipeline: Any, tiny_model: SdxlModel, seed: int) -> None:
     assert_same(pipeline, tiny_model, a_params(seed=seed))
 
 

@@ -38,7 +38,7 @@ def a_job(arrival: int, **changes: object) -> JobView:
     return dataclasses.replace(base, **changes)
 
 
-def test_nothing_to_do_without_jobs() -> None:
+def test_without_jobs_there_is_nothing_to_do() -> None:
     assert next_iteration([], SOLO) is None
 
 

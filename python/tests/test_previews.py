@@ -57,7 +57,9 @@ def preview(model: SdxlModel, **plan: Any) -> Sequence[Pixels]:
         ({"decoder": "linear", "max_side": 100}, (8, 16)),
     ],
 )
-def test_sizes(tiny_model: SdxlModel, plan: dict[str, Any], size: tuple[int, int]) -> None:
+def test_previews_have_the_size_that_was_asked_for(
+    tiny_model: SdxlModel, plan: dict[str, Any], size: tuple[int, int]
+) -> None:
     (pixels,) = preview(tiny_model, **plan)
     assert pixels.shape == (*size, 3)
     assert pixels.dtype == np.uint8
@@ -90,7 +92,7 @@ def test_latents_that_are_not_finite_are_an_error(tiny_model: SdxlModel, value: 
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULER_NAMES)
-def test_x0_of_an_oracle_is_the_picture_itself(tiny_model: SdxlModel, scheduler: SchedulerName) -> None:
+def test_x0_of_an_oracle_is_the_image_itself(tiny_model: SdxlModel, scheduler: SchedulerName) -> None:
     """A model that knows the noise predicts the clean latents at every step, in every scheduler's scale."""
     clean = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(1))
     for x0, _visible in oracle_run(tiny_model.scheduler, scheduler, clean, steps=10):
@@ -98,7 +100,7 @@ def test_x0_of_an_oracle_is_the_picture_itself(tiny_model: SdxlModel, scheduler:
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULER_NAMES)
-def test_noisy_latents_are_shown_in_the_range_of_a_picture(tiny_model: SdxlModel, scheduler: SchedulerName) -> None:
+def test_noisy_latents_are_shown_in_the_range_of_an_image(tiny_model: SdxlModel, scheduler: SchedulerName) -> None:
     clean = torch.randn((1, 4, 32, 32), generator=torch.Generator().manual_seed(1))
     for _x0, visible in oracle_run(tiny_model.scheduler, scheduler, clean, steps=10):
         assert 0.5 < float(visible.std()) < 1.5

@@ -116,7 +116,9 @@ def test_a_chunk_ends_at_a_comma_within_reach(tiny: TinyCheckpoint, before: int,
     ],
 )
 @torch.inference_mode()
-def test_weights_are_compels(tiny: TinyCheckpoint, prompts: PromptEncoder, ours: str, compels: str, words: str) -> None:
+def test_weights_work_as_in_compel(
+    tiny: TinyCheckpoint, prompts: PromptEncoder, ours: str, compels: str, words: str
+) -> None:
     expected = CompelForSDXL(tiny.pipeline)(compels)
     embedding = prompts.encode(ours)
     torch.testing.assert_close(embedding.tokens, expected.embeds, rtol=1e-5, atol=1e-5)
@@ -150,7 +152,7 @@ def test_the_shorter_prompt_is_filled_up_with_empty_chunks(prompts: PromptEncode
     ("prompt", "negative_prompt", "tokens"),
     [("a", "b", 77), (LONG_PROMPT, "b", 231), ("a", "x" * 76, 154), ("x" * 76, LONG_PROMPT, 231)],
 )
-def test_both_prompts_of_a_picture_are_equally_long(
+def test_both_prompts_of_an_image_are_equally_long(
     tiny_model: SdxlModel, prompt: str, negative_prompt: str, tokens: int
 ) -> None:
     params = a_params(prompt=prompt, negative_prompt=negative_prompt)
@@ -160,13 +162,13 @@ def test_both_prompts_of_a_picture_are_equally_long(
     assert torch.isfinite(sample.latents).all()
 
 
-def test_the_end_of_a_long_prompt_changes_the_picture(tiny_model: SdxlModel) -> None:
+def test_the_end_of_a_long_prompt_changes_the_image(tiny_model: SdxlModel) -> None:
     texts = [f"{LONG_PROMPT}, {end}" for end in ("a boat", "a bird")]
     first, second = (denoised(tiny_model, a_params(prompt=text)).latents for text in texts)
     assert not torch.equal(first, second)
 
 
-def test_pictures_of_unequal_prompt_length_go_side_by_side(tiny_model: SdxlModel) -> None:
+def test_images_of_unequal_prompt_length_go_side_by_side(tiny_model: SdxlModel) -> None:
     sharing = replace(
         tiny_model,
         costs=CallCosts((1.0, 1.1, 1.2, 1.3)),
@@ -183,7 +185,7 @@ def test_pictures_of_unequal_prompt_length_go_side_by_side(tiny_model: SdxlModel
     assert all(isinstance(run.ending(job.job_id), Result) for job in jobs)
 
 
-def test_weights_work_in_a_picture_and_plain_syntax_switches_them_off(pipeline: Any, tiny_model: SdxlModel) -> None:
+def test_weights_work_in_an_image_and_plain_syntax_switches_them_off(pipeline: Any, tiny_model: SdxlModel) -> None:
     text = "a (beautiful:1.4) sunset"
     weighted = denoised(tiny_model, a_params(prompt=text)).latents
     assert not torch.equal(weighted, denoised(tiny_model, a_params(prompt="a beautiful sunset")).latents)

@@ -67,7 +67,7 @@ def test_an_image_of_a_request_is_made_again_alone_by_its_own_seed(tiny_model: S
 
 
 @pytest.mark.parametrize("batch", [2, 4])
-def test_shared_calls_give_nearly_the_same_pictures(tiny_model: SdxlModel, batch: int) -> None:
+def test_shared_calls_give_nearly_the_same_images(tiny_model: SdxlModel, batch: int) -> None:
     costs = CallCosts(tuple(1 + 0.1 * count for count in range(batch)))
     sharing = replace(tiny_model, costs=costs, capabilities=replace(tiny_model.capabilities, max_batch=batch))
     together = run_together(sharing, CROWD)

@@ -68,7 +68,7 @@ def counted(model: SdxlModel) -> tuple[SdxlModel, CountingUNet]:
 
 @pytest.mark.parametrize("scheduler", [None, *SCHEDULER_NAMES])
 @pytest.mark.parametrize("steps", [1, 2, 7])
-def test_a_cut_off_picture_is_that_of_diffusers_own_callback(
+def test_a_cut_off_image_is_that_of_diffusers_own_callback(
     pipeline: Any, cut_off: SdxlModel, scheduler: SchedulerName | None, steps: int
 ) -> None:
     params = a_params(scheduler=scheduler, num_inference_steps=steps, guidance_scale=5.0)
@@ -118,7 +118,7 @@ def test_deepcache_calls_the_whole_unet_at_every_second_step(
     assert torch.equal(shortened.latents, plain.latents) == (steps == 1)
 
 
-def test_samples_at_different_places_of_the_cache_share_a_step_without_a_trace(cached: SdxlModel) -> None:
+def test_samples_at_different_places_of_the_cache_share_a_step_and_keep_their_bits(cached: SdxlModel) -> None:
     both = [a_params(seed=seed, num_inference_steps=5) for seed in (1, 2)]
     alone = [denoised(cached, params).latents for params in both]
     ahead, behind = (cached.prepare(params)[0] for params in both)

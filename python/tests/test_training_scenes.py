@@ -18,7 +18,7 @@ def some_spec(seed: int) -> SceneSpec:
 
 @given(seed=st.integers(0, 2**32 - 1), height=st.integers(64, 120), width=st.integers(64, 120))
 @settings(max_examples=25, deadline=None)
-def test_any_scene_draws_the_same_picture_twice(seed: int, height: int, width: int) -> None:
+def test_any_scene_draws_the_same_image_twice(seed: int, height: int, width: int) -> None:
     spec = some_spec(seed)
     first, second = draw_scene(spec, height, width), draw_scene(spec, height, width)
     assert first.shape == (height, width, 3)
@@ -27,7 +27,7 @@ def test_any_scene_draws_the_same_picture_twice(seed: int, height: int, width: i
     assert first.std() > 2.0
 
 
-def test_another_seed_draws_another_picture() -> None:
+def test_another_seed_draws_another_image() -> None:
     spec = some_spec(3)
     assert not np.array_equal(draw_scene(spec, 96, 96), draw_scene(replace(spec, seed=spec.seed + 1), 96, 96))
 
@@ -41,7 +41,7 @@ def test_every_time_and_weather_draws_on_every_ground(ground: str) -> None:
             assert draw_scene(spec, 64, 80).shape == (64, 80, 3)
 
 
-def test_a_picture_too_small_to_draw_is_refused() -> None:
+def test_an_image_too_small_to_draw_is_refused() -> None:
     with pytest.raises(ValueError, match="64 x 64"):
         draw_scene(some_spec(0), 63, 256)
 

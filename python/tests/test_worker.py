@@ -27,7 +27,7 @@ def kinds(messages: list[tuple[dict[str, Any], list[bytes]]]) -> list[str]:
     return [header["type"] for header, _ in messages]
 
 
-def test_a_picture_from_hello_to_result(tmp_path: Path, tiny_folder: Path) -> None:
+def test_an_image_from_hello_to_result(tmp_path: Path, tiny_folder: Path) -> None:
     with real_worker(tmp_path, "noise", tiny_folder.parent) as worker:
         start = worker.until("ready")
         assert kinds(start)[0] == "hello"
@@ -126,7 +126,7 @@ def test_commands_of_another_incarnation_are_dropped(slow_worker: WorkerProcess)
     assert kinds(slow_worker.until("pong")) == ["log", "pong"]
 
 
-def test_garbage_is_told_and_survived(slow_worker: WorkerProcess) -> None:
+def test_garbage_is_reported_and_survived(slow_worker: WorkerProcess) -> None:
     slow_worker.send_header(b"\xff not json")
     assert slow_worker.receive()[0]["type"] == "log"
     header = {**dataclasses.asdict(a_job()), "params": {**dataclasses.asdict(a_job().params), "width": "wide"}}

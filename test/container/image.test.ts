@@ -67,13 +67,13 @@ async function health(): Promise<Health> {
 }
 
 describe("the image", () => {
-  it("is ready for callers with a key, and for no others", async () => {
+  it("serves callers with a key, and no others", async () => {
     expect((await fetch(`${base}/ready`)).status).toBe(200);
     expect((await post(base, { prompt: "x" })).status).toBe(401);
     expect((await post(base, { prompt: "x", num_inference_steps: 2, width: 64, height: 64 }, KEY)).status).toBe(200);
   });
 
-  it("runs server and worker as a user without rights, on a root file system that is read-only", async () => {
+  it("runs server and worker as an unprivileged user, on a read-only root file system", async () => {
     const [worker] = (await health()).workers;
     expect(await inside("id", "-u")).toBe("10001");
     for (const pid of ["1", String(worker?.pid)]) {
@@ -123,7 +123,7 @@ describe("the image", () => {
 });
 
 describe("compose.yaml", () => {
-  it("serves on loopback with its profile for machines without a card, and takes everything away again", async (context) => {
+  it("serves on loopback with its profile for machines without a GPU, and removes everything again", async (context) => {
     const program = await findCompose();
     if (program === undefined) return context.skip("needs Docker Compose");
     const folder = await mkdtemp(join(tmpdir(), "latentcast-compose-"));

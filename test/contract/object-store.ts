@@ -24,7 +24,7 @@ export function objectStoreContract(open: OpenStore): void {
     expect(await store.objects.find("b.png")).toBeUndefined();
   });
 
-  it("keeps an object empty of bytes", async () => {
+  it("stores an empty object", async () => {
     await using store = await open();
     await store.objects.put(object, Buffer.alloc(0));
     expect(await bytesOf(store, "a.png")).toEqual(Buffer.alloc(0));
@@ -48,7 +48,7 @@ export function objectStoreContract(open: OpenStore): void {
     expect((await bytesOf(store, "a.png")).toString()).toBe(outcomes[0]?.status === "fulfilled" ? "1" : "2");
   });
 
-  it("keeps nothing of content that is too large or breaks off, and takes the key again", async () => {
+  it("stores nothing of content that is too large or breaks off, and the key stays free", async () => {
     await using store = await open();
     const large = Readable.from([Buffer.alloc(10), Buffer.alloc(10)]);
     await expect(store.objects.put(object, large, 15)).rejects.toMatchObject({ code: "payload_too_large" });
@@ -61,12 +61,12 @@ export function objectStoreContract(open: OpenStore): void {
     expect((await bytesOf(store, "a.png")).toString()).toBe("whole");
   });
 
-  it("says that there is no room for what would never fit", async () => {
+  it("rejects with `storage_full` what would never fit", async () => {
     await using store = await open({ limitBytes: 2 ** 20 });
     await expect(store.objects.put(object, Buffer.alloc(2 ** 20 + 1))).rejects.toMatchObject({ code: "storage_full" });
   });
 
-  it("forgets the oldest to make room", async () => {
+  it("removes the oldest to make room", async () => {
     await using store = await open({ limitBytes: 2 ** 20 });
     for (const key of ["1", "2", "3"]) {
       await store.objects.put({ ...object, key }, Buffer.alloc(400_000));
@@ -76,7 +76,7 @@ export function objectStoreContract(open: OpenStore): void {
     expect(found.map((stored) => stored?.key)).toEqual([undefined, "2", "3"]);
   });
 
-  it("says how long an object is kept, and forgets it then", async () => {
+  it("says how long an object is kept, and removes it then", async () => {
     await using store = await open();
     await store.objects.put(object, Buffer.from("x"));
     store.advance(store.keepMs - 10);

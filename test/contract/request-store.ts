@@ -53,7 +53,7 @@ export function requestStoreContract(open: OpenStore): void {
       expect(await store.requests.inputFiles("3")).toBeUndefined();
     });
 
-    it("gives the room of a request's images back with its end, and never takes it before", async () => {
+    it("frees the space of a request's images when it ends, and never before", async () => {
       await using store = await open({ limitBytes: 2 ** 18 });
       const files = { image: Buffer.alloc(2 ** 17), mask: null };
       for (const id of ["1", "2"]) {
@@ -67,7 +67,7 @@ export function requestStoreContract(open: OpenStore): void {
       }
     });
 
-    it("leaves the images of a request alone when its id is taken by a second one", async () => {
+    it("keeps the images of a request when a second one has its id", async () => {
       await using store = await open();
       const files = { image: Buffer.from("first"), mask: null };
       await store.requests.accept(request("1"), undefined, files);
@@ -83,7 +83,7 @@ export function requestStoreContract(open: OpenStore): void {
       expect(await store.requests.find("1")).toMatchObject({ request: { app: "local/sdxl" }, result: null });
     });
 
-    it("keeps many of one moment, and one that cannot be kept takes no other with it", async () => {
+    it("stores many at one moment, and one that fails does not affect the others", async () => {
       await using store = await open();
       const { requests } = store;
       await Promise.all(Array.from({ length: 200 }, (_, index) => requests.accept(request(String(index)))));
@@ -93,7 +93,7 @@ export function requestStoreContract(open: OpenStore): void {
       expect(await requests.find("1000")).toBeDefined();
     });
 
-    it("says that there is no room, and takes requests again when there is", async () => {
+    it("rejects with `storage_full` when there is no room, and accepts requests again when there is", async () => {
       await using store = await open({ limitBytes: 2 ** 20 });
       const { requests } = store;
       await requests.accept(request("1", { warnings: ["x".repeat(2 ** 20 - 2_000)] }));
@@ -105,7 +105,7 @@ export function requestStoreContract(open: OpenStore): void {
       expect(await requests.find("2")).toBeDefined();
     });
 
-    it("forgets what would expire next to make room, and never what has not ended", async () => {
+    it("removes what would expire next to make room, and never what has not ended", async () => {
       await using store = await open({ limitBytes: 2 ** 20 });
       const { requests } = store;
       await requests.accept(request("0"));
@@ -126,14 +126,14 @@ export function requestStoreContract(open: OpenStore): void {
       expect(await store.requests.find("1")).toMatchObject({ attempts: 1, isHeld: true });
     });
 
-    it("says why there is none", async () => {
+    it("gives the reason when there is none", async () => {
       await using store = await open();
       expect(await store.requests.claim("1", "a", LEASE_MS)).toBe("unknown");
       await store.requests.accept(request("1"), ended(1));
       expect(await store.requests.claim("1", "a", LEASE_MS)).toBe("ended");
     });
 
-    it("is free again when its lease has run out, and the one before is spent", async () => {
+    it("is possible again when the lease has run out, and the earlier claim is spent", async () => {
       await using store = await open();
       const { requests } = store;
       await requests.accept(request("1"));
@@ -161,7 +161,7 @@ export function requestStoreContract(open: OpenStore): void {
       expect(second === "lost" || (await requests.end(second, ended(1)))).toBe(true);
     });
 
-    it("that is released was no attempt, and frees the request", async () => {
+    it("that is released does not count as an attempt, and frees the request", async () => {
       await using store = await open();
       const { requests } = store;
       await requests.accept(request("1"));
@@ -175,7 +175,7 @@ export function requestStoreContract(open: OpenStore): void {
   });
 
   describe("an end", () => {
-    it("is the first one for ever", async () => {
+    it("is never replaced", async () => {
       await using store = await open();
       const { requests } = store;
       await requests.accept(request("1"));
@@ -188,7 +188,7 @@ export function requestStoreContract(open: OpenStore): void {
       expect((await requests.find("1"))?.result).toMatchObject({ endedAtMs: 1 });
     });
 
-    it("of a request that nobody knows does not count", async () => {
+    it("of an unknown request does nothing", async () => {
       await using store = await open();
       expect(await store.requests.cancel("1", ended(1))).toBe(false);
     });
@@ -197,7 +197,7 @@ export function requestStoreContract(open: OpenStore): void {
   describe("a webhook", () => {
     const hooked = request("1", { webhookUrl: "http://hook/" });
 
-    it("is due when its request ends, and waited for until then", async () => {
+    it("is due when its request ends, and is waited for until then", async () => {
       await using store = await open();
       const { requests } = store;
       await requests.accept(hooked);
@@ -220,7 +220,7 @@ export function requestStoreContract(open: OpenStore): void {
       expect(await second).toBeUndefined();
     });
 
-    it("comes back after its pause with the failures counted, also to the next process", async () => {
+    it("is due again after its pause with the failures counted, in the next process too", async () => {
       await using store = await open();
       await store.requests.accept(hooked, ended(1));
       const { signal } = new AbortController();

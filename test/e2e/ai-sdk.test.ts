@@ -17,7 +17,7 @@ afterAll(() => server.close());
 const model = "fal-ai/fast-sdxl";
 
 describe("generateImage", () => {
-  it.each([false, true])("gets a picture when syncMode is %s", async (inline) => {
+  it.each([false, true])("gets an image when syncMode is %s", async (inline) => {
     const { image, warnings } = await generateImage({
       model: fal.image(model),
       prompt: "x",
@@ -29,7 +29,7 @@ describe("generateImage", () => {
     expect(warnings).toEqual([]);
   });
 
-  it.each(["", "local/sdxl"])("gets a picture of the model %j in the server's own shape", async (own) => {
+  it.each(["", "local/sdxl"])("gets an image of the model %j in the server's own shape", async (own) => {
     const { image } = await generateImage({ model: fal.image(own), prompt: "x", seed: 7 });
     expect(await sharp(image.uint8Array).metadata()).toMatchObject({ format: "jpeg", width: 64 });
   });

@@ -72,7 +72,7 @@ describe("fal's client on a page of another origin", () => {
 });
 
 describe("our client on a page of another origin", () => {
-  it("streams, and tells what is wrong", async () => {
+  it("streams, and reports wrong fields", async () => {
     const seen = await page.evaluate(async (url) => {
       const client = globalThis.latentcast.createClient({ baseUrl: url, apiKey: "secret" });
       const stream = client.stream({ prompt: "x", seed: 2, num_inference_steps: 50 });

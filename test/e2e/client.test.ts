@@ -92,7 +92,7 @@ describe("a stream", () => {
 });
 
 describe("the queue", () => {
-  it("keeps a request for whoever comes later", async () => {
+  it("finds a request again later by its id", async () => {
     const { requestId } = await client.submit({ prompt: "x", seed: 9 });
     for await (const event of client.events(requestId)) if (event.kind === "preview") break;
     const result = await client.events(requestId).result();
@@ -110,7 +110,7 @@ describe("the queue", () => {
     await expect(client.status(crypto.randomUUID())).rejects.toMatchObject({ code: "not_found", status: 404 });
   });
 
-  it("tells what the server does about its health", async () => {
+  it("returns what GET /health does", async () => {
     expect(await client.health()).toMatchObject({ status: expect.any(String), model: { id: "fixture" } });
   });
 });

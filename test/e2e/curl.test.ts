@@ -56,7 +56,7 @@ const JSON_TYPE = ["-H", "content-type: application/json"];
 const INPUT = [...JSON_TYPE, "-d", '{"prompt":"x"}'];
 
 describe("curl", () => {
-  it("gets a picture, and a stream of them", async () => {
+  it("gets an image, and a stream of them", async () => {
     expect(await curl("/", ...INPUT)).toMatchObject({
       status: 200,
       body: expect.stringContaining('"image":{"url":"data:image/jpeg;base64,'),

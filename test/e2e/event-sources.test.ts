@@ -40,7 +40,7 @@ afterAll(async () => {
 });
 
 describe("eventsource in Node", () => {
-  it("hears the result of a request once, and is told not to come back", async () => {
+  it("gets the result of a request once, and does not reconnect", async () => {
     const { events_url: url } = await submit(server.url, INPUT);
     const results: unknown[] = [];
     const source = new EventSource(url);
@@ -89,7 +89,7 @@ describe("in a page", () => {
   });
 
   it.each(["EventSourcePolyfill", "ReconnectingEventSource"] as const)(
-    "%s, which comes back with lastEventId in the address, hears the result once",
+    "%s, which reconnects with lastEventId in the address, gets the result once",
     async (name) => {
       const { events_url: url } = await submit(server.url, INPUT);
       // The answer that says there is nothing more.

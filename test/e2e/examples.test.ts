@@ -58,14 +58,14 @@ const names = await readdir(new URL("examples/", root));
 const found = (await Promise.all(["README.md", "docs/clients.md", "docs/openai.md"].map(blocks))).flat();
 
 describe("the example", () => {
-  it("node-stream.ts writes the picture it has watched", async () => {
+  it("node-stream.ts writes the image it has watched", async () => {
     const file = join(directory, "streamed.jpg");
     const output = await runFile(example("node-stream.ts"), ["a boat", file], { LATENTCAST_URL: server.url });
     expect(output).toMatch(/^preview after step 1 of 6$/m);
     expect(await sharp(file).metadata()).toMatchObject({ format: "jpeg", width: 64, height: 64 });
   });
 
-  it("in-process.ts makes a picture without a server", async () => {
+  it("in-process.ts makes an image without a server", async () => {
     const file = join(directory, "in-process.jpg");
     const output = await runFile(example("in-process.ts"), ["a boat", file], inProcess());
     expect(output).toMatch(/^preview after step 1 of /m);
@@ -94,7 +94,7 @@ describe("the example", () => {
     expect(output).toContain('"status":"COMPLETED"');
   });
 
-  it("browser.html shows the picture while it forms", async (context) => {
+  it("browser.html shows the image while it forms", async (context) => {
     if (chromiumPath === undefined) context.skip("needs Chromium");
     const site = await startSite({}, await readFile(example("browser.html"), "utf8"));
     const browser = await startBrowser();

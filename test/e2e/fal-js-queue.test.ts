@@ -99,7 +99,7 @@ describe("fal.queue", () => {
     await release();
   });
 
-  it("keeps what was wrong with an input for whoever asks for the result", async () => {
+  it("returns the errors of a wrong input as the result", async () => {
     const { request_id: requestId } = await fal.queue.submit(id, { input: { prompt: "" } });
     const error = await apiErrorOf(fal.queue.result(id, { requestId }));
     expect(error).toBeInstanceOf(ValidationError);

@@ -39,7 +39,7 @@ async function thrownBy(promise: Promise<unknown>): Promise<unknown> {
 }
 
 describe("fal.run", () => {
-  it("gives the picture, the seed and the request's id", async () => {
+  it("gives the image, the seed and the request's id", async () => {
     const { data, requestId } = await fal.run(id, { input: { prompt: "x", seed: 1 } });
     expect(data).toMatchObject({ seed: 1, prompt: "x", image: { width: 64, height: 64, content_type: "image/jpeg" } });
     expect(data.image.url).toMatch(/^data:image\/jpeg;base64,/);

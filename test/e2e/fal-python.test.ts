@@ -95,7 +95,7 @@ describe("the queue", () => {
     expect([...new Set(seen.updates)]).toEqual(["Queued", "InProgress", "Completed"]);
   });
 
-  it("tells states and cancels, by handle and by id, with a sub path in the model's name", async () => {
+  it("reports states and cancels, by handle and by id, with a sub path in the model's name", async () => {
     const { queue: seen } = await observe(["queue"], overTls);
     expect(seen).toEqual({
       kinds: ["Queued", "Queued"],

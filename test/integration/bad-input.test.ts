@@ -130,7 +130,7 @@ describe("a body that cannot be read is a clear 4xx", () => {
   });
 });
 
-describe("an address that is not there", () => {
+describe("an unknown address", () => {
   it.each([
     ["GET", "/nowhere", 404],
     ["GET", "/stream", 405],
@@ -142,6 +142,6 @@ describe("an address that is not there", () => {
   });
 });
 
-it("nothing of all this counts as an error of the server", () => {
+it("bad input is never counted as an error of the server", () => {
   expect(logs.filter((line) => JSON.parse(line).level >= 50)).toEqual([]);
 });

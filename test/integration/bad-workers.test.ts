@@ -9,8 +9,8 @@ import { post, postStream } from "../support/sse.ts";
 /** Short enough for a test, long enough for a fixture worker on a busy machine. */
 const QUICK_WATCHDOG = { LATENTCAST_STALL_TIMEOUT_SECONDS: "1.5", LATENTCAST_START_TIMEOUT_SECONDS: "20" };
 
-describe("a worker that", () => {
-  it("is never ready is replaced, and the client is told that it is still loading", async () => {
+describe("misbehaving workers", () => {
+  it("a worker that is never ready is replaced, and the error of its clients says that it is loading", async () => {
     await using server = await startTestServer({
       worker: "never_ready",
       env: { LATENTCAST_START_TIMEOUT_SECONDS: "1" },
@@ -23,7 +23,7 @@ describe("a worker that", () => {
     );
   });
 
-  it("speaks another protocol ends in one error that names both versions", async () => {
+  it("a worker that speaks another protocol leads to one error that names both versions", async () => {
     await using server = await startTestServer({ worker: "wrong_version" });
     await eventually(() => expect(server.jobs.snapshot().status).toBe("failed"));
     const health = await (await fetch(`${server.url}/health`)).json();
@@ -35,14 +35,14 @@ describe("a worker that", () => {
     expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
   });
 
-  it("sends garbage between its messages still does its job", async () => {
+  it("a worker that sends garbage between its messages still does its job", async () => {
     await using server = await startTestServer({ worker: "garbage_frames" });
     const { events } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 1 });
     expect(events.at(-1)).toMatchObject({ seed: 1, image: {} });
     expect(server.jobs.snapshot().counters.garbage).toBeGreaterThan(10);
   });
 
-  it("crashes on every start is given up after a while, and waiting requests hear of it", async () => {
+  it("a worker that crashes on every start makes the server fail after a while, and its waiting requests too", async () => {
     await using server = await startTestServer({ worker: "crash_on_start" });
     const response = await post(server.url, { prompt: "x" });
     expect(response.status).toBe(503);
@@ -54,7 +54,7 @@ describe("a worker that", () => {
     expect((await fetch(`${server.url}/ready`)).status).toBe(503);
   }, 40_000);
 
-  it("dies in the middle of a job is replaced and the same seed is made again", async () => {
+  it("a worker that dies in the middle of a job is replaced, and the job runs again with its seed", async () => {
     await using server = await startTestServer({ worker: "crash_mid_job" });
     const { events, broken } = await postStream(`${server.url}/stream`, {
       prompt: "crash once",
@@ -66,7 +66,7 @@ describe("a worker that", () => {
     expect(server.jobs.snapshot().counters.restarts).toBe(1);
   });
 
-  it("dies of one request again and again fails that request only", async () => {
+  it("a worker that dies of one request twice fails that request only", async () => {
     await using server = await startTestServer({ worker: "crash_mid_job" });
     const [poison, ...others] = await Promise.all(
       ["crash always", "a", "b", "c"].map((prompt) => postStream(`${server.url}/stream`, { prompt, seed: 5 })),
@@ -76,7 +76,7 @@ describe("a worker that", () => {
     for (const other of others) expect(other.events.at(-1)).toMatchObject({ seed: 5, image: {} });
   });
 
-  it("ignores SIGTERM and EOF is killed", async () => {
+  it("a worker that ignores SIGTERM and EOF is killed", async () => {
     const server = await startTestServer({ worker: "ignores_sigterm" });
     await server.ready();
     const { pid } = server.jobs.snapshot().workers[0]!;
@@ -84,7 +84,7 @@ describe("a worker that", () => {
     expect(isAlive(pid!)).toBe(false);
   }, 20_000);
 
-  it("leaves a grandchild behind takes it along", async () => {
+  it("a worker that starts a process of its own is killed together with it", async () => {
     const logs: string[] = [];
     const server = await startTestServer({ worker: "grandchild_holds_stdout", logs });
     await server.ready();
@@ -94,7 +94,7 @@ describe("a worker that", () => {
     await eventually(() => expect(isAlive(grandchild)).toBe(false));
   });
 
-  it("floods previews loses some of them, never the ending", async () => {
+  it("a worker that floods previews loses some of them, never the result", async () => {
     await using server = await startTestServer({ worker: "floods_previews" });
     const { events } = await postStream(`${server.url}/stream`, { prompt: "x", seed: 3, preview: { every: 1 } });
     expect(events.at(-1)).toMatchObject({ seed: 3, image: {} });
@@ -103,7 +103,7 @@ describe("a worker that", () => {
     expect(server.jobs.snapshot().counters.previews_dropped).toBe(1200 - (events.length - 1));
   });
 
-  it("ends jobs twice, and jobs that do not exist, ends each once", async () => {
+  it("a worker that ends jobs twice, and jobs that do not exist, ends each job once", async () => {
     await using server = await startTestServer({ worker: "two_endings" });
     const results = await Promise.all(
       [1, 2, 3].map((seed) => postStream(`${server.url}/stream`, { prompt: "x", seed })),
@@ -117,7 +117,7 @@ describe("a worker that", () => {
   });
 
   it.each(["stops_answering", "stuck_step"])(
-    "%s is found, killed, and its job made elsewhere",
+    "a worker like %s is killed, and its job runs on its successor",
     async (worker) => {
       const logs: string[] = [];
       await using server = await startTestServer({ worker, env: QUICK_WATCHDOG, logs });
@@ -129,7 +129,7 @@ describe("a worker that", () => {
   );
 
   it.each(["out_of_memory", "numerical_error", "internal_error"])(
-    "fails a job with %s breaks the stream off and hides the details",
+    "a worker that fails a job with %s breaks off the stream, and the details stay hidden",
     async (code) => {
       await using server = await startTestServer({ worker: "fails_after_preview" });
       const { events, broken, raw } = await postStream(`${server.url}/stream`, { prompt: code, preview: { every: 1 } });

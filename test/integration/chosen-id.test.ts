@@ -19,7 +19,7 @@ const withId = (id: string): Record<string, string> => ({
 
 const cancel = (id: string): Promise<Response> => fetch(`${server.url}/requests/${id}/cancel`, { method: "PUT" });
 
-describe("a request with an id of the client's", () => {
+describe("a request with an id that its client chose", () => {
   it("has this id everywhere", async () => {
     const id = randomUUID();
     const reply = await submit(server.url, { prompt: "x" }, { headers: withId(id) });
@@ -27,7 +27,7 @@ describe("a request with an id of the client's", () => {
     expect((await resultOf(reply)).headers.get("x-fal-request-id")).toBe(id);
   });
 
-  it("is refused when there is one with this id, which stays as it is", async () => {
+  it("is refused when the id is taken, and the first request is not changed", async () => {
     const id = randomUUID();
     const reply = await submit(server.url, { prompt: "x", seed: 7 }, { headers: withId(id) });
     const again = await post(`${server.url}/queue`, { prompt: "y", seed: 8 }, { headers: withId(id) });
@@ -44,7 +44,7 @@ describe("a request with an id of the client's", () => {
     expect(server.jobs.snapshot().counters.accepted).toBe(accepted);
   });
 
-  it("has a random one instead of what is not a UUID", async () => {
+  it("gets a random id when the chosen one is not a UUID", async () => {
     const reply = await submit(server.url, { prompt: "x" }, { headers: withId("../../1") });
     expect(reply.request_id).toMatch(/^[\da-f-]{36}$/);
   });

@@ -36,12 +36,12 @@ describe("latentcast", () => {
     expect(out).toContain("--python");
   });
 
-  it("says its version", async () => {
+  it("prints its version", async () => {
     const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
     expect(await finish(["--version"])).toEqual({ code: 0, out: `${version}\n`, err: "" });
   });
 
-  it("ends with exit code 2 when it is misused", async () => {
+  it("exits with 2 when it is misused", async () => {
     expect(await finish(["serv"])).toMatchObject({ code: 2, out: "" });
   });
 
@@ -77,7 +77,7 @@ describe("latentcast", () => {
 });
 
 describe("latentcast generate", () => {
-  it("says when the model knows nothing of the prompt", async () => {
+  it("warns when the model knows no word of the prompt", async () => {
     const file = join(cli.directory, "cat.png");
     const { code, err } = await finish([
       "generate",
@@ -95,7 +95,7 @@ describe("latentcast generate", () => {
     expect(err).toContain("this small model paints landscapes");
   });
 
-  it("writes the picture, the previews and where they are", async () => {
+  it("writes the image, the previews and where they are", async () => {
     const file = join(cli.directory, "out.png");
     const previews = join(cli.directory, "previews");
     const { code, out, err } = await finish(["generate", "a cat", "-o", file, "--seed", "7", "--previews", previews]);
@@ -106,7 +106,7 @@ describe("latentcast generate", () => {
     expect(await readdir(previews)).toEqual(["step-00.jpg", "step-05.jpg"]);
   });
 
-  it("numbers several pictures and their seeds", async () => {
+  it("numbers several images and their seeds", async () => {
     const file = join(cli.directory, "out.webp");
     const { out } = await finish(["generate", "a cat", "-o", file, "--seed", "7", "--num-images", "2"]);
     expect(out.trim().split("\n")).toEqual([
@@ -116,7 +116,7 @@ describe("latentcast generate", () => {
     expect(await sharp(join(cli.directory, "out-2.webp")).metadata()).toMatchObject({ format: "webp" });
   });
 
-  it("ends at Ctrl-C with exit code 130, no picture and no worker left", async () => {
+  it("exits with 130 at Ctrl-C, with no image and no worker left", async () => {
     const file = join(cli.directory, "out.png");
     const run = start(["generate", "a cat", "-o", file, "--steps", "50"], {
       env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.5" },
@@ -178,7 +178,7 @@ describe("latentcast serve", () => {
 });
 
 describe("latentcast doctor", () => {
-  it("tells each thing in a line, and ends with 0 when all can run", async () => {
+  it("prints one line per check, and exits with 0 when all pass", async () => {
     const { code, out } = await finish(["doctor", "--port", "0", "--model", "noise"], {
       env: { LATENTCAST_PYTHON: testPython() },
     });
@@ -189,7 +189,7 @@ describe("latentcast doctor", () => {
     expect(code).toBe(0);
   });
 
-  it("ends with 1 and what to do when something is missing, for machines too", async () => {
+  it("exits with 1 and says what to do when a check fails, in JSON too", async () => {
     const { code, out } = await finish(["doctor", "--json", "--port", "0"], {
       env: { LATENTCAST_PYTHON: "/nowhere/python" },
     });

@@ -6,7 +6,7 @@ import { post, postStream } from "../support/sse.ts";
 
 const CROWD = 32;
 
-it("32 streams, half of which leave at random moments: no hang, no leaked job, the others get their own pictures", async () => {
+it("32 streams, half of which leave at random moments: no hang, no leaked job, the others get their own images", async () => {
   await using server = await startTestServer({ worker: "fixture_worker" });
   await server.ready();
   const [delays] = fc.sample(fc.array(fc.integer({ min: 0, max: 1_500 }), { minLength: CROWD, maxLength: CROWD }), {
@@ -39,7 +39,7 @@ it("32 streams, half of which leave at random moments: no hang, no leaked job, t
   expect(succeeded).toBeGreaterThanOrEqual(CROWD / 2);
 });
 
-it("a queue that is full answers 429 with the time to wait, and takes jobs again when it has room", async () => {
+it("a full queue answers 429 with the time to wait, and accepts jobs again when it has room", async () => {
   await using server = await startTestServer({ worker: "one_at_a_time", env: { LATENTCAST_QUEUE_LIMIT: "2" } });
   await server.ready();
   const input = { prompt: "x", num_inference_steps: 20 };
@@ -56,7 +56,7 @@ it("a queue that is full answers 429 with the time to wait, and takes jobs again
   expect((await post(server.url, input)).status).toBe(200);
 });
 
-it("a job that waits hears its place in the queue and when it will start", async () => {
+it("a job that waits gets its position in the queue and an estimate of its start", async () => {
   await using server = await startTestServer({ worker: "one_at_a_time" });
   await server.ready();
   const input = { prompt: "x", num_inference_steps: 10 };

@@ -84,7 +84,7 @@ describe("a refusal", () => {
     expect(answer.headers["x-fal-error-type"]).toBe(body.error_type);
   });
 
-  it("by method names those that the path answers", async () => {
+  it("of a method lists those that the path has", async () => {
     const allow = async (method: string, path: string): Promise<string | null> => {
       const response = await fetch(server.url + path, { method });
       expect(response.status).toBe(405);
@@ -98,8 +98,8 @@ describe("a refusal", () => {
   });
 });
 
-describe("answers about now", () => {
-  it("are not to be kept by caches, and what never changes is", async () => {
+describe("responses", () => {
+  it("that change may not be cached, and those that never change may", async () => {
     const cacheControl = async (path: string): Promise<string | null> =>
       (await fetch(server.url + path)).headers.get("cache-control");
     for (const path of ["/health", "/ready", "/metrics", "/nowhere", "/requests/x"])
@@ -135,7 +135,7 @@ describe("a server without keys", () => {
   const host = (name: string, path = "/health"): Promise<RawAnswer> =>
     raw(`GET ${path} HTTP/1.1\r\nhost: ${name}\r\nconnection: close\r\n\r\n`);
 
-  it("answers no name that a stranger's DNS could point at it", async () => {
+  it("refuses host names that a stranger's DNS could point at it", async () => {
     for (const path of ["/health", "/", "/files/x", "/openapi.json"]) {
       const answer = await host("evil.example", path);
       expect([answer.status, JSON.parse(answer.body).error_type]).toEqual([403, "forbidden"]);
@@ -144,7 +144,7 @@ describe("a server without keys", () => {
       expect((await host(name)).status).toBe(200);
   });
 
-  it("does nothing for what other pages may send without asking", async () => {
+  it("refuses what other pages may send without a preflight", async () => {
     const before = (await (await fetch(`${server.url}/health`)).json()).counters.accepted;
     const send = async (path: string, headers: Record<string, string>, body?: string): Promise<number> => {
       const all = { host: "localhost", connection: "close", "content-length": String(body?.length ?? 0), ...headers };
@@ -167,7 +167,7 @@ describe("a server without keys", () => {
 });
 
 describe("bodies", () => {
-  it("that are compressed are refused with what is taken instead", async () => {
+  it("that are compressed are refused, and the error says what to send", async () => {
     const response = await fetch(server.url, {
       method: "POST",
       body: gzipSync(JSON.stringify(INPUT)),
@@ -177,7 +177,7 @@ describe("bodies", () => {
     expect((await response.json()).error_type).toBe("unsupported_media_type");
   });
 
-  it("with millions of values are refused at once, and one long string is taken", async () => {
+  it("with millions of values are refused at once, one long string is accepted", async () => {
     const refused = await fetch(server.url, {
       method: "POST",
       body: `{"prompt":"x","x":[${"{},".repeat(15_000_000)}{}]}`,
@@ -202,7 +202,7 @@ describe("bodies", () => {
     }
   });
 
-  it("are not asked for when they will be refused", async () => {
+  it("get no 100 Continue when they will be refused", async () => {
     const head = (length: number, host = "localhost"): string =>
       `POST / HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: ${length}\r\n\r\n`;
     expect((await raw(head(80_000_000))).status).toBe(413);
@@ -229,7 +229,7 @@ describe("a stream that fails", () => {
 });
 
 describe("a process that runs out of file descriptors", () => {
-  it("turns newcomers away and goes on serving", async () => {
+  it("refuses new connections and keeps the open ones", async () => {
     const dataDir = await mkdtemp(join(tmpdir(), "latentcast-doors-"));
     try {
       await using small = await startServerProcess({ dataDir, descriptors: 256 });

@@ -116,7 +116,7 @@ describe("a server that is killed", () => {
     },
   );
 
-  it("leaves event ids that mean nothing to the next: who comes back with one hears how things stand, and the end", async () => {
+  it("leaves event ids that mean nothing to the next server: a listener with one gets the state and the end", async () => {
     let [blockerId, waitingId, lastId] = ["", "", ""];
     {
       await using first = await start();
@@ -139,7 +139,7 @@ describe("a server that is killed", () => {
     }
   });
 
-  it("each time it runs a certain request gives that one up, and says why", async () => {
+  it("each time it runs one request fails that request with the reason", async () => {
     const id = "11111111-1111-4111-8111-111111111111";
     const accepted = request(id, { input: generateInput.parse(input), acceptedAtMs: Date.now() });
     for (let life = 1; life <= 3; life += 1) {
@@ -160,7 +160,7 @@ function requestOf({ body }: Delivery): string {
 }
 
 describe("the data folder", () => {
-  it("of version 1 goes on: what waited is drawn with its seed, what had ended is answered, files are served", async () => {
+  it("of version 1 is used: waiting requests run with their seeds, results and files are served", async () => {
     const { waiting, refused, ended, file } = await writeVersion1(dataDir);
     await using server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_DATA_DIR: dataDir } });
     expect(await result(server.url, waiting.id)).toMatchObject({
@@ -177,7 +177,7 @@ describe("the data folder", () => {
     expect(Buffer.from(await served.arrayBuffer())).toEqual(file.bytes);
   });
 
-  it("belongs to one server at a time, and says to which", async () => {
+  it("belongs to one server at a time, and the error names its process", async () => {
     const env = { LATENTCAST_DATA_DIR: dataDir };
     const first = await startTestServer({ worker: "fixture_worker", env });
     const second = startTestServer({ worker: "fixture_worker", env });
@@ -188,7 +188,7 @@ describe("the data folder", () => {
     await third.ready();
   });
 
-  it("keeps what an orderly end leaves waiting", async () => {
+  it("keeps requests that wait when the server ends", async () => {
     const env = { LATENTCAST_DATA_DIR: dataDir };
     const first = await startTestServer({ worker: "one_at_a_time", env });
     await first.ready();
@@ -202,7 +202,7 @@ describe("the data folder", () => {
 });
 
 describe("a disk that is full", () => {
-  it("is told as such, spoils nothing that was kept, and is forgotten when there is room again", async (context) => {
+  it("gives a typed error, damages nothing, and is over when there is room again", async (context) => {
     const disk = await mountSmallDisk(join(dataDir, "disk"));
     if (disk === undefined) return context.skip("needs mount rights");
     try {

@@ -196,7 +196,7 @@ describe("a search for Python", () => {
   const answer = (fields: object): string =>
     `echo '${JSON.stringify({ version: [3, 12, 1], executable: "/opt/python", is64Bit: true, hasVenv: true, ...fields })}'`;
 
-  it("passes over a shim that fails and takes the next", async () => {
+  it("skips a shim that fails and takes the next", async () => {
     const real = execFileSync("sh", ["-c", "command -v python3.11 || command -v python3"], { encoding: "utf8" }).trim();
     const programs = {
       "python3.13": "echo 'pyenv: command not found' >&2; exit 127",
@@ -205,7 +205,7 @@ describe("a search for Python", () => {
     expect(await make(await path(programs))).toBe(join(project.venv, "bin", "python"));
   });
 
-  it("says that there is none", async () => {
+  it("that finds none says so", async () => {
     await expect(make(await path({}))).rejects.toMatchObject({ code: "python_missing" });
   });
 
@@ -241,7 +241,7 @@ describe("a named interpreter", () => {
     expect(existsSync(project.venv)).toBe(false);
   });
 
-  it("is told which packages it lacks", async () => {
+  it("is refused with the packages that it lacks", async () => {
     await requirements(installed, "absent-one==1  # why", "absent-two==2");
     await expect(named(testPython())).rejects.toMatchObject({ code: "packages_missing" });
     await expect(named(testPython())).rejects.toThrow("lacks absent-one, absent-two: run");

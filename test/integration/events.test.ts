@@ -37,7 +37,7 @@ describe("the events of a request", () => {
     expect(events.at(-1)).toMatchObject({ id: "end", name: "result", data: await (await resultOf(reply)).json() });
   });
 
-  it("tell every step once, in order", async () => {
+  it("name every step once, in order", async () => {
     const reply = await submit(server.url, input);
     const { events } = await readEvents(reply.events_url);
     const steps = events.filter(({ name }) => name === "progress").map(({ data }) => data["step"]);
@@ -45,7 +45,7 @@ describe("the events of a request", () => {
     expect(steps).toEqual(Array.from({ length: 12 - first }, (_, index) => first + index));
   });
 
-  it("begin with how things stand for one who comes late: the state and the newest preview", async () => {
+  it("begin for a late listener with the state and the newest preview", async () => {
     const reply = await submit(server.url, { ...slow, num_inference_steps: 20 });
     await readEvents(reply.events_url, { isEnough: ({ name, data }) => name === "progress" && data["step"] === 7 });
     const { events } = await readEvents(reply.events_url, { isEnough: ({ name }) => name === "preview" });
@@ -57,7 +57,7 @@ describe("the events of a request", () => {
     await fetch(reply.cancel_url, { method: "PUT" });
   });
 
-  it("go on after the last one that was seen, losing none but previews that are out of date", async () => {
+  it("continue after the last one that was read, except for superseded previews", async () => {
     const reply = await submit(server.url, input);
     const before = await readEvents(reply.events_url, {
       isEnough: ({ name, data }) => name === "progress" && data["step"] === 3,
@@ -70,7 +70,7 @@ describe("the events of a request", () => {
     expect(names(after.events)).toEqual(["result"]);
   });
 
-  it("go on without a gap while the request runs", async () => {
+  it("continue without a gap while the request runs", async () => {
     const reply = await submit(server.url, slow);
     const isStep = ({ name }: NamedEvent) => name === "progress";
     const before = await readEvents(reply.events_url, {
@@ -87,7 +87,7 @@ describe("the events of a request", () => {
     expect((await fetch(`${reply.events_url}?last_event_id=end`)).status).toBe(204);
   });
 
-  it("end for good: a browser that comes back after the last one is told to stay away", async () => {
+  it("end with 204 for a browser that reconnects after the last one", async () => {
     const reply = await submit(server.url, input);
     const { events } = await readEvents(reply.events_url);
     const back = await fetch(reply.events_url, { headers: { "last-event-id": events.at(-1)!.id } });
@@ -116,11 +116,11 @@ describe("the events of a request", () => {
     expect((await readEvents(refused.events_url)).events).toMatchObject([{ name: "error", data: { status: 422 } }]);
   });
 
-  it("do not exist for a request that nobody knows", async () => {
+  it("do not exist for an unknown request", async () => {
     expect((await fetch(eventsUrl("nobody"))).status).toBe(404);
   });
 
-  it("leave the request alone when their reader goes", async () => {
+  it("do not cancel the request when their reader leaves", async () => {
     const reply = await submit(server.url, { ...input, num_inference_steps: 20 });
     await readEvents(reply.events_url, { isEnough: ({ name }) => name === "started" });
     expect((await resultOf(reply)).status).toBe(200);

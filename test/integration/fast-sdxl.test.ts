@@ -16,7 +16,7 @@ afterAll(() => server.close());
 const run = (input: object, path = "/fal-ai/fast-sdxl"): Promise<Response> => post(server.url + path, input);
 
 describe("POST /fal-ai/fast-sdxl", () => {
-  it("answers with every key of that model's shape, the picture as a file", async () => {
+  it("answers with every key of that model's shape, the image as a file", async () => {
     const body = await (await run({ prompt: "x", seed: 3, num_images: 2 })).json();
     expect(fastSdxlResult.parse(body)).toEqual(body);
     expect(body).toMatchObject({ seed: 3, prompt: "x", has_nsfw_concepts: [false, false] });
@@ -63,7 +63,7 @@ describe("POST /fal-ai/fast-sdxl", () => {
     expect(body.warnings.filter((text: string) => text.startsWith("image_size"))).toHaveLength(warnings);
   });
 
-  it("names what it ignores when that would have changed the picture, and only then", async () => {
+  it("names what it ignores when that would have changed the image, and only then", async () => {
     const body = await (
       await run({
         prompt: "x",
@@ -75,7 +75,7 @@ describe("POST /fal-ai/fast-sdxl", () => {
     expect(body.warnings.map((text: string) => text.split(" ")[0])).toEqual(["loras"]);
   });
 
-  it("takes pictures of 5 MB along with a request", async () => {
+  it("takes images of 5 MB along with a request", async () => {
     const noise = { type: "gaussian", mean: 128, sigma: 60 } as const;
     const create = { width: 1_300, height: 1_300, channels: 3, background: "black", noise } as const;
     const imageUrl = dataUri(await sharp({ create }).png().toBuffer());

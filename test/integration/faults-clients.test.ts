@@ -37,14 +37,14 @@ function request(socket: Socket, body: object): void {
 }
 
 describe(`${CROWD} clients that connect`, () => {
-  it("and say nothing keep nobody else from a picture", async () => {
+  it("and send nothing do not keep others from an image", async () => {
     const sockets = await Promise.all(Array.from({ length: CROWD }, open));
     expect((await post(server.url, { prompt: "x", seed: 1 })).status).toBe(200);
     expect((await fetch(`${server.url}/ready`)).status).toBe(200);
     for (const socket of sockets) socket.destroy();
   });
 
-  it("and read nothing of their streams have their jobs done, hold no worker, and are forgotten when they go", async () => {
+  it("and never read their streams get their jobs done, hold no worker, and are forgotten when they leave", async () => {
     const before = { ...server.jobs.snapshot().counters };
     const sockets = await Promise.all(Array.from({ length: CROWD }, open));
     for (const socket of sockets) {
@@ -65,7 +65,7 @@ describe(`${CROWD} clients that connect`, () => {
 });
 
 describe("a client that reads a byte at a time", () => {
-  it("delays nobody, and still has its result last, whole", async () => {
+  it("delays nobody, and still gets its whole result last", async () => {
     const socket = await open();
     socket.pause();
     request(socket, {

@@ -101,7 +101,7 @@ async function leavesNothing(server: Server): Promise<void> {
   expect(await socketFolders(server)).toEqual([]);
 }
 
-describe("a server that is told to end", () => {
+describe("a server that is signalled", () => {
   it.each(["SIGTERM", "SIGINT"] as const)("by %s before it listens, ends", async (signal) => {
     await using server = await serve("fixture_worker");
     await once(server.child, "spawn");
@@ -144,7 +144,7 @@ describe("a server that is told to end", () => {
   );
 });
 
-describe("a server whose every process is signalled at once, as service managers do", () => {
+describe("a server whose processes are all signalled at once, as by a service manager", () => {
   const picture = { prompt: "x", seed: 7, num_inference_steps: 20, preview: false };
   let dataDir: string;
   beforeEach(async () => {
@@ -152,7 +152,7 @@ describe("a server whose every process is signalled at once, as service managers
   });
   afterEach(() => rm(dataDir, { recursive: true, force: true }));
 
-  it("ends with all that it accepted finished", async () => {
+  it("finishes all that it has accepted", async () => {
     const env = { LATENTCAST_DATA_DIR: dataDir, LATENTCAST_MODEL: "noise", LATENTCAST_WORKER_THREADS: "1" };
     await using server = await serve(undefined, env);
     const url = await server.url();
@@ -172,7 +172,7 @@ describe("a server whose every process is signalled at once, as service managers
       });
   });
 
-  it("leaves to the next server what a worker that died of it held, however often that happens", async () => {
+  it("leaves the jobs of a worker that died to the next server, and counts no attempt", async () => {
     const env = { LATENTCAST_DATA_DIR: dataDir, LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" };
     const ids: string[] = [];
     for (let round = 0; round < 4; round += 1) {
@@ -218,7 +218,7 @@ describe("a server that is killed", () => {
     await eventually(() => expect(processesAt(server.directory)).toEqual([]));
   });
 
-  it("leaves a socket folder, which the next one removes", async () => {
+  it("leaves a socket folder, which the next server removes", async () => {
     await using first = await serve("never_ready");
     await first.url();
     const [left = ""] = await socketFolders(first);
@@ -275,10 +275,8 @@ describe("a data folder that cannot be used", () => {
 
 const canMount = spawnSync("unshare", ["-rm", "true"]).status === 0;
 
-describe("a data folder without room", () => {
-  it("refuses what cannot be kept, ends what was accepted, and still serves who waits for an answer", async ({
-    skip,
-  }) => {
+describe("a data folder on a full disk", () => {
+  it("refuses queued requests, ends accepted ones, and still serves direct requests", async ({ skip }) => {
     if (!canMount) skip("needs mount namespaces");
     // The mount is the server's alone and goes with it.
     const small = 'mount -t tmpfs -o size=3m tmpfs "$1" && shift && exec "$@"';

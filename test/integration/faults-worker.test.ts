@@ -39,7 +39,7 @@ describe("the real worker", () => {
   });
   afterAll(() => server.close());
 
-  it("killed while it loads is started again, and nobody is told that it is ready before it is", async () => {
+  it("killed while it loads is started again, and /ready stays 503 until it is ready", async () => {
     await eventually(() => {
       const { state, loading } = server.jobs.snapshot().workers[0]!;
       expect([state, loading?.stage]).toEqual(["starting", expect.not.stringMatching("spawn")]);
@@ -68,7 +68,7 @@ describe("the real worker", () => {
     expect(pidOf(server)).toBe(pid);
   });
 
-  it("killed in the middle of a step: the client gets the same picture, one worker later", async () => {
+  it("killed in the middle of a step is replaced, and the client gets the same image", async () => {
     const input = { prompt: "x", seed: 11, num_inference_steps: 40, output_format: "png", ...SMALL };
     const undisturbed = (await (await post(server.url, input)).json()).image.url;
     const stream = postStream(`${server.url}/stream`, { ...input, preview: { every: 1 } });
@@ -84,8 +84,8 @@ describe("the real worker", () => {
   });
 });
 
-describe("a worker that is stopped for ever", () => {
-  it("is found out and replaced, and the client gets its picture", async () => {
+describe("a worker that is stopped with SIGSTOP", () => {
+  it("is replaced, and the client gets its image", async () => {
     const logs: string[] = [];
     await using server = await startTestServer({
       worker: "fixture_worker",
@@ -106,7 +106,7 @@ describe("a worker that is stopped for ever", () => {
 });
 
 describe("a worker that dies with its result on the way", () => {
-  it("loses no picture: it had arrived, or it is made again", async () => {
+  it("loses no image: it has arrived, or it is made again", async () => {
     await using server = await startTestServer({ worker: "dies_with_result" });
     const { events, broken } = await postStream(`${server.url}/stream`, {
       prompt: "x",
@@ -121,7 +121,7 @@ describe("a worker that dies with its result on the way", () => {
   });
 });
 
-describe("a model folder that", () => {
+describe("a model that cannot be loaded", () => {
   async function reasonFor(model: string): Promise<string> {
     await using server = await startTestServer({
       env: { LATENTCAST_MODEL: model, LATENTCAST_CACHE_DIR: cache, ...ONE_THREAD },
@@ -137,11 +137,11 @@ describe("a model folder that", () => {
     return (await health.json()).reason;
   }
 
-  it("is missing fails at once with its name, which operators see and clients do not", async () => {
+  it("because its folder is missing fails at once, with its name for operators and not for clients", async () => {
     expect(await reasonFor(join(cache, "nowhere"))).toContain("nowhere");
   });
 
-  it("is cut short fails too, instead of serving what is left of it", async () => {
+  it("because its weights are cut short fails at once", async () => {
     const made = (await readdir(cache)).find((name) => name.startsWith("tiny-sdxl-"));
     const cut = join(cache, "cut");
     await cp(join(cache, made!), cut, { recursive: true });
@@ -150,7 +150,7 @@ describe("a model folder that", () => {
     expect(await reasonFor(cut)).toMatch(/cut/);
   });
 
-  it("is a file of another kind is refused by what it is", async () => {
+  it("because it is a file of another kind is refused with the name of that kind", async () => {
     const header = JSON.stringify({
       "lora_unet_mid_block.lora_down.weight": { dtype: "F16", shape: [0], data_offsets: [0, 0] },
     });

@@ -26,7 +26,7 @@ async function makeFile(): Promise<string> {
   return body.image.url;
 }
 
-describe("a picture with sync_mode false", () => {
+describe("an image with sync_mode false", () => {
   it("is a file that anybody who knows its name can fetch, and never changes", async () => {
     const url = await makeFile();
     expect(url).toMatch(new RegExp(`^${server.url}/files/[\\w-]{24}\\.jpg$`));
@@ -40,7 +40,7 @@ describe("a picture with sync_mode false", () => {
     expect(await sharp(bytes).metadata()).toMatchObject({ format: "jpeg", width: 64 });
   });
 
-  it("is not sent again to those who have it, nor to those who only ask", async () => {
+  it("is not sent again to a client that has it, nor for HEAD", async () => {
     const url = await makeFile();
     const etag = (await fetch(url)).headers.get("etag")!;
     for (const known of [etag, `W/${etag}`, `"other", W/${etag}`, "*"])
@@ -115,7 +115,7 @@ describe("an upload", () => {
     expect((await post(path, { content_type: "a\r\nb" }, { headers: json })).status).toBe(422);
   });
 
-  it("in parts, and tokens, are said not to exist", async () => {
+  it("in parts, and tokens, are answered 501", async () => {
     for (const path of ["/rest/storage/upload/initiate-multipart", "/rest/tokens/"]) {
       const response = await post(server.url + path, {}, { headers: json });
       expect([response.status, await response.json()]).toMatchObject([501, { error_type: "not_implemented" }]);
@@ -123,7 +123,7 @@ describe("an upload", () => {
   });
 });
 
-describe("names that nobody was given", () => {
+describe("unknown names", () => {
   it.each(["nothing", "..%2Flock.db", "..%2F..%2Fetc%2Fpasswd", "%2e%2e%2fqueue.db"])(
     "are not found: %s",
     async (name) => {
@@ -131,7 +131,7 @@ describe("names that nobody was given", () => {
     },
   );
 
-  it("lead to no stored answer either", async () => {
+  it("do not lead to stored responses either", async () => {
     const input = { prompt: "x", num_images: 4, width: 512, height: 512, output_format: "png" };
     const reply = await submit(server.url, input, { headers: json });
     const known = { headers: json };

@@ -30,7 +30,7 @@ afterAll(async () => {
 const small = { prompt: "a boat", seed: 5, width: 64, height: 96, num_inference_steps: 3 };
 
 describe("the orchestrator in this process", () => {
-  it("makes the picture that was asked for", async () => {
+  it("makes the image that was asked for", async () => {
     const result = await orchestrator.generate({ ...small, output_format: "png" });
     expect(result).toMatchObject({ seed: 5, prompt: "a boat", warnings: [] });
     expect(await sharp(result.image.bytes).metadata()).toMatchObject({ format: "png", width: 64, height: 96 });
@@ -48,7 +48,7 @@ describe("the orchestrator in this process", () => {
     expect((await stream.result()).image).toMatchObject({ width: 64, height: 96, seed: 5 });
   });
 
-  it("gives the same bytes for the same seed, watched or not, and others for another", async () => {
+  it("gives the same bytes for the same seed, with or without previews, and others for another seed", async () => {
     const bytes = async (seed: number, preview: false | object): Promise<Buffer> => {
       const { image } = await orchestrator.generate({ ...small, seed, preview, output_format: "png" });
       return sharp(image.bytes).raw().toBuffer();
@@ -64,7 +64,7 @@ describe("the orchestrator in this process", () => {
     await expect(wrong).rejects.toMatchObject({ code: "invalid_request", status: 422 });
   });
 
-  it("stops when the loop is left or the signal says so", async () => {
+  it("stops when the loop is left or the signal fires", async () => {
     const stream = orchestrator.stream({ ...small, num_inference_steps: 50, preview: { every: 1 } });
     for await (const event of stream) if (event.kind === "preview") break;
     await expect(stream.result()).rejects.toMatchObject({ code: "cancelled" });

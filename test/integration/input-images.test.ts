@@ -58,7 +58,7 @@ async function leftness(url: string): Promise<number> {
 }
 
 describe("an image from an image", () => {
-  it("keeps what the sketch has where it has it, and counts the steps that run", async () => {
+  it("keeps the layout of the sketch, and counts the steps that run", async () => {
     const differences: number[] = [];
     for (const side of ["left", "right"] as const) {
       const { events, status } = await postStream(`${server.url}/stream`, {
@@ -80,7 +80,7 @@ describe("an image from an image", () => {
     expect(right).toBeLessThan(0);
   });
 
-  it("leaves everything outside of the mask as it was, to the bit", async () => {
+  it("does not change a bit outside the mask", async () => {
     const image = await twoColours(256, 256, "#204060", "#c08040");
     const mask = await twoColours(256, 256, "black", "white");
     const { events } = await postStream(`${server.url}/stream`, {
@@ -125,7 +125,7 @@ describe("an image from an image", () => {
     expect(await pixelsOf(again.image.url)).toEqual(await pixelsOf(undisturbed.image.url));
   });
 
-  it("is told in the image itself, with what the files were", async () => {
+  it("is described in the image's metadata, with digests of the input files", async () => {
     const body = await (
       await post(`${server.url}/`, {
         prompt: "x",
@@ -186,7 +186,7 @@ describe("input that cannot be used", () => {
     }
   });
 
-  it("is refused by name: a mask alone, a mask that is none, a strength that runs no step", async () => {
+  it("is refused by name: a mask alone, a mask that is not an image, a strength that runs no step", async () => {
     const image_url = dataUri(await sketch("left"));
     const cases = [
       [{ mask_url: image_url }, "mask_url"],
@@ -200,7 +200,7 @@ describe("input that cannot be used", () => {
     }
   });
 
-  it("is drawn from all the same where it only looks strange", async () => {
+  it("is accepted where it is unusual but valid", async () => {
     const strange = [
       png({ create: { width: 1, height: 1, channels: 4, background: "#ff000080" } }),
       png({ create: { width: 20_000, height: 10, channels: 3, background: "green" } }),
@@ -225,8 +225,8 @@ describe("input that cannot be used", () => {
   });
 });
 
-describe("a queue that is started again", () => {
-  it("still has the image of a request, and draws the same from it", async () => {
+describe("a queue after a restart", () => {
+  it("still has the input image of a request, and makes the same result from it", async () => {
     const dataDir = await mkdtemp(join(tmpdir(), "latentcast-data-"));
     const env = {
       LATENTCAST_MODEL: "demo",

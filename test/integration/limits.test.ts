@@ -53,7 +53,7 @@ describe("API keys", () => {
     expect(await Promise.all(["/health", "/ready", "/metrics", "/nowhere"].map(status))).toEqual([200, 200, 401, 401]);
   });
 
-  it("keeps keys out of what it tells", async () => {
+  it("are never in responses or logs", async () => {
     const logs: string[] = [];
     const talking = await startTestServer({
       worker: "fixture_worker",
@@ -91,7 +91,7 @@ describe("limits of one key", () => {
     expect((await fetch(`${server.url}/metrics`, KEY)).status).toBe(200);
   });
 
-  it("counts pictures at once per key and gives each place back, also when the client leaves", async () => {
+  it("counts images at once per key and gives each place back, also when the client leaves", async () => {
     await using server = await startTestServer({
       worker: "fixture_worker",
       env: { LATENTCAST_API_KEYS: "first-secret,second-secret", LATENTCAST_MAX_CONCURRENT_PER_KEY: "1" },
@@ -118,7 +118,7 @@ describe("limits of one key", () => {
 });
 
 describe("sizes", () => {
-  it("refuses bodies and pictures that are too large before any work", async () => {
+  it("that are too large are refused before any work, of bodies and images alike", async () => {
     await using server = await startTestServer({
       worker: "fixture_worker",
       env: { LATENTCAST_BODY_LIMIT_BYTES: "2000", LATENTCAST_MAX_PIXELS: String(128 * 128) },

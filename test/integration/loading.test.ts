@@ -8,7 +8,7 @@ import { post } from "../support/sse.ts";
 
 vi.mock("../../src/http/sse.ts", async (importOriginal) => withKeepAlive(await importOriginal(), 20));
 
-it("a stream has its headers and comments while the worker stands still in its loading, and its result after", async () => {
+it("a stream gets headers and comments while the worker hangs in its loading, and its result later", async () => {
   await using server = await startTestServer({ worker: "loads_in_stages" });
   const pid = await eventually(() => {
     const [worker] = server.jobs.snapshot().workers;

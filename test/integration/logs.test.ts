@@ -18,7 +18,7 @@ async function run(
 }
 
 describe("the log", () => {
-  it("follows one request by its id from the door to its end", async () => {
+  it("has the id of a request in all its lines, from acceptance to the end", async () => {
     let id: string | null = null;
     const lines = await run({}, async (url) => {
       const response = await post(`${url}/?key=hidden`, { prompt: SECRET, num_inference_steps: 2 });
@@ -38,7 +38,7 @@ describe("the log", () => {
     expect(JSON.stringify(lines)).not.toContain("hidden");
   });
 
-  it("never has prompts in it, whatever happens, unless they are asked for", async () => {
+  it("never has prompts in it unless they are switched on", async () => {
     const everything = async (url: string): Promise<void> => {
       await post(url, { prompt: SECRET });
       await post(url, { prompt: SECRET, width: 3 });
@@ -56,7 +56,7 @@ describe("the log", () => {
     expect(lines.find(({ msg }) => msg === "job accepted")).toMatchObject({ prompt: SECRET });
   });
 
-  it("keeps polls and probes at debug, and joins in what workers say", async () => {
+  it("keeps polls and probes at debug, and includes the workers' lines", async () => {
     const lines: string[] = [];
     await using server = await startTestServer({ worker: "crash_on_start", logs: lines });
     await fetch(`${server.url}/health`);

@@ -25,7 +25,7 @@ describe("GET /metrics", () => {
   });
   afterAll(() => server.close());
 
-  it("counts a picture from acceptance to its end", async () => {
+  it("counts an image from acceptance to its end", async () => {
     const before = await scrape(server.url);
     await postStream(`${server.url}/stream`, { prompt: "x", num_inference_steps: 6 });
     const after = await scrape(server.url);
@@ -86,14 +86,14 @@ describe("GET /metrics", () => {
     });
   });
 
-  it("shows the memory that workers tell of", async () => {
+  it("shows the memory that workers report", async () => {
     await eventually(
       async () => expect((await scrape(server.url)).get('latentcast_worker_resident_bytes{slot="1"}')).toBe(1),
       20_000,
     );
   });
 
-  it("does not grow with the paths and ids that clients make up", async () => {
+  it("does not grow with paths and ids that clients choose", async () => {
     for (const path of ["/a/b/c/d", "/a/b/c/e", "/a/b/c/f"]) await fetch(server.url + path);
     const names = [...(await scrape(server.url)).keys()].filter((name) => name.includes("/a/b/c"));
     expect(names).toEqual([]);
@@ -101,7 +101,7 @@ describe("GET /metrics", () => {
 });
 
 describe("deploy/", () => {
-  it("asks only for metrics that there are", async () => {
+  it("uses only metrics that exist", async () => {
     await using server = await startTestServer({ worker: "fixture_worker" });
     const exposed = await (await fetch(`${server.url}/metrics`)).text();
     for (const file of ["grafana/latentcast.json", "kubernetes/autoscaler.yaml", "prometheus/rules.yaml"]) {

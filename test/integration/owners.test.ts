@@ -40,7 +40,7 @@ describe("a request of another key", () => {
     expect((await fetch(`${address}/cancel`, { headers: key("mine"), method: "PUT", body: "{}" })).status).toBe(202);
   });
 
-  it("does not exist after its end, while its files are open to whoever knows their names", async () => {
+  it("does not exist after its end, while its files can be read by name", async () => {
     const input = { prompt: "x", sync_mode: false };
     const { request_id: id } = await submit(server.url, input, { headers: key("mine") });
     const address = `${server.url}/requests/${id}`;
@@ -50,7 +50,7 @@ describe("a request of another key", () => {
     expect((await fetch(image.url)).status).toBe(200);
   });
 
-  it("is not told apart from one that was never there", async () => {
+  it("gets the same response as a request that never existed", async () => {
     const { request_id: id } = await submit(server.url, { prompt: "x" }, { headers: key("mine") });
     const theirs = { headers: key("theirs") };
     const [real, none] = await Promise.all(
@@ -81,7 +81,7 @@ describe("webhooks of a server with keys", () => {
     },
   );
 
-  it("go to private addresses when the operator says so", async () => {
+  it("go to private addresses when the setting allows it", async () => {
     await using open = await startTestServer({
       worker: "fixture_worker",
       env: { LATENTCAST_API_KEYS: "mine", LATENTCAST_ALLOW_PRIVATE_WEBHOOKS: "1" },

@@ -42,7 +42,7 @@ describe("a prompt", () => {
     ]);
   });
 
-  it("carries weights, which plain syntax takes for text", async () => {
+  it("has weights, which plain syntax reads as text", async () => {
     const [weighted, unweighted] = await Promise.all([result("a (green:1.5) boat"), result("a green boat")]);
     expect(weighted.image.url).not.toBe(unweighted.image.url);
     const literal = await result(String.raw`a \(green:1.5\) boat`);

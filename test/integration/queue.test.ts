@@ -40,7 +40,7 @@ describe("a submitted request", () => {
     expect((await resultOf(reply)).status).toBe(200);
   });
 
-  it("ends with exactly the answer of POST /, under its own id", async () => {
+  it("ends with exactly the response of POST /, under its own id", async () => {
     const input = { prompt: "x", seed: 11 };
     const reply = await submit(server.url, input);
     const result = await resultOf(reply);
@@ -83,13 +83,13 @@ describe("a submitted request", () => {
     });
   });
 
-  it("replays the refusal of a picture that the model cannot make", async () => {
+  it("replays the refusal of an image that the model cannot make", async () => {
     const result = await resultOf(await submit(server.url, { prompt: "x", width: 2048 }));
     expect(result.status).toBe(422);
     expect(await result.json()).toMatchObject({ detail: [{ loc: ["body", "width"] }] });
   });
 
-  it("has no result before its end, and none when nobody knows it", async () => {
+  it("has no result before its end, nor does an unknown one", async () => {
     const blocker = await busy();
     const reply = await submit(server.url, { prompt: "x" });
     expect((await fetch(reply.response_url)).status).toBe(400);
@@ -137,7 +137,7 @@ describe("addresses of a request", () => {
     expect((await proxied(`https://queue.fal.run/local/sdxl/requests/${id}`)).status).toBe(200);
   });
 
-  it("start with what the client says it used", async () => {
+  it("start with the host that the client used", async () => {
     const headers = { "x-forwarded-proto": "https", "x-forwarded-host": "pictures.example.com" };
     const reply = await submit(server.url, { prompt: "" }, { headers });
     expect(reply.status_url).toMatch(/^https:\/\/pictures\.example\.com\/queue\/local\/sdxl\/requests\//);
@@ -145,7 +145,7 @@ describe("addresses of a request", () => {
     expect(odd.status_url.startsWith(server.url)).toBe(true);
   });
 
-  it("queue on a host of that name", async () => {
+  it("work on a host called queue", async () => {
     const { port } = new URL(server.url);
     const answer = await new Promise<string>((resolve, reject) => {
       const request = httpRequest(
@@ -184,7 +184,7 @@ describe("cancelling", () => {
     await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(0));
   });
 
-  it("comes too late for one that has ended, and for one that nobody knows", async () => {
+  it("is refused for a request that has ended and for an unknown one", async () => {
     const reply = await submit(server.url, { prompt: "" });
     const late = await fetch(reply.cancel_url, { method: "PUT" });
     expect([late.status, await late.json()]).toMatchObject([400, { status: "ALREADY_COMPLETED" }]);
@@ -204,7 +204,7 @@ describe("order", () => {
     await resultOf(low);
   });
 
-  it("refuses what does not fit, before it is kept", async () => {
+  it("refuses what does not fit, and stores nothing of it", async () => {
     const blocker = await busy();
     const waiting = await Promise.all([1, 2, 3, 4].map(() => submit(server.url, { prompt: "x" })));
     const refused = await post(`${server.url}/queue/local/sdxl`, { prompt: "x" });
@@ -216,7 +216,7 @@ describe("order", () => {
     for (const reply of waiting) expect((await resultOf(reply)).status).toBe(200);
   });
 
-  it("never lets in more than fit, however many come at once", async () => {
+  it("never accepts more than fit, however many come at once", async () => {
     const blocker = await busy();
     const responses = await Promise.all(
       Array.from({ length: 12 }, () => post(`${server.url}/queue/local/sdxl`, { prompt: "x" })),
@@ -226,7 +226,7 @@ describe("order", () => {
     for (const response of responses) if (response.ok) await resultOf(await response.json());
   });
 
-  it("refuses to wait behind more than the client says", async () => {
+  it("refuses to wait behind more requests than the client allows", async () => {
     const blocker = await busy();
     const first = await submit(server.url, { prompt: "x" });
     const refused = await post(`${server.url}/queue/local/sdxl?fal_max_queue_length=0`, { prompt: "x" });
@@ -243,7 +243,7 @@ describe("a start timeout", () => {
     "x-fal-request-start-timeout": "0.05",
   };
 
-  it("fails a queued request that did not start in time, by its client's own wish", async () => {
+  it("fails a queued request that did not start in the time its client set", async () => {
     const blocker = await busy();
     const result = await resultOf(await submit(server.url, { prompt: "x" }, { headers }));
     expect([result.status, await result.json()]).toMatchObject([504, { error_type: "request_timeout" }]);
@@ -266,7 +266,7 @@ describe("a start timeout", () => {
 });
 
 describe("the stream of a request's status", () => {
-  it("tells each change once and each log line once, and ends with the request", async () => {
+  it("has each change once and each log line once, and ends with the request", async () => {
     const reply = await submit(server.url, { prompt: "x" });
     const response = await fetch(`${reply.status_url}/stream?logs=1`);
     const body = await response.text();
@@ -279,7 +279,7 @@ describe("the stream of a request's status", () => {
     expect(lines).toEqual(["queued", "started", ...[1, 2, 3, 4, 5, 6].map((step) => `step ${step} of 6`), "finished"]);
   });
 
-  it("says nothing twice when nobody asked for logs", async () => {
+  it("repeats nothing without logs", async () => {
     const reply = await submit(server.url, { prompt: "x" });
     const body = await (await fetch(`${reply.status_url}/stream`)).text();
     const states = [...body.matchAll(/"status":"(\w+)"/g)].map(([, state]) => state);

@@ -28,13 +28,13 @@ describe("two workers on the CPU", () => {
     expect(cores).toEqual(wanted);
   });
 
-  it("are both told in /health", async () => {
+  it("are both in /health", async () => {
     const { workers } = (await (await fetch(`${server.url}/health`)).json()) as { workers: { device: object }[] };
     expect(workers).toHaveLength(2);
     for (const { device } of workers) expect(device).toMatchObject({ id: "cpu" });
   });
 
-  it("share what comes at once, and make the same picture from the same seed", async () => {
+  it("share requests that come together, and make the same image from the same seed", async () => {
     const before = iterationsOf(server);
     const answers = await Promise.all(Array.from({ length: 4 }, () => post(server.url, picture)));
     const pictures = await Promise.all(

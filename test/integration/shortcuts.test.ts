@@ -24,7 +24,7 @@ describe("a server with shortcuts", () => {
     });
   });
 
-  it("makes a picture in the few steps of such a model, and without guidance, unless it is told otherwise", async () => {
+  it("makes an image in few steps and without guidance, unless the request says otherwise", async () => {
     const byDefault = await pictureOf({});
     expect(await pictureOf({ num_inference_steps: 4, guidance_scale: 0 })).toBe(byDefault);
     expect(await pictureOf({ num_inference_steps: 4, guidance_scale: 5 })).not.toBe(byDefault);

@@ -68,7 +68,7 @@ describe("a server", () => {
     expect(await exit).toBe(0);
   });
 
-  it("takes two signals in one moment for one", async () => {
+  it("counts two signals at one moment as one", async () => {
     const { url, child, exit } = await cli.serve({ env: SLOW });
     await ready(url);
     const answer = draw(url);
@@ -80,7 +80,7 @@ describe("a server", () => {
     expect(await exit).toBe(0);
   });
 
-  it("ends now at a second signal, and leaves no worker behind", async () => {
+  it("ends at once at a second signal, and leaves no worker behind", async () => {
     const { url, child, exit, output } = await cli.serve({ env: FOREVER });
     await ready(url);
     const answer = draw(url);
@@ -102,7 +102,7 @@ describe("a server", () => {
     expect(await exit).toBe(0);
   });
 
-  it("goes on answering and ends when nobody reads its log", async () => {
+  it("keeps answering and ends although nobody reads its log", async () => {
     const { url, child, exit } = await cli.serve({ env: { LATENTCAST_LOG_LEVEL: "trace" } });
     await ready(url);
     child.stdout?.pause();
@@ -120,7 +120,7 @@ describe("a server", () => {
     await exit;
   });
 
-  it("goes on when the reader of its log has gone", async () => {
+  it("goes on after the reader of its log has gone", async () => {
     const { url, child, exit } = await cli.serve();
     await ready(url);
     child.stdout?.destroy();

@@ -16,7 +16,7 @@ function bytesOf(url: string): Buffer {
 }
 
 describe("POST /", () => {
-  it("answers the picture, its seed and the prompt", async () => {
+  it("returns the image, its seed and the prompt", async () => {
     const response = await post(server.url, { prompt: "x", seed: 7, width: 64, height: 96 });
     const body = await response.json();
     expect(response.status).toBe(200);
@@ -41,7 +41,7 @@ describe("POST /", () => {
     expect(metadata.exif?.toString("latin1")).toContain('"seed":3');
   });
 
-  it("makes several pictures with consecutive seeds that wrap around", async () => {
+  it("makes several images with consecutive seeds that wrap around", async () => {
     const body = await (
       await post(server.url, { prompt: "x", seed: 2 ** 32 - 1, num_images: 2, output_format: "png" })
     ).json();
@@ -52,7 +52,7 @@ describe("POST /", () => {
     expect([first?.[0], second?.[0]]).toEqual([255, 0]);
   });
 
-  it("picks a seed and tells it", async () => {
+  it("picks a seed and returns it", async () => {
     const seeds = await Promise.all(
       [1, 2].map(async () => (await (await post(server.url, { prompt: "x", seed: null })).json()).seed),
     );
@@ -89,7 +89,7 @@ describe("POST /stream", () => {
     expect({ ...events.at(-1), timings: null }).toEqual({ ...answered, timings: null });
   });
 
-  it("writes nothing that fal's clients would stumble over", async () => {
+  it("writes nothing that breaks fal's clients", async () => {
     const { raw } = await postStream(`${server.url}/stream`, { prompt: "\u65e5\u6ca1 \u2028 \u{1f305}", seed: 5 });
     expect(raw).not.toMatch(/^(id|retry|event):|\[DONE\]/m);
     expect(raw).toMatch(/^[\x00-\x7f]*$/);

@@ -65,7 +65,7 @@ describe("a server", () => {
     expect(await ready(url)).toBe(200);
   });
 
-  it("starts beside a Kubernetes Service of its name, and says in one line what it passes over", async () => {
+  it("starts beside a Kubernetes Service of its name, and says in one line which variable it ignores", async () => {
     const { url, output } = await cli.serve({ env: { LATENTCAST_PORT: "tcp://10.43.7.21:80" } });
     expect(await ready(url)).toBe(200);
     expect(output().err).not.toContain("10.43.7.21");
@@ -76,7 +76,7 @@ describe("a server", () => {
     expect(plain.code).toBe(1);
   });
 
-  it("starts for a user without a home, where its folders are named", async () => {
+  it("starts for a user without a home when its folders are named", async () => {
     const { url } = await cli.serve({ env: { HOME: "" }, wrapper: ["env", "-u", "HOME"] });
     expect(await ready(url)).toBe(200);
   });

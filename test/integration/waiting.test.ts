@@ -18,7 +18,7 @@ afterAll(() => server.close());
 
 const long = { prompt: "x", num_inference_steps: 50, preview: false };
 
-it("twelve requests behind one that runs are told twelve places, which come nearer as others begin", async () => {
+it("twelve requests behind one that runs have twelve positions, which fall as others begin", async () => {
   const first = await submit(server.url, long);
   await eventually(async () => expect(await statusOf(first)).toMatchObject({ status: "IN_PROGRESS" }));
   const replies = [];

@@ -32,7 +32,7 @@ async function delivered(deliveries: readonly Delivery[], count = 1): Promise<Re
 }
 
 describe("a webhook", () => {
-  it("tells the result that the request answers", async () => {
+  it("has the result that the request returns", async () => {
     await using receiver = await receiveWebhooks();
     const reply = await submitWith(`${receiver.url}/here?token=1`, { prompt: "x", seed: 4 });
     const body = await delivered(receiver.deliveries);
@@ -46,7 +46,7 @@ describe("a webhook", () => {
     expect(receiver.deliveries[0]?.path).toBe("/here?token=1");
   });
 
-  it("tells what went wrong", async () => {
+  it("has the error of a request that failed", async () => {
     await using receiver = await receiveWebhooks();
     await submitWith(receiver.url, { prompt: "" });
     expect(await delivered(receiver.deliveries)).toMatchObject({
@@ -142,7 +142,7 @@ describe("the sender of webhooks", () => {
     });
   }
 
-  it("tries again after each pause until it is heard, and not after that", async () => {
+  it("tries again after each pause until one delivery succeeds", async () => {
     let failures = 3;
     await using receiver = await receiveWebhooks((response) => {
       failures -= 1;
@@ -165,7 +165,7 @@ describe("the sender of webhooks", () => {
     webhooks.abort();
   });
 
-  it("follows no redirect", async () => {
+  it("does not follow redirects", async () => {
     await using target = await receiveWebhooks();
     await using receiver = await receiveWebhooks(
       (response) => void response.writeHead(307, { location: target.url }).end(),
@@ -177,7 +177,7 @@ describe("the sender of webhooks", () => {
     webhooks.abort();
   });
 
-  it("calls no private address unless it may, though the request was accepted when it might", async () => {
+  it("does not call private addresses without permission, although the request was accepted with it", async () => {
     await using receiver = await receiveWebhooks();
     await acceptEnded(receiver.url);
     const webhooks = await startSender([], false);
@@ -186,7 +186,7 @@ describe("the sender of webhooks", () => {
     webhooks.abort();
   });
 
-  it("keeps what it could not deliver for the next server", async () => {
+  it("leaves failed deliveries to the next server", async () => {
     let isDown = true;
     await using receiver = await receiveWebhooks((response) => void response.writeHead(isDown ? 503 : 200).end());
     await acceptEnded(receiver.url);

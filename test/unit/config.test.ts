@@ -47,7 +47,7 @@ describe("settings", () => {
     expect(() => loadConfig({ env: {}, flags: { port: value } })).toThrow(/^--port: /);
   });
 
-  it("may have blanks around them", () => {
+  it("may have spaces around them", () => {
     const env = { LATENTCAST_PORT: " 9000\r", LATENTCAST_HOST: "127.0.0.1 ", LATENTCAST_METADATA: "0 " };
     expect(loadConfig({ env })).toMatchObject({ port: 9000, host: "127.0.0.1", metadata: false });
   });
@@ -59,7 +59,7 @@ describe("settings", () => {
     },
   );
 
-  it("pass over the variable that Kubernetes sets for a Service of our name, and say so once", () => {
+  it("ignore the variable that Kubernetes sets for a Service of our name, and warn once", () => {
     const warnings: string[] = [];
     const env = { LATENTCAST_PORT: "tcp://10.43.7.21:80", PORT: "9000" };
     expect(loadConfig({ env, warn: (text) => warnings.push(text) }).port).toBe(9000);

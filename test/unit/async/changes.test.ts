@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Changes } from "../../../src/async/changes.ts";
 
-it("an announcement wakes everybody who waits, and a signal only its own waiter", async () => {
+it("an announcement wakes all waiters, and a signal only its own", async () => {
   const changes = new Changes();
   const stop = new AbortController();
   const woken: string[] = [];

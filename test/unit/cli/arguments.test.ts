@@ -8,7 +8,7 @@ const FLAGS: FlagTable = {
 };
 
 describe("readArguments", () => {
-  it("tells values, switches and the rest apart, in any order", () => {
+  it("separates values, switches and positionals, in any order", () => {
     const read = readArguments(["a prompt", "--seed=3", "--json", "-o", "out.png", "more"], FLAGS);
     expect(read.values).toEqual({ seed: "3", output: "out.png" });
     expect([...read.switches]).toEqual(["json"]);
@@ -45,7 +45,7 @@ describe("suggest", () => {
     expect(suggest(word, ["serve", "generate", "setup", "doctor"])).toBe(expected);
   });
 
-  it("is silent when nothing is near", () => {
+  it("suggests nothing when nothing is close", () => {
     expect(suggest("paint", ["serve", "generate", "setup", "doctor"])).toBeUndefined();
     expect(suggest("xy", ["ab"])).toBeUndefined();
   });

@@ -70,7 +70,7 @@ describe("checkDisk", () => {
 });
 
 describe("checkPort", () => {
-  it("tells a taken port from a free one", async () => {
+  it("distinguishes a taken port from a free one", async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const address = server.address();

@@ -10,7 +10,7 @@ function open(isTTY: boolean, env = {}): { terminal: Terminal; out: string[]; er
   return { terminal: openTerminal(sink(out), sink(err), env), out, err };
 }
 
-describe("a terminal that is none", () => {
+describe("output that is not a terminal", () => {
   it("gets a line whenever the text changes, and none when only the fraction does", () => {
     const { terminal, err } = open(false);
     terminal.progress("step 1", 0.1);

@@ -36,7 +36,7 @@ function followed(answers: readonly Answer[], onEvent: (event: StreamEvent, endT
 }
 
 describe("a stream whose turn is over", () => {
-  it("gives the connection up and goes on after the last event it has seen, however often", async () => {
+  it("gives up its connection and continues after the last event it has read, however often", async () => {
     const stays = Array.from({ length: 5 }, (_, step) => events([previewFrame(step)], "stay"));
     const { result, server, held } = followed([...stays, events([resultFrame])], (_event, endTurn) => endTurn());
     expect((await result).seed).toBe(1);

@@ -19,7 +19,7 @@ it.each([
   });
 });
 
-it("addresses are sent as they are, without waiting", () => {
+it("addresses are sent unchanged, without waiting", () => {
   expect(withAddresses({ prompt: "x", image_url: "data:,a", mask_url: null })).toEqual({
     prompt: "x",
     image_url: "data:,a",

@@ -66,7 +66,7 @@ describe("stream", () => {
     });
   });
 
-  it("tells everything that happens, and the result once the loop is over", async () => {
+  it("yields every event, and has the result when the loop is over", async () => {
     const { client } = clientOf({
       "GET /requests/r1/events": events([
         { id: "a.1", event: "queued", data: { position: 3, estimate: 1.5 } },
@@ -181,7 +181,7 @@ describe("stream", () => {
     expect(server.asked).toEqual([]);
   });
 
-  it("leaves no rejection behind when nobody asks for the result", async () => {
+  it("causes no unhandled rejection when the result is not awaited", async () => {
     const { client } = clientOf({ "POST /queue": refused("queue_full", 429) });
     const stream = client.stream({ prompt: "x" });
     void stream.result();
@@ -190,7 +190,7 @@ describe("stream", () => {
 });
 
 describe("failures", () => {
-  it("are told with code, status, fields, the request's id and when to come back", async () => {
+  it("have a code, status, fields, the request's id and the time to wait", async () => {
     const detail = [{ loc: ["body", "prompt"], msg: "Field required", type: "missing" }];
     const { client } = clientOf({
       "POST /queue": json({ detail, message: "prompt: Field required", error_type: "invalid_request" }, 422, {
@@ -246,7 +246,7 @@ describe("failures", () => {
     expect((await thrownBy(client.generate({ prompt: "x" }))).code).toBe("unexpected_response");
   });
 
-  it("name a server that is not there", async () => {
+  it("name a server that cannot be reached", async () => {
     const { client } = clientOf({ "POST /queue": unreachable });
     const error = await thrownBy(client.generate({ prompt: "x" }));
     expect(error).toMatchObject({ code: "connection_failed", status: undefined });
@@ -265,7 +265,7 @@ describe("a broken connection", () => {
     return promise;
   }
 
-  it("is taken up again after the last event that arrived", async () => {
+  it("is resumed after the last event that arrived", async () => {
     const { client, server } = clientOf({
       "GET /requests/r1/events": [
         events([previewFrame(0)], "break"),
@@ -284,7 +284,7 @@ describe("a broken connection", () => {
     expect(places).toEqual([undefined, "a.0", "a.0", "a.0", "a.0", "a.5"]);
   });
 
-  it("is given up in the end", async () => {
+  it("is given up after several attempts", async () => {
     const { client, server } = clientOf({
       "GET /requests/r1/events": [events([previewFrame(0)], "break"), unreachable],
     });
@@ -292,12 +292,12 @@ describe("a broken connection", () => {
     expect(server.asked.length).toBeLessThan(15);
   });
 
-  it("is noticed by its silence", async () => {
+  it("is noticed when it is silent for too long", async () => {
     const { client } = clientOf({ "GET /requests/r1/events": [events([], "stay"), events([resultFrame])] });
     expect((await passing(client.generate({ prompt: "x" }))).seed).toBe(1);
   });
 
-  it("is not taken up again for a request that is gone", async () => {
+  it("is not resumed for a request that no longer exists", async () => {
     const { client, server } = clientOf({
       "GET /requests/r1/events": [events([], "break"), refused("not_found", 404)],
     });
@@ -319,7 +319,7 @@ describe("a broken connection", () => {
 });
 
 describe("events", () => {
-  it("leaves the request alone when its loop is left", async () => {
+  it("do not cancel the request when their loop is left", async () => {
     const { client, server } = clientOf({ "GET /requests/r1/events": events([previewFrame(0)], "stay") });
     for await (const _event of client.events("r1")) break;
     await new Promise((resolve) => setImmediate(resolve));
@@ -328,7 +328,7 @@ describe("events", () => {
 });
 
 describe("the queue", () => {
-  it("tells a request's state in the words of the events", async () => {
+  it("describes a request's state in the words of the events", async () => {
     const log = { message: "step 1", level: "INFO", source: "USER", timestamp: "2026-01-01T00:00:00Z" };
     const { client } = clientOf({
       "GET /requests/r1/status": [
@@ -345,7 +345,7 @@ describe("the queue", () => {
     expect(await client.status("r1")).toEqual({ kind: "finished", logs: [], errorCode: "cancelled" });
   });
 
-  it("tells whether a cancellation came in time", async () => {
+  it("reports whether a cancellation came in time", async () => {
     const { client } = clientOf({
       "PUT /requests/r1/cancel": [json({ status: "OK" }), done, json({ status: "ALREADY_COMPLETED" }, 400)],
     });

@@ -36,7 +36,7 @@ describe("fast-sdxl's input", () => {
     ]);
   });
 
-  it("brings seeds into our range and says so", () => {
+  it("takes seeds modulo 2^32, with a warning", () => {
     const { input: taken, warnings } = input({ prompt: "x", seed: 2 ** 32 + 5 });
     expect([taken.seed, warnings]).toEqual([5, [expect.stringContaining("modulo")]]);
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { jobService } from "../../support/memory-service.ts";
 
 describe("a job that is sent to a worker", () => {
-  it("waits until the worker begins to draw it, and hears its place meanwhile", async () => {
+  it("waits until the worker begins it, and has a position meanwhile", async () => {
     const { worker, submit, jobs } = await jobService();
     worker.ready();
     const all = [submit("a"), submit("b"), submit("c")];
@@ -32,7 +32,7 @@ describe("a job that is sent to a worker", () => {
     expect(worker.jobs).toEqual(["a", "b", "low"]);
   });
 
-  it("ends with what the worker made of it, once", async () => {
+  it("ends with the worker's result, once", async () => {
     const { worker, submit, ending } = await jobService();
     worker.ready();
     const job = submit("a");
@@ -52,7 +52,7 @@ describe("a job that is sent to a worker", () => {
     expect(job.ended).toMatchObject({ kind: "failed", error: { code: "internal_error" } });
   });
 
-  it("brings down a worker that cannot be reached, and is sent to the next", async () => {
+  it("is sent to the next worker when the first cannot be reached, which is ended", async () => {
     const { workers, worker, submit, eventually } = await jobService();
     worker.ready();
     worker.isReachable = false;
@@ -64,7 +64,7 @@ describe("a job that is sent to a worker", () => {
 });
 
 describe("a cancelled job", () => {
-  it("ends at once, is cancelled on its worker once, and counts no longer as waiting", async () => {
+  it("ends at once, is cancelled on its worker once, and no longer counts as waiting", async () => {
     const { worker, submit, jobs } = await jobService();
     worker.ready();
     const job = submit("a");
@@ -101,7 +101,7 @@ describe("a cancelled job", () => {
 });
 
 describe("a worker's death", () => {
-  it("puts its jobs back to the head of the queue, with their seeds; a second one ends the job", async () => {
+  it("puts its jobs back to the head of the queue with their seeds; after a second one the job fails", async () => {
     const { workers, worker, submit, eventually } = await jobService();
     worker.ready({ max_jobs: 1 });
     const job = submit("a");

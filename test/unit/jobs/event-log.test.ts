@@ -24,7 +24,7 @@ const events = async (entries: AsyncIterable<Entry>): Promise<JobEvent[]> =>
   (await read(entries)).map(({ event }) => event);
 
 describe("a follower", () => {
-  it("that keeps up hears everything in order", async () => {
+  it("that keeps up gets everything in order", async () => {
     const log = new EventLog();
     const heard = events(log.follow());
     for (const event of [started, preview(0), preview(5), cancelled]) {
@@ -74,18 +74,18 @@ describe("a follower", () => {
     expect(await late).toEqual([...standing, progress(9), cancelled]);
   });
 
-  it("of a job that has ended hears the ending", async () => {
+  it("of a job that has ended gets its last event", async () => {
     expect(await events(logOf(started, preview(0), cancelled).follow())).toEqual([cancelled]);
   });
 
-  it("that comes back goes on after the last entry that it has read", async () => {
+  it("that comes back continues after the last entry that it has read", async () => {
     const log = logOf(started, progress(0), preview(0), progress(1));
     const again = read(log.follow({ after: 2 }));
     log.append(cancelled);
     expect((await again).map(({ sequence }) => sequence)).toEqual([3, 4, 5]);
   });
 
-  it("does not slow down or rob another", async () => {
+  it("takes nothing from another one", async () => {
     const log = new EventLog();
     const [slow, quick] = [log.follow(), events(log.follow())];
     for (const event of [preview(0), preview(1), cancelled]) {
@@ -99,7 +99,7 @@ describe("a follower", () => {
 });
 
 describe("a log", () => {
-  it("keeps nothing after the ending", async () => {
+  it("keeps nothing after the last event", async () => {
     const log = logOf(cancelled, preview(0), started);
     expect(await events(log.follow({ after: 0 }))).toEqual([cancelled]);
   });
@@ -117,7 +117,7 @@ describe("a log", () => {
     expect(await waiting).toEqual([preview(0)]);
   });
 
-  it("is deserted by a follower that leaves before it reads, or had gone before it came", () => {
+  it("is deserted by a follower that leaves before it reads, or whose signal has fired already", () => {
     let deserted = 0;
     const log = new EventLog(() => (deserted += 1));
     const gone = new AbortController();
@@ -127,7 +127,7 @@ describe("a log", () => {
     expect(deserted).toBe(2);
   });
 
-  it("counts what leavers missed, also when they never read", () => {
+  it("counts what followers that left have missed, even those that never read", () => {
     const log = logOf(preview(0));
     const gone = new AbortController();
     log.follow({ signal: gone.signal });

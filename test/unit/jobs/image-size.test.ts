@@ -9,7 +9,7 @@ function sized(image: { width: number; height: number }, input: Partial<Generate
   return sizedByImage(generateInput.parse({ prompt: "x", ...input }), image, model);
 }
 
-it("an image of a size that the model can make keeps it, without a word", () => {
+it("an image of a size that the model can make keeps it, without a warning", () => {
   expect(sized({ width: 1024, height: 768 })).toMatchObject({ input: { width: 1024, height: 768 }, warnings: [] });
 });
 
@@ -26,7 +26,7 @@ it.each([
   ]);
 });
 
-it("sides that were asked for are kept; one that was not follows the shape of the image", () => {
+it("sides that were asked for are kept; the other one follows the shape of the image", () => {
   expect(sized({ width: 300, height: 600 }, { width: 512, height: 512 })).toMatchObject({
     input: { width: 512, height: 512 },
     warnings: [],

@@ -28,7 +28,7 @@ describe("a job", () => {
     expect(await heard).toEqual(["started", "failed"]);
   });
 
-  it("tells a late listener where it stands: place, or start and newest preview, or ending", async () => {
+  it("gives a late listener its state: position, or start and newest preview, or last event", async () => {
     const subject = job();
     subject.queued(2, 1_000);
     const early = subject.follow();
@@ -97,7 +97,7 @@ describe("a job", () => {
     expect([subject.state.kind, await subject.resolved]).toEqual(["queued", request]);
   });
 
-  it("that ends while it waits for a model rejects with its error whoever waits for the request", async () => {
+  it("that ends while it waits for a model rejects `resolved` with its error", async () => {
     const subject = pendingJob();
     subject.finish({ kind: "cancelled", reason: "shutdown" });
     await expect(subject.resolved).rejects.toMatchObject({ code: "draining" });

@@ -37,7 +37,7 @@ describe("a resolved request", () => {
     for (const seed of seeds) expect(seed).toBeLessThanOrEqual(MAX_SEED);
   });
 
-  it("says so when the model knows nothing of the prompt, and nothing where the model knows everything", () => {
+  it("warns when the model knows no word of the prompt, and never for a model that knows everything", () => {
     const vocabulary = { summary: "seas", subjects: ["sea"], modifiers: [] };
     const warnings = (prompt: string, known: typeof vocabulary | null): readonly string[] =>
       resolveRequest(
@@ -73,7 +73,7 @@ describe("a negative prompt without guidance", () => {
     }
   });
 
-  it("warns nobody who has guidance or asked for none", () => {
+  it("gives no warning with guidance, or when none was asked for", () => {
     expect(resolve({ guidance_scale: 1.5, negative_prompt: "fog" }).warnings).toEqual([]);
     expect(resolve({ guidance_scale: 1 }).warnings).toEqual([]);
     expect(resolve({ guidance_scale: 1, negative_prompt: "" }).warnings).toEqual([]);
@@ -88,17 +88,17 @@ describe("the previews of a model without a tiny decoder", () => {
     return { decoder: plan?.decoder, warnings };
   };
 
-  it("are linear, with a warning for who asked for the tiny decoder", () => {
+  it("are linear, with a warning when the tiny decoder was asked for", () => {
     const { decoder, warnings } = preview({ decoder: "tae" });
     expect(decoder).toBe("linear");
     expect(warnings).toEqual([expect.stringContaining("preview.decoder tae is not available")]);
   });
 
-  it.each([{}, { decoder: "linear" }] as const)("are linear without a warning for who asked for %j", (options) => {
+  it.each([{}, { decoder: "linear" }] as const)("are linear without a warning for %j", (options) => {
     expect(preview(options)).toEqual({ decoder: "linear", warnings: [] });
   });
 
-  it("warn nobody who wants none", () => {
+  it("give no warning when they are switched off", () => {
     expect(preview(false)).toEqual({ decoder: undefined, warnings: [] });
   });
 });
@@ -112,13 +112,13 @@ describe("a request that starts from an image", () => {
       { inputs: inputImages(100, 50, { hasMask }) },
     );
 
-  it("draws nearly all of it anew where nothing else was asked for", () => {
+  it("has strength 0.95 by default", () => {
     expect(resolveWith({}).params.strength).toBe(0.95);
     expect(resolveWith({ strength: 0.3 }).params.strength).toBe(0.3);
     expect(resolve().params.strength).toBeNull();
   });
 
-  it("runs the last part of the steps, as floats have it", () => {
+  it("runs the last part of the steps, rounded as diffusers does", () => {
     const cases = [
       [50, 0.58, 28],
       [25, 0.95, 23],
@@ -128,7 +128,7 @@ describe("a request that starts from an image", () => {
       expect(executedSteps(resolveWith({ num_inference_steps: steps, strength }).params)).toBe(executed);
   });
 
-  it("is refused when no step would run, with a strength that runs one, for every number of steps", () => {
+  it("is refused when no step would run, and the error names a strength that runs one", () => {
     for (let steps = 1; steps <= 50; steps += 1) {
       let message = "";
       try {
@@ -151,7 +151,7 @@ describe("a request that starts from an image", () => {
     expect(payload.map(({ byteLength }) => byteLength)).toEqual([64 * 128 * 3, 64 * 128]);
   });
 
-  it("is warned that strength means nothing where there is no image", () => {
+  it("gets a warning for strength without an image", () => {
     expect(resolve({ strength: 0.5 })).toMatchObject({
       params: { strength: null },
       warnings: ["strength was ignored: there is no image_url"],

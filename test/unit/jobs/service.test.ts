@@ -13,7 +13,7 @@ describe("a job that is accepted before a model is loaded", () => {
     expect(worker.jobs).toEqual(["a"]);
   });
 
-  it("fails with the fields that the model cannot make, and nobody else does", async () => {
+  it("fails with the fields that the model cannot serve, and no other job does", async () => {
     const { worker, submit } = await jobService();
     const [wrong, right] = [submit("wrong", { input: { width: 2048 } }), submit("right")];
     worker.ready();
@@ -24,7 +24,7 @@ describe("a job that is accepted before a model is loaded", () => {
     expect([wrong.ended?.kind, right.state.kind]).toEqual(["failed", "queued"]);
   });
 
-  it("is told that no model came in time, where it says how long it waits", async () => {
+  it("fails when no model was loaded within the time that it waits", async () => {
     const { submit } = await jobService();
     const job = submit("a", { modelTimeoutMs: 5 });
     await expect(job.resolved).rejects.toMatchObject({ code: "worker_unavailable", retryAfterSeconds: 10 });
@@ -63,7 +63,7 @@ describe("an admission", () => {
     expect(jobs.waiting).toBe(1);
   });
 
-  it("lets in once", async () => {
+  it("can be used once", async () => {
     const { jobs, submission } = await jobService();
     const admission = jobs.admit(submission("a"));
     jobs.submit(submission("a"), admission);
@@ -92,7 +92,7 @@ describe("an admission", () => {
     expect(() => submit("d")).toThrow(refused);
   });
 
-  it("is refused to a client that would wait behind more than it wants", async () => {
+  it("is refused to a client that would wait behind more jobs than it allows", async () => {
     const { worker, submit, jobs, submission } = await jobService();
     worker.ready();
     submit("a");
@@ -125,7 +125,7 @@ describe("a deadline for the start", () => {
     expect(worker.cancelled).toEqual(["sent"]);
   });
 
-  it("leaves a job alone that has started", async () => {
+  it("does not end a job that has started", async () => {
     const { worker, submit, ending } = await jobService();
     worker.ready();
     const [started, late] = [submit("started", { startTimeoutMs: 5 }), submit("late", { startTimeoutMs: 5 })];
@@ -152,7 +152,7 @@ describe("draining", () => {
     expect([worker.received.at(-1)?.type, jobs.phase]).toEqual(["shutdown", "closed"]);
   });
 
-  it("gives up what is left when its time is over", async () => {
+  it("cancels what is left when its time is over", async () => {
     const { worker, submit, jobs } = await jobService();
     worker.ready();
     const job = submit("a", { keep: true });
@@ -168,7 +168,7 @@ describe("draining", () => {
     expect(job.ended).toEqual({ kind: "cancelled", reason: "shutdown" });
   });
 
-  it("survives the death of the last worker: what it held is left as it is, and no other worker is started", async () => {
+  it("ends when the last worker dies: its jobs end with `shutdown`, and no other worker is started", async () => {
     const { workers, worker, submit, jobs } = await jobService();
     worker.ready();
     const all = [submit("a", { keep: true }), submit("b")];
@@ -180,7 +180,7 @@ describe("draining", () => {
     expect(workers.started).toHaveLength(1);
   });
 
-  it("gives the jobs of a worker that died to one that lives", async () => {
+  it("gives the jobs of a worker that died to another one", async () => {
     const { workers, submit, jobs, eventually } = await jobService({ slots: 2 });
     workers.of(0).ready();
     submit("a", { keep: true });
@@ -250,7 +250,7 @@ describe("a job that starts from an image", () => {
     expect(job.request?.params).toMatchObject({ width: 88, height: 64, strength: 0.95 });
   });
 
-  it("tells the steps that the worker says it runs", async () => {
+  it("has as many steps as the worker reports", async () => {
     const { worker, submit, eventually } = await jobService();
     worker.ready();
     const job = submit("a", { inputs: inputImages(64, 64), input: { strength: 0.5 } });
@@ -268,7 +268,7 @@ describe("a job that starts from an image", () => {
     ]);
   });
 
-  it("leaves nothing behind when it is cancelled before its pixels are ready", async () => {
+  it("is never sent when it is cancelled before its pixels are ready", async () => {
     const { jobs, worker, submit, ending } = await jobService();
     worker.ready();
     const job = submit("a", { inputs: inputImages(2_000, 2_000) });

@@ -32,7 +32,7 @@ describe("a worker's room", () => {
     expect(load.hasRoomFor(placeable())).toBe(false);
   });
 
-  it("is for a job that has seen a worker die only when nothing else is there", () => {
+  it("takes a job that has seen a worker die only when the worker is empty", () => {
     const suspect = placeable({}, 1);
     const load = worker();
     give(load, "a");
@@ -106,8 +106,8 @@ describe("the longest piece of work", () => {
   });
 });
 
-describe("what waits", () => {
-  it("is what no worker has begun: newcomers with previews, others by age, then what has not been sent", () => {
+describe("waiting jobs", () => {
+  it("are those that no worker has begun: newcomers with previews, others by age, then those not sent yet", () => {
     const load = worker();
     give(load, "running", 10);
     const quiet = give(load, "quiet", 0, jobRequest({ preview: false }));
@@ -118,13 +118,13 @@ describe("what waits", () => {
     expect(waiting.map(({ startsInMs }) => startsInMs)).toEqual([0, 1_000, 1_000]);
   });
 
-  it("leaves out a job that was cancelled before its worker could confirm it", () => {
+  it("do not include one that was cancelled and is not confirmed yet", () => {
     const load = worker();
     give(load, "a").finish({ kind: "cancelled", reason: "client_gone" });
     expect(waitingJobs([load], [])).toEqual([]);
   });
 
-  it("that has not been sent starts when as many jobs have ended, on all workers together", () => {
+  it("that are not sent yet start when as many jobs have ended, on all workers together", () => {
     const load = worker();
     give(load, "a", 10);
     const unsent = [job(), job()];
@@ -134,7 +134,7 @@ describe("what waits", () => {
     expect(startsInMs([load, worker(1)])).toEqual([500, 1_500]);
   });
 
-  it("has no estimate while no worker is ready", () => {
+  it("have no estimate while no worker is ready", () => {
     expect(waitingJobs([], [pendingJob()])).toMatchObject([{ startsInMs: null }]);
   });
 });

@@ -64,7 +64,7 @@ function storeWith(overrides: Partial<RequestStore>): RequestStore {
 }
 
 describe("an accepted request", () => {
-  it("is on the disk with its seed before its client hears of it, and ends with its result", async () => {
+  it("is on disk with its seed before the response, and ends with its result", async () => {
     const subject = service();
     expect(await subject.accept(submission("1"), { ...input, seed: undefined }, { warnings: ["w"] })).toBe(0);
     const stored = await store.requests.find("1");
@@ -79,7 +79,7 @@ describe("an accepted request", () => {
     expect(await store.requests.find("1")).toMatchObject({ attempts: 1, result: { error: null, inferenceMs: 2 } });
   });
 
-  it("that is refused leaves nothing, neither when there is no place nor when there is no room", async () => {
+  it("that is refused is not stored, whether the queue or the disk is full", async () => {
     jobs.refusal = new LatentcastError("queue_full");
     await expect(service().accept(submission("1"), input)).rejects.toMatchObject({ code: "queue_full" });
     jobs.refusal = undefined;
@@ -97,7 +97,7 @@ describe("an accepted request", () => {
     expect(await subject.response(ref("1"))).toMatchObject({ status: 422 });
   });
 
-  it("that was wrong replays why", async () => {
+  it("that was invalid replays the error", async () => {
     const subject = service();
     await subject.refuse(submission("1"), new LatentcastError("invalid_request"));
     expect(await subject.response(ref("1"))).toMatchObject({ status: 422 });
@@ -129,7 +129,7 @@ describe("an error", () => {
 });
 
 describe("the end of a request", () => {
-  it("is told after it is kept", async () => {
+  it("is announced after it is stored", async () => {
     let keep = (): void => undefined;
     const kept = new Promise<void>((resolve) => {
       keep = resolve;
@@ -153,7 +153,7 @@ describe("the end of a request", () => {
     expect((await events).map(({ name }) => name)).toEqual(["queued", "started", "result"]);
   });
 
-  it("is told from memory while the disk is full", async () => {
+  it("is served from memory while the disk is full", async () => {
     const full = storeWith({
       end: () => Promise.reject(new LatentcastError("storage_full")),
       cancel: () => Promise.reject(new LatentcastError("storage_full")),
@@ -169,7 +169,7 @@ describe("the end of a request", () => {
     await subject.close();
   });
 
-  it("is the first one that was kept, whoever kept it", async () => {
+  it("is the first one that was stored, whichever server stored it", async () => {
     const subject = service();
     await subject.accept(submission("1"), input);
     jobs.start("1");
@@ -180,7 +180,7 @@ describe("the end of a request", () => {
     expect(await subject.response(ref("1"))).toEqual({ status: 200, headers: {}, body: ended(5).body });
   });
 
-  it("comes at once when a waiting request is cancelled, and on the way when it runs", async () => {
+  it("is immediate when a waiting request is cancelled, and follows later when it runs", async () => {
     const subject = service();
     await subject.accept(submission("1"), input);
     await subject.accept(submission("2"), input);
@@ -197,7 +197,7 @@ describe("the end of a request", () => {
 });
 
 describe("a server that ends", () => {
-  it("leaves what it could not finish to the next, which does not count the attempt", async () => {
+  it("leaves unfinished requests to the next server, and the attempt does not count", async () => {
     const subject = service();
     for (const id of ["1", "2"]) await subject.accept(submission(id), input);
     jobs.start("1");
@@ -222,14 +222,14 @@ describe("a server that ends", () => {
     await isEnded(next, "1");
   });
 
-  it("is followed by one that leaves alone what another holds", async () => {
+  it("is followed by one that does not touch what another server holds", async () => {
     await store.requests.accept(request("1", { input }));
     await store.requests.claim("1", "another", 60_000);
     await service().recover();
     expect(jobs.byId.size).toBe(0);
   });
 
-  it("three times while it ran a request gives that one up", async () => {
+  it("three times during one request fails that request", async () => {
     await store.requests.accept(request("1", { input }));
     for (let life = 0; life < 3; life += 1) {
       await store.requests.claim("1", "a server that dies", 1_000);
@@ -279,7 +279,7 @@ describe("the events of a request", () => {
     return { subject, follow: async (id) => (await subject.events(ref("1"), id, never))! };
   }
 
-  it("go on after the last one that was seen", async () => {
+  it("continue after the last one that was read", async () => {
     const { follow } = await running();
     const [standing] = await firstEvents(await follow(), 1);
     expect(standing?.name).toBe("started");
@@ -289,7 +289,7 @@ describe("the events of a request", () => {
     expect(names(await firstEvents(await follow(rest.at(-1)?.id), 2))).toEqual(["result"]);
   });
 
-  it("begin with how things stand for ids that were not given out in this life of the server", async () => {
+  it("begin with the state for ids of another process", async () => {
     const { follow } = await running();
     const standing = ids(await firstEvents(await follow(), 2));
     const [life] = standing[0]!.split(".");
@@ -297,7 +297,7 @@ describe("the events of a request", () => {
       expect(ids(await firstEvents(await follow(foreign), 2))).toEqual(standing);
   });
 
-  it("have other ids in the next life of the server", async () => {
+  it("have other ids in the next process", async () => {
     // Not begun yet: a request that is running may still be held by its earlier life.
     const earlier = service();
     await earlier.accept(submission("1"), input);
@@ -310,7 +310,7 @@ describe("the events of a request", () => {
     expect(after?.id.split(".")[0]).not.toBe(before?.id.split(".")[0]);
   });
 
-  it("are over for one who has heard the end", async () => {
+  it("are over for a listener that has read the last one", async () => {
     const { subject, follow } = await running();
     jobs.succeed("1");
     await isEnded(subject, "1");

@@ -26,7 +26,7 @@ describe("JSON as bytes", () => {
     );
   });
 
-  it("means the same in ASCII, between what stands before and after it", () => {
+  it("has the same meaning in ASCII, between a prefix and a suffix", () => {
     fc.assert(
       fc.property(tree, (value) => {
         const text = toAsciiJsonBytes(value, "data: ", "\n\n").toString("latin1");

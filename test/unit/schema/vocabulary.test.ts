@@ -19,7 +19,7 @@ describe("what a model understands of a prompt", () => {
     expect(understand(prompt, vocabulary)).toEqual({ words, hasSubject });
   });
 
-  it("is warned about when it names nothing", () => {
+  it("leads to a warning when it is nothing", () => {
     expect(unknownPromptWarning("a red cat", vocabulary)).toContain("paints landscapes");
     expect(unknownPromptWarning("a red boat", vocabulary)).toBeUndefined();
   });

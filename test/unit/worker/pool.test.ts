@@ -66,7 +66,7 @@ describe("the pool", () => {
     expect(() => pool.send(5, shutdown)).toThrow(RangeError);
   });
 
-  it("that is retired replaces nobody", async () => {
+  it("that is retired replaces no worker", async () => {
     const { pool, workers, heard } = await open(1);
     workers.of(0).ready();
     pool.retire();

@@ -72,7 +72,7 @@ describe("a worker", () => {
     expect(supervisor.state).toMatchObject({ kind, lastFailure: { code, message: "its own words" } });
   });
 
-  it("that dies is replaced after a pause, and whoever gave it work hears of it", async () => {
+  it("that dies is replaced after a pause, and its listener is called", async () => {
     const { supervisor, workers, lost } = await supervise();
     workers.of(0).ready();
     workers.of(0).die("SIGSEGV");
@@ -135,7 +135,7 @@ describe("a worker that holds work", () => {
 });
 
 describe("a worker that holds nothing", () => {
-  it("and answers pings may be silent for ever", async () => {
+  it("and answers pings is never replaced", async () => {
     const { supervisor, workers } = await supervise();
     workers.of(0).ready();
     await vi.advanceTimersByTimeAsync(100 * STALL_MS);
