@@ -7,7 +7,7 @@ export type Blame = "client" | "server";
 interface CatalogueEntry {
   readonly status: number;
   readonly blame: Blame;
-  /** What the client reads when the failure brings no text of its own that is safe to send. */
+  /** What the client reads unless the failure has a text of its own that is safe to send. */
   readonly text: string;
 }
 

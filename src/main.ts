@@ -52,7 +52,7 @@ function leaveWithFault(error: unknown): Promise<never> {
   return leave(EXIT_INTERNAL);
 }
 
-/** `latentcast generate … | head`: nobody wants the rest, and that is no failure. A server outlives the reader of its log. */
+/** `latentcast generate … | head`: a closed output is not a failure. A server goes on without a reader of its log. */
 function leaveWithReader({ code }: NodeJS.ErrnoException): void {
   if (!terminal.isLogging) exit(code === "EPIPE" ? EXIT_CODES.done : EXIT_CODES.failed);
 }

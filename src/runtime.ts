@@ -160,7 +160,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   };
 }
 
-/** Whoever can reach such a server can reach what is private around it as well. */
+/** Clients of such a server can reach private addresses themselves. */
 function isOnlyForThisMachine({ host, apiKeys }: Config): boolean {
   return isLoopback(host) && apiKeys.length === 0;
 }

@@ -1,4 +1,4 @@
-/** What has been opened so far, to be closed in reverse order: by whoever owns it, or when opening the next thing fails. */
+/** What has been opened so far, to be closed in reverse order: at the end, or when opening the next thing fails. */
 
 export class Disposers {
   readonly #steps: (() => unknown)[] = [];

@@ -8,7 +8,7 @@ export interface Check {
   /** `warn`: it runs, but not as well or not at once. */
   readonly state: "ok" | "warn" | "fail";
   readonly text: string;
-  /** How to mend it; null when nothing has to be done. */
+  /** How to fix it; null when nothing has to be done. */
   readonly hint: string | null;
 }
 

@@ -1,4 +1,4 @@
-/** `latentcast doctor`: one line for each thing that has to be there, and for each failure how to mend it. */
+/** `latentcast doctor`: one line for each requirement, and for each failure how to fix it. */
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../package-info.ts";

@@ -93,7 +93,7 @@ function namedImages(file: string, images: readonly EncodedImage[]): (readonly [
   return images.map((image, index) => [images.length === 1 ? file : `${stem}-${index + 1}${extension}`, image]);
 }
 
-/** Stops waiting when the signal comes. The work itself is ended by whoever owns it. */
+/** Stops waiting when the signal fires. The caller ends the work itself. */
 async function abortable(work: Promise<void>, signal: AbortSignal): Promise<void> {
   let stop: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {

@@ -102,8 +102,9 @@ async function submit(connection: Connection, input: ClientInput, call: SubmitCa
 }
 
 /**
- * Submits a request that must not run for nobody. It is not broken off: what may have been accepted has to be cancelled by its id. The
- * id is chosen here, so that this is possible before the answer: by a page that is closed, and after a connection that failed.
+ * Submits a request and cancels it when its caller has left meanwhile. The submit itself is not broken off: what may have been accepted
+ * has to be cancelled by its id. The id is chosen here, so that this is possible before the response: by a page that is closed, and after
+ * a connection that failed.
  */
 async function submitOrCancel(connection: Connection, input: ClientInput, stop: AbortSignal): Promise<string> {
   const chosen = randomId();

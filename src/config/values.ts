@@ -18,7 +18,7 @@ const decimal = text.regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, "is not a nu
 export const whole = (min: number, max: number): z.ZodType<number> => decimal.pipe(z.int().min(min).max(max));
 export const limit = (max: number): z.ZodType<number | null> =>
   z.union([z.literal("off").transform(() => null), whole(1, max)]);
-/** Seconds, as milliseconds. A century is as good as for ever, and sums of it are still exact. */
+/** Seconds, as milliseconds; at most a century, so that sums stay exact. */
 export const seconds = decimal
   .pipe(
     z

@@ -1,4 +1,4 @@
-/** The HTTP application. It never listens; whoever has it may `inject` or `listen`. */
+/** The HTTP application, put together from plugins and routes. It does not listen: the caller does. */
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import type { Config } from "../config.ts";
 import type { Metrics } from "../observability/metrics.ts";
@@ -59,7 +59,7 @@ export interface AppOptions {
 
 /** fal keeps idle connections for five minutes; its clients poll with pauses of seconds. */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
-/** A header that takes longer than this is somebody holding sockets open. */
+/** Clients that take longer than this for their headers hold sockets open. */
 const HEADERS_TIMEOUT_MS = 20_000;
 /** For the whole request body, uploads on slow lines included. */
 const REQUEST_TIMEOUT_MS = 120_000;
@@ -101,7 +101,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
       requireHostHeader: false,
     },
     clientErrorHandler: answerBrokenRequests(config.corsOrigins),
-    // Fastify would answer in a shape of its own. What comes while the server drains is refused where work is accepted.
+    // Fastify would answer in a shape of its own. While the server drains, new work is refused where it is accepted.
     return503OnClosing: false,
     rewriteUrl: routedPath,
     // An address is as long as its header may be; Fastify would answer a longer name before any hook.
@@ -111,7 +111,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   const shutdown = trackShutdown(app);
   limitConnections(app);
   answerConnect(app, config.corsOrigins);
-  // What every answer carries comes before whatever may refuse.
+  // Headers of all responses come first: refusals have them too.
   nameRequests(app);
   if (tracing !== undefined) traceRequests(app, tracing);
   logRequests(app);

@@ -1,4 +1,4 @@
-/** Breaking off an answer so that nobody takes it for complete. */
+/** Breaking off a response so that no client takes it for complete. */
 import type { ServerResponse } from "node:http";
 
 /**

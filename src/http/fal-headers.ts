@@ -4,10 +4,10 @@ import type { Priority } from "../jobs/submission.ts";
 import { urlProblem, type AddressRules } from "../net/addresses.ts";
 import { invalidRequest } from "../jobs/request.ts";
 
-/** Node's timers take 24.8 days; nobody waits longer. */
+/** The longest of Node's timers, 24.8 days. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** Until when a request must have started. The newer of the header's two names wins; a value that is no positive number counts as none. */
+/** Until when a request must have started. The newer of the header's two names wins; anything but a positive number is ignored. */
 export function startTimeoutMs({ headers }: FastifyRequest): number | undefined {
   const seconds = Number(headers["x-fal-request-start-timeout"] ?? headers["x-fal-request-timeout"]);
   return seconds > 0 ? Math.min(Math.ceil(seconds * 1_000), MAX_TIMEOUT_MS) : undefined;

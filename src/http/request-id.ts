@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from "node:http";
 
 export const REQUEST_ID_HEADER = "x-latentcast-request-id";
 
-/** Random, so that nobody can guess what another one has chosen. */
+/** Random, so that other clients cannot guess it. */
 const UUID_V4 = /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/;
 
 interface Raw {

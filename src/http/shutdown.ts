@@ -1,5 +1,5 @@
 /**
- * Closing without waiting for sockets that nobody uses. Node counts a connection that has not sent a request yet as busy: browsers
+ * Closing without waiting for idle sockets. Node counts a connection that has not sent a request yet as busy: browsers
  * and undici open such ones ahead of need, and each would hold up `server.close()` for a minute.
  */
 import type { ServerResponse } from "node:http";

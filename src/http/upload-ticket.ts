@@ -4,7 +4,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 export interface Ticket {
   readonly key: string;
   readonly contentType: string;
-  /** Of a clock that nobody sets, such as `performance.now()`: it is for this process alone. */
+  /** Of a monotonic clock, such as `performance.now()`: tickets are for this process only. */
   readonly expiresAtMs: number;
 }
 

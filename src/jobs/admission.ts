@@ -9,13 +9,13 @@ export class Admission implements Disposable {
     this.#giveUp = giveUp;
   }
 
-  /** The job takes its place. Throws for an admission that has been used or given back: nobody enters twice with one. */
+  /** The job takes its place. Throws for an admission that has been used or released. */
   consume(): void {
     if (!this.#isHeld) throw new TypeError("this admission has been used or released");
     this.release();
   }
 
-  /** Nobody will come. Does nothing after {@link consume}. */
+  /** Frees the place. Does nothing after {@link consume}. */
   release(): void {
     if (!this.#isHeld) return;
     this.#isHeld = false;

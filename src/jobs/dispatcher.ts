@@ -116,12 +116,12 @@ export class Dispatcher implements WorkerListener {
     });
   }
 
-  /** Cancels everything; what is kept is left for the next server. */
+  /** Cancels everything; jobs of the queue are left for the next server. */
   abort(): void {
     for (const job of [...this.#unfinished.keys()]) this.#end(job, { kind: "cancelled", reason: "shutdown" });
   }
 
-  /** No worker will come back by itself soon: what waits fails instead of waiting for ever. */
+  /** No worker will start soon: waiting jobs fail instead of waiting for ever. */
   giveUp(reason: string): void {
     const error = new LatentcastError("worker_unavailable", { cause: reason });
     for (const job of this.#queue) this.#end(job, { kind: "failed", error });
@@ -221,7 +221,7 @@ export class Dispatcher implements WorkerListener {
     }
   }
 
-  /** Images are brought to the job's size in threads of their own; the job is sent when that is done. */
+  /** Input images are resized in other threads; the job is sent when that is done. */
   #fitInputs(job: Job): void {
     if (job.request?.inputs === undefined || job.request.inputs === null) return;
     job.request.inputs.fit(job.request.params).then(
@@ -248,7 +248,7 @@ export class Dispatcher implements WorkerListener {
         cancelling: false,
       });
       this.#pool.send(worker.slot, toCommand(request, job.id, worker.incarnation)).catch((error: unknown) => {
-        // Unreachable though it looked ready: replacing it brings the job back through `lost`.
+        // The job comes back through `lost`.
         const message = `the worker could not be reached: ${String(error)}`;
         this.#pool.kill(worker.slot, { code: "unreachable", message, isPermanent: false });
       });

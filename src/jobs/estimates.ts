@@ -5,7 +5,7 @@ import { isEager, type WorkerLoad } from "./worker-load.ts";
 
 export interface Waiting {
   readonly job: Job;
-  /** Null while nobody knows. */
+  /** Null while it is unknown. */
   readonly startsInMs: number | null;
 }
 

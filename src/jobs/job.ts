@@ -39,7 +39,7 @@ export class Job {
     this.#log = new EventLog(() => {
       if (!this.keep) onAbandoned(this);
     });
-    // Not everybody waits for it; those who do get the rejection all the same.
+    // Without a handler the rejection would end the process when nothing awaits it.
     this.#resolved.promise.catch(() => undefined);
   }
 
@@ -51,7 +51,7 @@ export class Job {
     return isTerminal(this.#state) ? this.#state : undefined;
   }
 
-  /** What it became on the loaded model. Rejects with the error of a job that ends before. */
+  /** The request as resolved for the loaded model. Rejects with the error of a job that ends before. */
   get resolved(): Promise<JobRequest> {
     return this.#resolved.promise;
   }

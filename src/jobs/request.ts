@@ -108,7 +108,7 @@ export function toCommand(request: JobRequest, jobId: string, incarnation: numbe
   };
 }
 
-/** As in diffusers: without guidance there is nothing to lead away from it. The text that stands in for none was asked for by nobody. */
+/** As in diffusers, a negative prompt needs guidance. The default one is not warned about. */
 function negativePromptWarnings({ guidance_scale: scale, negative_prompt: text }: GenerationParams): string[] {
   const isUnused = scale <= 1 && text !== "" && text !== DEFAULT_NEGATIVE_PROMPT;
   return isUnused ? [`negative_prompt was ignored: it needs a guidance_scale above 1, not ${scale}`] : [];

@@ -44,7 +44,7 @@ export function takeSnapshot(facts: SnapshotFacts): ServiceSnapshot {
   };
 }
 
-/** Absolute paths without their folders: `/health` is open to everybody, the log has the whole. */
+/** Absolute paths without their folders: `/health` needs no key, the log has the whole path. */
 function withoutFolders(text: string): string {
   return text.replaceAll(/(?<![\w:/.])(?:\/[^\s/:'"]+)+\/(?=[^\s/:'"])/g, "…/");
 }

@@ -1,4 +1,4 @@
-/** What is handed in to be drawn: the checked input and everything that decides how it is treated. */
+/** A request on its way to become a job: the checked input and how it is to be treated. */
 import { randomInt } from "node:crypto";
 import type { InputImages } from "../images/inputs.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
@@ -6,7 +6,7 @@ import { MAX_SEED, type ParsedInput } from "../schema/input.ts";
 
 export type Priority = "normal" | "low";
 
-/** An input that gives the same image wherever and however often it is drawn. */
+/** An input with its seed: it gives the same image each time. */
 export type SeededInput = ParsedInput & { readonly seed: number };
 
 export interface Fitted {
@@ -16,12 +16,12 @@ export interface Fitted {
 
 export interface Submission {
   readonly input: ParsedInput;
-  /** What its addresses of images led to; absent for an image from text alone. */
+  /** The images that `image_url` and `mask_url` name; absent for an image from text alone. */
   readonly inputs?: InputImages | undefined;
   /** Made when absent. */
   readonly id?: string | undefined;
   readonly priority?: Priority | undefined;
-  /** Goes on when nobody listens, and is left for the next server when this one ends. */
+  /** Runs without listeners too, and is left for the next server when this one ends. */
   readonly keep?: boolean | undefined;
   /** Fails with `request_timeout` unless it has started this soon. */
   readonly startTimeoutMs?: number | undefined;
@@ -35,7 +35,7 @@ export interface Submission {
   readonly fit?: ((input: ParsedInput, model: ModelInfo) => Fitted) | undefined;
 }
 
-/** The one place where a seed is drawn: at acceptance, so that whatever happens later the image stays the same. */
+/** The one place where a seed is drawn: at acceptance, so that a job that runs again gives the same image. */
 export function drawSeed(input: ParsedInput): SeededInput {
   return { ...input, seed: input.seed ?? randomInt(MAX_SEED + 1) };
 }

@@ -75,7 +75,7 @@ export class WorkerLoad {
     return this.runs.size < maxJobs && this.#pixels() + pixelsOf(request.params) <= maxPixels;
   }
 
-  /** Whether a job would begin as soon as it is here: the engine takes newcomers with previews at once, others when a call has room. */
+  /** Whether a job would begin as soon as it arrives: the engine takes new jobs with previews at once, others when a call has room. */
   wouldBegin(placeable: Placeable): boolean {
     if (!this.hasRoomFor(placeable) || this.unstarted.length > 0) return false;
     return isEager(placeable.request) || this.hasIdleRows;
@@ -105,7 +105,7 @@ export class WorkerLoad {
     return [...this.runs.values()].reduce((sum, run) => sum + this.remainingSeconds(run), 0);
   }
 
-  /** The longest single piece of work that the worker may be busy with, for whoever watches it. Undefined when it holds nothing. */
+  /** The longest single piece of work that the worker may be busy with, for the watchdog. Undefined when it holds no jobs. */
   longestPiece(): LongestPiece | undefined {
     const params = [...this.runs.values()].map(({ request }) => request.params);
     if (params.length === 0) return undefined;

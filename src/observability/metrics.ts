@@ -74,7 +74,7 @@ export class Metrics implements JobObserver {
   }
 
   started(job: Job): void {
-    // A job that comes back from a dead worker starts again; it waited once.
+    // A job whose worker died starts a second time; its wait is counted once.
     if (job.deaths === 0 && job.startedAtMs !== undefined)
       this.#queueWait.observe(seconds(job.acceptedAtMs, job.startedAtMs));
   }

@@ -132,7 +132,7 @@ const BINARY = { type: "string", format: "binary" };
 const FILE_TYPES = ["application/octet-stream", "image/jpeg", "image/png", "image/webp", "image/avif"] as const;
 
 /**
- * The schema of an event stream is that of one event. OpenAPI 3.2 calls it `itemSchema`; 3.1 has no word for it, and whoever knows
+ * The schema of an event stream is that of one event. OpenAPI 3.2 calls it `itemSchema`; 3.1 has no word for it, and a reader who knows
  * streams there takes the schema so.
  */
 function contentOf(content: Exclude<Content, { empty: true }>): Fragment {

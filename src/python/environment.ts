@@ -24,7 +24,7 @@ import {
 export interface SetupProgress {
   /** What is going on, such as `downloading torch-2.13.0 (780.3 MB)`. */
   readonly text: string;
-  /** Of what `text` names; null where nobody knows. */
+  /** Of what `text` names; null if unknown. */
   readonly fraction: number | null;
 }
 
@@ -133,7 +133,7 @@ async function install(work: Work, made: string, set: PackageSet): Promise<void>
 /** Below this a disk counts as full: the step that failed has given back what it took. */
 const NEARLY_FULL_BYTES = 64 * 2 ** 20;
 
-/** Of a command that failed, keeps the output for whoever wants to see it and throws what it means. */
+/** Writes the output of a failed command to a log file and throws an error that explains it. */
 async function mustSucceed(doing: string, { code, output }: ProgramResult, directory: string): Promise<void> {
   const log = `${directory}.log`;
   if (code === 0) return rm(log, { force: true });

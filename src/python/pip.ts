@@ -16,7 +16,7 @@ export interface PipOptions {
   readonly onProgress: (progress: PipProgress) => void;
 }
 
-/** These would install somewhere else than into the environment, or (the keys) are nobody's business there. */
+/** These would install somewhere else than into the environment, or are keys that pip must not get. */
 const DROPPED_VARIABLES = new Set([
   "PIP_TARGET",
   "PIP_PREFIX",

@@ -1,4 +1,4 @@
-/** The claim on a request for as long as it runs here, renewed while it lasts. One change of it at a time: each spends the last. */
+/** The claim on a request while it runs here, renewed regularly. Changes are made one after the other: each spends the claim before. */
 import type { Logger } from "pino";
 import type { Claim, Ended, RequestStore } from "../storage/request-store.ts";
 
@@ -8,7 +8,7 @@ export interface LeaseOptions {
   /** Names this process. */
   readonly owner: string;
   readonly log: Logger;
-  /** Somebody else runs the request, or has ended it. */
+  /** Another process runs the request, or has ended it. */
   readonly onLost: () => void;
 }
 
@@ -34,13 +34,13 @@ export class Lease {
   async end(ended: Ended): Promise<boolean> {
     const { store, id } = this.#options;
     const claim = await this.#claim;
-    // Without a claim the disk was full when it started: nobody else can have one.
+    // Without a claim the disk was full when it started, so no other process has one either.
     const isFirst = claim === undefined ? await store.cancel(id, ended) : await store.end(claim, ended);
     clearInterval(this.#timer);
     return isFirst;
   }
 
-  /** The request was not run to its end, through no fault of its own. */
+  /** Gives the request back, unfinished; the attempt does not count. */
   async release(): Promise<void> {
     clearInterval(this.#timer);
     const claim = await this.#claim;

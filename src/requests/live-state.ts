@@ -6,7 +6,7 @@ import type { Ended } from "../storage/request-store.ts";
 
 export type SettledState =
   | ({ readonly kind: "ended" } & Ended)
-  /** The server ends first. Listeners have to come back. */
+  /** The server ends first. Listeners have to reconnect. */
   | { readonly kind: "put_off" };
 
 export type LiveState = { readonly kind: "held" } | SettledState;

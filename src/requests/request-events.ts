@@ -21,14 +21,14 @@ export class RequestEvent {
     this.#toJson = toJson;
   }
 
-  /** One line, ASCII. Made once for all listeners, and for nobody when nobody listens: base64 of an image nobody watches is waste. */
+  /** One line, ASCII. Made once for all listeners, when the first of them reads it: base64 of an image takes time. */
   get json(): Buffer {
     this.#json ??= this.#toJson();
     return this.#json;
   }
 }
 
-/** Numbers the events of this process's life. Another process, or the same one started again, gives out other ids. */
+/** Ids of the events of this process. Another process gives out other ids. */
 export class EventIds {
   readonly #life = randomBytes(6).toString("base64url");
 

@@ -1,4 +1,4 @@
-/** Runs requests that have been accepted, and keeps how they end. What this process cannot end is left to the next. */
+/** Runs accepted requests and stores their results. Requests that this process cannot finish are left to the next one. */
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { pause } from "../async/timer.ts";
@@ -56,7 +56,7 @@ export class RequestRunner {
   }
 
   /**
-   * Undefined for a request that has ended already, or that nobody takes any more.
+   * Undefined for a request that ended at once, or that comes while the server ends.
    * @param admission Absent for a request that was accepted by an earlier process.
    * @param inputs The images that it starts from.
    */
@@ -195,7 +195,7 @@ export class RequestRunner {
     return this.failure(error, live.logs);
   }
 
-  /** Kept first, then shown. With a full disk it is shown from memory until it can be kept. */
+  /** Stores the end, then announces it. With a full disk it is served from memory until it can be stored. */
   async #end(live: LiveRequest, ended: Ended): Promise<void> {
     const { id } = live.request;
     const { store } = this.#options;

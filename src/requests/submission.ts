@@ -1,4 +1,4 @@
-/** What a client hands in to be kept, and what it can learn about it. */
+/** What a client submits to the queue, and what it can ask about it. */
 import type { Priority, SeededInput } from "../jobs/submission.ts";
 import type { LogLine } from "../schema/queue.ts";
 import type { AcceptedRequest, RequestResult } from "../storage/request-record.ts";
@@ -39,7 +39,7 @@ export function toRequest(
   return { ...submission, input, warnings, acceptedAtMs, startByMs };
 }
 
-/** A request without an owner is everybody's who may use this server. */
+/** A request without an owner may be read by all clients of this server. */
 export function mayAsk({ owner }: AcceptedRequest, ref: RequestRef): boolean {
   return owner === null || owner === ref.owner;
 }

@@ -26,7 +26,7 @@ export class SigningKey {
     const pem = await readFile(path, "utf8").catch(async (error: unknown) => {
       if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
       const made = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
-      // Named when complete: half a key would be refused for ever after.
+      // Renamed when complete: half a key would be refused at each start.
       await writeFile(`${path}.part`, made, { mode: 0o600 });
       await rename(`${path}.part`, path);
       return made;

@@ -88,7 +88,7 @@ export class WebhookSender {
     await this.#settle(webhook, retryInMs);
   }
 
-  /** Until it is kept nobody delivers the same again. */
+  /** The webhook is not delivered again until this is stored. */
   async #settle(webhook: DueWebhook, retryInMs: number | null): Promise<void> {
     const { store, log, closing } = this.#options;
     while (!closing.aborted) {

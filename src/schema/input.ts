@@ -36,7 +36,7 @@ export const previewOptions = z.object({
     .optional()
     .describe("Longest side of a preview in pixels; the image's own size if absent."),
   quality: previewPlan.shape.quality.default(70).describe("JPEG quality of previews."),
-  // Not a default of the schema: who asks for `tae` where there is none is warned, who asks for nothing is not.
+  // Not a default of the schema: only a client that asks for `tae` itself is warned when there is none.
   decoder: previewDecoder.optional().meta({
     default: "tae",
     description:

@@ -52,7 +52,7 @@ export class ObjectFiles {
     for (const key of keys) await rm(this.#path(key), { force: true });
   }
 
-  /** Removes what was never finished, and what nobody knows. */
+  /** Removes unfinished files, and files that no row names. */
   async sweep(isKnown: (key: string) => boolean): Promise<void> {
     await this.remove((await readdir(this.#folder)).filter((name) => !isKnown(name)));
   }

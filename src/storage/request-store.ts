@@ -26,7 +26,7 @@ export interface StoredRequest {
   readonly request: AcceptedRequest;
   /** How often it has been claimed, without claims that were released. */
   readonly attempts: number;
-  /** Somebody runs it: it has a claim whose lease has not run out. */
+  /** A process runs it: it has a claim whose lease has not run out. */
   readonly isHeld: boolean;
   /** Null until it has ended. */
   readonly result: RequestResult | null;
@@ -72,7 +72,7 @@ export interface RequestStore {
   release(claim: Claim): Promise<void>;
   /** True when this is how the request ended, false when the claim is spent or it had ended before. Rejects with `storage_full`. */
   end(claim: Claim, ended: Ended): Promise<boolean>;
-  /** Ends a request whoever holds it. True when this is how it ended. Rejects with `storage_full`. */
+  /** Ends a request without a claim. True when this is how it ended. Rejects with `storage_full`. */
   cancel(id: string, ended: Ended): Promise<boolean>;
 
   /** Waits for the next webhook that is due and not being delivered; undefined when `signal` fires. */

@@ -1,4 +1,4 @@
-/** What both stores on this machine stand on: one database, one folder of files, the sum of their bytes bounded. */
+/** What both stores share: one database and one folder of files, with a limit for their bytes together. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../config.ts";
@@ -17,7 +17,7 @@ export interface DiskOptions {
   readonly limitBytes: number;
   /** How long ended requests and files are kept. */
   readonly keepMs: number;
-  /** Milliseconds of a clock that nobody sets. */
+  /** Milliseconds of a monotonic clock. */
   readonly monotonicMs?: () => number;
 }
 
@@ -83,7 +83,7 @@ export class SqliteDisk {
       const reader = connect();
       const [write, read] = [await prepareStatements(writer), await prepareStatements(reader)];
       const disk = new SqliteDisk({ options, lock, writer, reader, files, write, read });
-      // The folder is this process's alone, so whoever held a request before is dead. Their attempts count.
+      // Only this process has the folder, so earlier holders of requests are dead. Their attempts count.
       await disk.commit(() => write.releaseAll.run());
       await disk.keepTime();
       await files.sweep((key) => read.hasObject.get(key) !== undefined);
@@ -100,7 +100,7 @@ export class SqliteDisk {
     return this.filling(() => this.#commits.write(apply));
   }
 
-  /** What the clock shows now is where it goes on after a crash. */
+  /** Stores the clock's time, from which it continues after a crash. */
   keepTime(): Promise<void> {
     return this.commit(() => this.write.setClock.run(this.clock.now()));
   }
@@ -135,7 +135,7 @@ export class SqliteDisk {
     this.#usedBytes = this.read.usedBytes.get()?.total ?? 0;
   }
 
-  /** A disk that is full has one name here, whoever noticed it. */
+  /** SQLite and the file system report a full disk differently; here it is one error. */
   async filling<Value>(work: () => Promise<Value>): Promise<Value> {
     try {
       return await work();

@@ -26,12 +26,12 @@ interface PlacedInput {
   readonly sizeBytes: number;
 }
 
-/** What a request needs goes with the request. */
+/** The input images of a request are removed when it ends. */
 const NEVER = Number.MAX_SAFE_INTEGER;
 
 export class SqliteRequestStore implements RequestStore {
   readonly #disk: SqliteDisk;
-  /** Ids of webhooks that somebody delivers just now. */
+  /** Ids of webhooks that are being delivered. */
   readonly #delivering = new Set<string>();
   readonly #webhooks = new EventEmitter();
 
@@ -206,7 +206,7 @@ export class SqliteRequestStore implements RequestStore {
     return true;
   }
 
-  /** A file of its own becomes known with the end that points to it; one that never does is swept at the next start. */
+  /** A file becomes known with the row that names it; files that no row names are removed at the next start. */
   async #placeBody(body: Buffer): Promise<PlacedBody> {
     const sizeBytes = body.byteLength;
     await this.#disk.makeRoom(sizeBytes);

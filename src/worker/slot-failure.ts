@@ -1,4 +1,4 @@
-/** Why a worker's process did not start or is gone: a code for programs, a sentence for whoever runs the server. */
+/** Why a worker's process did not start or is gone: a code for programs, a sentence for operators. */
 import type { ChildExit } from "../processes/child.ts";
 import type { FatalCode, ReportOf } from "../protocol/messages.ts";
 
@@ -13,7 +13,7 @@ export type SlotFailureCode =
   /** It held work and finished no piece of it, or answered no pings. */
   | "stalled"
   | "unreachable"
-  /** It ended by itself and said nothing. */
+  /** It ended without a `fatal` message. */
   | "exited"
   /** What the worker said before it ended itself. */
   | FatalCode;

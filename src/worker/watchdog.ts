@@ -15,7 +15,7 @@ export interface LongestPiece {
 export interface StallLimits {
   /** Silence shorter than this is never a hang. */
   readonly minimumMs: number;
-  /** The limit for work of which nobody knows how long it takes. */
+  /** The limit for work that has not been measured yet. */
   readonly unknownMs: number;
 }
 

@@ -19,7 +19,7 @@ export const latentcastDialect: QueueDialect = {
   ],
   read: ({ body }) => readWith(latentcastDialect, body),
   parse: (body) => parseObject(generateInput, body),
-  // What the model cannot make is refused, so that nobody gets another size than the one asked for.
+  // A size that the model cannot make is refused, not changed.
   fit: (input) => ({ input, warnings: [] }),
   preview: ({ step, totalSteps, images }, job): Served<PreviewEvent> => ({
     ...imageOrImages(images.map(inlineImage)),

@@ -1,7 +1,7 @@
 /** One line per request: what was asked, how it ended, how long it took. Never bodies, queries or keys. */
 import type { FastifyInstance, FastifyRequest } from "fastify";
 
-/** GETs are probes, polls and files: interesting only to whoever is looking for something. */
+/** GETs are probes, polls and files: interesting only when one is searched for. */
 function levelOf({ method }: FastifyRequest): "info" | "debug" {
   return method === "GET" || method === "OPTIONS" ? "debug" : "info";
 }

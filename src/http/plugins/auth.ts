@@ -20,7 +20,7 @@ declare module "fastify" {
 /** Enough of a digest to tell keys apart, too little to find one by. */
 const NAME_DIGITS = 8;
 
-/** With no keys everybody is let in; the settings have then made sure that only this machine can connect. */
+/** Without keys no request is refused: then the settings allow loopback only, or LATENTCAST_ALLOW_ANONYMOUS is set. */
 export function requireKeys(app: FastifyInstance, keys: readonly string[]): void {
   const digests = keys.map(digest);
   app.decorateRequest("caller", "");

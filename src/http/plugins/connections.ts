@@ -1,4 +1,4 @@
-/** Connections cost file descriptors; when they run out, whoever comes last is turned away instead of everybody served suffering. */
+/** Connections cost file descriptors. Before they run out, new connections are refused so that open ones can be served. */
 import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 

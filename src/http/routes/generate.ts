@@ -1,4 +1,4 @@
-/** Images, at once or as they form: the routes of every dialect. */
+/** The routes of all dialects that make images, with the result or with events as it forms. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Dialect, DialectRequest, Exchange } from "../../dialects/dialect.ts";
 import { modelName } from "../../dialects/model-name.ts";
@@ -31,17 +31,17 @@ export interface GenerateRoutesOptions {
  */
 const MODEL_TIMEOUT_MS = 60_000;
 /**
- * What the model cannot make is refused with a status of its own, so the headers of a stream wait for the model, but not for longer than
- * this: proxies give up after 30 or 60 s of silence. A refusal that comes later is an event.
+ * A stream waits this long for the model before its headers are sent, so that a request which the model cannot serve gets a 4xx. Not
+ * longer: proxies give up after 30 or 60 s of silence. A refusal that comes later is an event.
  */
 const STATUS_PATIENCE_MS = 5_000;
 
-/** One accepted request and what belongs to it. */
+/** An accepted request. */
 interface Accepted {
   readonly exchange: Exchange;
   readonly job: Job;
   readonly events: AsyncIterable<Entry>;
-  /** The finished answer. Rejects with `storage_full` when its images cannot be kept as files. */
+  /** The body of the result. Rejects with `storage_full` when its images cannot be kept as files. */
   readonly render: (result: JobResult) => Promise<object>;
 }
 
@@ -99,7 +99,7 @@ async function begin(
     startTimeoutMs: startTimeoutMs(request),
     modelTimeoutMs: MODEL_TIMEOUT_MS,
   };
-  // A place first: whoever is refused for want of one has no image decoded.
+  // Admitted first: no input image is decoded for a request that is refused.
   using admission = jobs.admit(submission);
   const inputs = await openInputs(input, readFile);
   const job = jobs.submit({ ...submission, inputs }, admission);
@@ -112,7 +112,7 @@ async function begin(
   };
 }
 
-/** Resolves when the model has taken the job, or when the patience ends. Rejects with what refuses it before. */
+/** Resolves when the job is resolved, or after `patienceMs`. Rejects with the error of a job that is refused before. */
 async function resolvedWithin(job: Job, patienceMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const patience = new Promise<void>((resolve) => {

@@ -12,7 +12,7 @@ export function metricsRoutes(app: FastifyInstance, metrics: Metrics): void {
     return payload;
   });
   app.addHook("onResponse", async ({ method, routeOptions }, reply) => {
-    // The route's pattern, never the path: a label with ids in it grows for ever.
+    // The route's pattern, never the path: labels with ids would grow without bound.
     const route = routeOptions.url ?? "none";
     metrics.httpRequest.observe({ method, route, status: reply.statusCode }, reply.elapsedTime / 1_000);
   });

@@ -9,7 +9,7 @@ import { packageRoot } from "../../package-info.ts";
 /** Files whose names carry a hash of what is in them. */
 const ASSETS_MAX_AGE_MS = 365 * 24 * 3_600_000;
 
-/** The page itself is open to everybody: it holds no secrets, and it is what asks for the key. */
+/** The page needs no key: it holds no secrets, and it asks for the key itself. */
 const open = { config: { isOpen: true } };
 
 export async function playgroundRoutes(app: FastifyInstance): Promise<void> {
