@@ -11,6 +11,14 @@ import type { Values } from "./values.ts";
 /** How long a button says that it has copied. */
 const COPIED_MS = 1_600;
 
+export interface ActionHooks {
+  /** Whether programs need a key. */
+  readonly needsKey: () => boolean;
+  readonly look: (plate: Plate) => void;
+  /** The next picture is to start from this one. */
+  readonly startFrom: (image: Blob) => void;
+}
+
 export class Actions {
   readonly #session: Session;
   readonly #form: Form;
@@ -21,15 +29,20 @@ export class Actions {
   readonly #grid = find("grid", HTMLButtonElement);
   readonly #full = find("full", HTMLButtonElement);
   readonly #divide = find("divide", HTMLButtonElement);
-  readonly #needsKey: () => boolean;
+  readonly #start = find("start-from", HTMLButtonElement);
+  readonly #hooks: ActionHooks;
 
-  constructor(session: Session, form: Form, needsKey: () => boolean, look: (plate: Plate) => void) {
+  constructor(session: Session, form: Form, hooks: ActionHooks) {
     this.#session = session;
     this.#form = form;
-    this.#needsKey = needsKey;
+    this.#hooks = hooks;
     this.#replay.addEventListener("click", () => session.timeline.replay());
     this.#download.addEventListener("click", () => void saveFiles(this.#finished.flatMap(toFile)));
-    this.#full.addEventListener("click", () => this.#finished.slice(0, 1).forEach(look));
+    this.#full.addEventListener("click", () => this.#finished.slice(0, 1).forEach(hooks.look));
+    this.#start.addEventListener("click", () => {
+      const [plate] = this.#finished;
+      if (plate?.finished !== undefined) hooks.startFrom(plate.finished.blob);
+    });
     this.#divide.addEventListener("click", () => {
       session.stage.divide(!session.stage.isDivided);
       session.refresh();
@@ -50,6 +63,7 @@ export class Actions {
     this.#row.hidden = isBusy || stage.plates.every(({ frames }) => frames.length === 0);
     this.#grid.hidden = !stage.canReturnToGrid;
     this.#compare.hidden = stage.isGrid || finished.length !== 1;
+    this.#start.hidden = this.#compare.hidden;
     this.#full.hidden = finished.length === 0;
     this.#divide.hidden = !stage.canDivide || finished.length !== 2;
     this.#divide.textContent = stage.isDivided ? "Side by side" : "Divider";
@@ -74,7 +88,7 @@ export class Actions {
     const copied =
       kind === "link"
         ? new URL(`?${linkOf(values, this.#form.defaults).query}`, document.baseURI).href
-        : snippet(kind as SnippetLanguage, values, this.#needsKey());
+        : snippet(kind as SnippetLanguage, values, this.#hooks.needsKey());
     await copy(copied);
     button.classList.add("copied");
     find("live", HTMLElement).textContent = "Copied";

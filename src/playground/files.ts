@@ -22,12 +22,12 @@ export async function saveFiles(files: readonly PictureFile[]): Promise<void> {
   const [first, ...others] = files;
   if (first === undefined) return;
   if (others.length === 0) {
-    save(first.blob, fileName(first));
+    saveBlob(first.blob, fileName(first));
     return;
   }
   const names = uniqueNames(files.map(fileName));
   const entries = files.map(({ blob }, index) => ({ name: names[index] ?? "", input: blob }));
-  save(await downloadZip(entries).blob(), `latentcast-${files.length}-pictures.zip`);
+  saveBlob(await downloadZip(entries).blob(), `latentcast-${files.length}-pictures.zip`);
 }
 
 /** Such as `a-lighthouse-at-dusk-42.jpg`. */
@@ -46,7 +46,7 @@ function uniqueNames(names: readonly string[]): string[] {
   });
 }
 
-function save(blob: Blob, name: string): void {
+export function saveBlob(blob: Blob, name: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;

@@ -4,7 +4,7 @@ import { element, find } from "./dom.ts";
 import { limitsOf } from "./limits.ts";
 import type { Model } from "./service.ts";
 import { SizePresets } from "./size-presets.ts";
-import { defaultValues, FIELD_NAMES, randomSeed, type FieldName, type Values } from "./values.ts";
+import { defaultValues, FIELD_NAMES, isOwnField, randomSeed, type FieldName, type Values } from "./values.ts";
 
 type Field = HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
 
@@ -91,8 +91,12 @@ export class Form {
     this.#refresh();
   }
 
+  value(name: FieldName): string {
+    return field(name).value.trim();
+  }
+
   read(): Values {
-    return Object.fromEntries(FIELD_NAMES.map((name) => [name, field(name).value.trim()])) as Values;
+    return Object.fromEntries(FIELD_NAMES.map((name) => [name, this.value(name)])) as Values;
   }
 
   /** Fills fields in; those it names no longer follow the defaults. */
@@ -153,6 +157,7 @@ function field(name: FieldName): Field {
 
 function applyLimits(input: Field, name: FieldName): void {
   if (name === "runs") return offer(input, range(1, MAX_RUNS));
+  if (isOwnField(name)) return;
   const { minimum, maximum, step, maxLength, choices, fallback, description } = limitsOf(name);
   input.title = description.replaceAll("`", "");
   if (input instanceof HTMLSelectElement) {

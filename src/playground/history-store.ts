@@ -1,4 +1,5 @@
 /** The pictures of this browser, in IndexedDB. The oldest make room for new ones. */
+import { openStore, settled } from "./indexed-db.ts";
 import type { FrameContent } from "./plate.ts";
 import type { Values } from "./values.ts";
 
@@ -21,7 +22,7 @@ export class HistoryStore {
   readonly #opened: Promise<IDBDatabase>;
 
   constructor() {
-    this.#opened = open();
+    this.#opened = openStore(DATABASE, STORE, { keyPath: "id", autoIncrement: true });
     // Whoever asks for pictures hears of it.
     this.#opened.catch(() => undefined);
   }
@@ -64,21 +65,5 @@ function overfull(entries: readonly HistoryEntry[]): number[] {
   return entries.flatMap(({ id, frames }, index) => {
     bytes += frames.reduce((sum, { blob }) => sum + blob.size, 0);
     return index === 0 || (index < MAX_ENTRIES && bytes <= MAX_TOTAL_BYTES) ? [] : [id];
-  });
-}
-
-async function open(): Promise<IDBDatabase> {
-  // Where the browser keeps nothing, this throws at once.
-  const request = indexedDB.open(DATABASE, 1);
-  request.addEventListener("upgradeneeded", () => {
-    request.result.createObjectStore(STORE, { keyPath: "id", autoIncrement: true });
-  });
-  return settled(request);
-}
-
-function settled<Result>(request: IDBRequest<Result>): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    request.addEventListener("success", () => resolve(request.result));
-    request.addEventListener("error", () => reject(request.error ?? new Error("IndexedDB failed")));
   });
 }

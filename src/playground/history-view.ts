@@ -8,6 +8,8 @@ export interface HistoryActions {
   readonly open: (entry: HistoryEntry) => void;
   /** Puts it beside what is on the stage. */
   readonly compare: (entry: HistoryEntry) => void;
+  /** Called with all that is kept, after each change. @param isCleared By the visitor, who wants nothing to stay. */
+  readonly kept: (entries: readonly HistoryEntry[], isCleared: boolean) => void;
 }
 
 export class HistoryView {
@@ -50,11 +52,12 @@ export class HistoryView {
     return (await this.#store.all()).find(isWanted);
   }
 
-  async refresh(): Promise<void> {
+  async refresh(isCleared = false): Promise<void> {
     const entries = await this.#store.all();
     for (const url of this.#urls.splice(0)) URL.revokeObjectURL(url);
     this.#root.hidden = entries.length === 0;
     this.#strip.replaceChildren(...entries.map((entry) => this.#item(entry)));
+    this.#actions.kept(entries, isCleared);
   }
 
   async #downloadAll(): Promise<void> {
@@ -64,7 +67,7 @@ export class HistoryView {
 
   async #clear(): Promise<void> {
     await this.#store.clear();
-    await this.refresh();
+    await this.refresh(true);
   }
 
   #item(entry: HistoryEntry): HTMLElement {

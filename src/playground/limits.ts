@@ -40,7 +40,7 @@ export function limitsOf(path: string): Limits {
   return {
     minimum: bounds.minimum,
     maximum: bounds.maximum,
-    step: bounds.multipleOf ?? (bounds.type === "integer" ? 1 : 0.1),
+    step: bounds.multipleOf ?? (bounds.type === "integer" ? 1 : bounds.maximum === 1 ? 0.01 : 0.1),
     maxLength: field.maxLength,
     choices: field.enum ?? [],
     fallback: typeof field.default === "string" || typeof field.default === "number" ? String(field.default) : "",

@@ -13,6 +13,10 @@ import type { Plate } from "./plate.ts";
 import { describeService, watchService, type Model, type Service } from "./service.ts";
 import { Session } from "./session.ts";
 import { readLink } from "./link.ts";
+import { InputStore } from "./input-image/input-store.ts";
+import { RequestInputs } from "./input-image/request-inputs.ts";
+import { StartImage } from "./input-image/start-image.ts";
+import { sizeLike } from "./size-presets.ts";
 import { describeLeftOut } from "./status.ts";
 import { makeSamePicture, type FieldName, type Values } from "./values.ts";
 import { Viewer, type Viewed } from "./viewer.ts";
@@ -25,24 +29,44 @@ const prompt = find("prompt", HTMLTextAreaElement);
 const go = find("go", HTMLButtonElement);
 
 const form = new Form(() => remember(form.read()));
+const inputs = new InputStore();
+const requests = new RequestInputs(inputs);
 const session: Session = new Session(form, {
+  settled: () => start.settled(),
+  toRequest: (values) => requests.of(values),
   shown: (values) => {
     form.write(values);
+    start.follow(values);
     remember(values);
   },
   finished: (plate) => earlier.keep(plate),
   opened: look,
   changed: () => refresh(),
 });
-const actions = new Actions(session, form, hasKey, look);
+const start: StartImage = new StartImage(form, inputs, {
+  changed: () => remember(form.read()),
+  painted: () => undefined,
+  sizeLike: (image) => (model === undefined ? undefined : sizeLike(image, model)),
+});
+const startFrom = (image: Blob): void => {
+  void start.take(image).then(() => find("start", HTMLElement).scrollIntoView({ block: "nearest" }));
+};
+const actions = new Actions(session, form, { needsKey: hasKey, look, startFrom });
 const vocabulary = new VocabularyView();
 const earlier = new HistoryView({
   open: (entry) => session.open(entry, false),
   compare: (entry) => session.open(entry, true),
+  kept: (entries, isCleared) => {
+    const values = [form.read(), ...entries.map((entry) => entry.values)];
+    const used = new Set(values.flatMap(({ image, mask }) => [image, mask]));
+    // Where the browser keeps nothing, nothing is to be given up.
+    inputs.prune(used, ...(isCleared ? [0] : [])).catch(() => undefined);
+  },
 });
 const viewer = new Viewer({
   pictures: async () => withThoseOnStage(await earlier.entries().catch(() => [])),
   use: (picture) => session.open(picture, false),
+  startFrom,
   remove: (id) => earlier.remove(id),
   restore: (picture) => earlier.restore(picture),
 });
@@ -66,6 +90,7 @@ const address = new Address({
 function remember(values: Values): void {
   address.set(values);
   vocabulary.read(values.prompt);
+  start.refresh();
   const ratio = Number(values.width) / Number(values.height);
   if (ratio > 0 && Number.isFinite(ratio)) find("blank", HTMLElement).style.setProperty("--ratio", String(ratio));
 }
@@ -90,11 +115,12 @@ function showService(service: Service): void {
   session.refresh();
 }
 
-let shownModel = "";
-function showModel(model: Model): void {
-  if (JSON.stringify(model) === shownModel) return;
-  shownModel = JSON.stringify(model);
+let model: Model | undefined;
+function showModel(loaded: Model): void {
+  if (JSON.stringify(loaded) === JSON.stringify(model)) return;
+  model = loaded;
   form.setModel(model);
+  start.refresh();
   find("note", HTMLElement).textContent = model.note;
   vocabulary.setVocabulary(model.vocabulary);
   vocabulary.read(prompt.value);
@@ -138,6 +164,7 @@ const linked = readLink(location.search);
 const draft = readDraft();
 form.write(draft ?? linked.values);
 form.setLocked(linked.values.seed !== undefined);
+start.follow(form.read());
 const missing = draft === undefined ? linked.leftOut : [];
 sayLeftOut(describeLeftOut(linked.leftOut, draft === undefined ? "foreign" : "own"));
 prepareJsonDialog();

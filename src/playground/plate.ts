@@ -17,11 +17,17 @@ export type FrameContent = Omit<Frame, "url">;
 export class Plate {
   /** In the order in which they formed. */
   readonly frames: Frame[] = [];
-  /** What makes this picture again, alone. */
-  readonly values: Values;
+  #values: Values;
+  /** A browser may still be decoding the one before. */
+  #replaced: string | undefined;
 
   constructor(values: Values) {
-    this.values = values;
+    this.#values = values;
+  }
+
+  /** What makes this picture again, alone. */
+  get values(): Values {
+    return this.#values;
   }
 
   get finished(): Frame | undefined {
@@ -33,6 +39,14 @@ export class Plate {
     this.frames.push({ ...content, url: URL.createObjectURL(content.blob) });
   }
 
+  /** Becomes another picture, drawn live. */
+  replace(values: Values, content: FrameContent): void {
+    if (this.#replaced !== undefined) URL.revokeObjectURL(this.#replaced);
+    this.#replaced = this.frames.pop()?.url;
+    this.#values = values;
+    this.add(content);
+  }
+
   /** The newest frame that was there at `position`; before the first one, the first. */
   at(position: number): Frame | undefined {
     return this.frames.findLast((frame) => frame.position <= position) ?? this.frames[0];
@@ -40,6 +54,7 @@ export class Plate {
 
   /** Gives the memory of the pictures back. */
   release(): void {
+    if (this.#replaced !== undefined) URL.revokeObjectURL(this.#replaced);
     for (const { url } of this.frames.splice(0)) URL.revokeObjectURL(url);
   }
 }

@@ -1,9 +1,15 @@
 /** One request from the page: its pictures, where it is, how it ended. */
-import { LatentcastError, type GeneratedResult, type Picture, type StreamEvent } from "../client/index.ts";
+import {
+  LatentcastError,
+  type GeneratedResult,
+  type GenerateInput,
+  type Picture,
+  type StreamEvent,
+} from "../client/index.ts";
 import { openClient } from "./access.ts";
 import { pictureBlob } from "./picture.ts";
 import { Plate } from "./plate.ts";
-import { toInput, valuesOfPicture, type Values } from "./values.ts";
+import { valuesOfPicture, type Values } from "./values.ts";
 
 export type RunState =
   /** On its way to the server, which takes it once its model is loaded. */
@@ -25,9 +31,12 @@ export class Run {
   readonly #tell: () => void;
   readonly #abort = new AbortController();
 
-  /** @param tell Called after every change. */
-  constructor(values: Values, tell: () => void) {
+  readonly #toRequest: (values: Values) => Promise<GenerateInput>;
+
+  /** @param toRequest What is sent for the values. @param tell Called after every change. */
+  constructor(values: Values, toRequest: (values: Values) => Promise<GenerateInput>, tell: () => void) {
     this.values = values;
+    this.#toRequest = toRequest;
     this.#tell = tell;
     const count = Math.max(1, Number(values.num_images) || 1);
     this.plates = Array.from({ length: count }, (_, index) => new Plate(valuesOfPicture(values, index)));
@@ -53,8 +62,8 @@ export class Run {
   async start(): Promise<void> {
     const sentAt = performance.now();
     const client = openClient((isUp) => this.#connected(isUp));
-    const stream = client.stream(toInput(this.values), { signal: this.#abort.signal });
     try {
+      const stream = client.stream(await this.#toRequest(this.values), { signal: this.#abort.signal });
       for await (const event of stream) {
         if (event.kind === "preview") this.firstPreviewMs ??= performance.now() - sentAt;
         await this.#follow(event);

@@ -1,5 +1,5 @@
 /** What the visitor does and what the page shows of it: runs on the stage, from the request to the kept picture. */
-import type { LatentcastError } from "../client/index.ts";
+import type { GenerateInput, LatentcastError } from "../client/index.ts";
 import { describeFailure, nextStep, problemsOf } from "./advice.ts";
 import { Announcer } from "./announcer.ts";
 import { find, wantsLessMotion } from "./dom.ts";
@@ -14,6 +14,10 @@ import { Timeline } from "./timeline.ts";
 import { laterSeed, randomSeed, type Values } from "./values.ts";
 
 export interface SessionHooks {
+  /** Resolves once the form says all that was given. */
+  readonly settled: () => Promise<void>;
+  /** What is sent for these values. */
+  readonly toRequest: (values: Values) => Promise<GenerateInput>;
   /** The values of what is on the stage now. */
   readonly shown: (values: Values) => void;
   readonly finished: (plate: Plate) => Promise<void>;
@@ -21,6 +25,13 @@ export interface SessionHooks {
   readonly opened: (plate: Plate) => void;
   /** Something that buttons depend on has changed. */
   readonly changed: () => void;
+}
+
+/** What is said below a picture that is drawn live. */
+export interface LiveWords {
+  readonly status: string;
+  readonly facts: string;
+  readonly remark: string;
 }
 
 /** An earlier picture and how it formed. */
@@ -43,6 +54,8 @@ export class Session {
   readonly #next = find("next-step", HTMLButtonElement);
   #takeNextStep: () => void = () => undefined;
   #runs: readonly Run[] = [];
+  #isSettling = false;
+  #live: LiveWords | undefined;
 
   constructor(form: Form, hooks: SessionHooks) {
     this.#form = form;
@@ -53,11 +66,16 @@ export class Session {
   }
 
   get isBusy(): boolean {
-    return this.#runs.some(({ isOver }) => !isOver);
+    return this.#isSettling || this.#runs.some(({ isOver }) => !isOver);
   }
 
   /** Runs the form; several seeds at once if it says so. Resolves when all of them are over. */
   async generate(): Promise<void> {
+    this.#isSettling = true;
+    await this.#hooks.settled();
+    // Stopped meanwhile.
+    if (!this.#isSettling) return;
+    this.#isSettling = false;
     const values = { ...this.#form.read() };
     if (!this.#form.isLocked || values.seed === "") values.seed = randomSeed();
     this.#form.write({ seed: values.seed });
@@ -71,6 +89,7 @@ export class Session {
   }
 
   stop(): void {
+    this.#isSettling = false;
     for (const run of this.#runs) run.stop();
   }
 
@@ -86,17 +105,41 @@ export class Session {
     this.#rest();
   }
 
+  /** Puts a picture that is drawn live on the stage, alone. */
+  showLive(plate: Plate): void {
+    this.#runs = [];
+    this.#forgetFailure();
+    this.stage.set([plate], 1);
+    this.refresh();
+    this.timeline.offer([]);
+  }
+
+  /** The live picture has become another one. */
+  refreshLive(): void {
+    this.stage.show(1, { fade: true });
+    this.#hooks.changed();
+  }
+
+  /** Undefined when nothing is drawn live any more. */
+  sayLive(words: LiveWords | undefined): void {
+    this.#live = words;
+    this.refresh();
+  }
+
   refresh(): void {
-    const status = describeRuns(this.#runs, this.service);
+    const live = this.#runs.length === 0 ? this.#live : undefined;
+    const status = live?.status ?? describeRuns(this.#runs, this.service);
     this.#status.textContent = status;
-    this.#facts.textContent = describeFacts(this.#runs);
-    this.#remark.textContent = describeWarnings(this.#runs);
+    this.#facts.textContent = live?.facts ?? describeFacts(this.#runs);
+    this.#remark.textContent = live?.remark ?? describeWarnings(this.#runs);
     const mean = this.#runs.reduce((sum, { progress }) => sum + progress, 0) / this.#runs.length;
     this.timeline.setProgress(this.isBusy ? mean : null, status);
     this.stage.setForming((plate) => this.#runs.some((run) => !run.isOver && run.plates.includes(plate)));
     this.stage.setNotes((plate) => {
       const run = this.#runs.find(({ plates }) => plates.includes(plate));
-      return run === undefined ? "" : describeWaiting(run);
+      // Why the only one failed is said below, with what to do.
+      const isSaidBelow = this.#runs.length === 1 && run?.state.kind === "failed";
+      return run === undefined || isSaidBelow ? "" : describeWaiting(run);
     });
     if (this.isBusy) this.#announcer.progress(status, mean);
     this.#hooks.changed();
@@ -105,7 +148,7 @@ export class Session {
   async #perform(wanted: readonly Values[], beside: readonly Plate[]): Promise<void> {
     this.#forgetFailure();
     const model = "model" in this.service ? this.service.model : undefined;
-    this.#runs = wanted.map((values) => new Run(values, () => this.#follow()));
+    this.#runs = wanted.map((values) => new Run(values, this.#hooks.toRequest, () => this.#follow()));
     this.stage.set(
       [...beside, ...this.#runs.flatMap(({ plates }) => plates)],
       model === undefined ? 1 : model.nativeWidth / model.nativeHeight,

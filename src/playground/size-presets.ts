@@ -25,20 +25,26 @@ export interface Size {
 }
 
 export function sizesOf(model: Model): Size[] {
-  const area = model.nativeWidth * model.nativeHeight;
-  const unit = Math.max(SIDE_MULTIPLE, Math.round(Math.sqrt(area) / STEPS_PER_SIDE / SIDE_MULTIPLE) * SIDE_MULTIPLE);
-  const side = (length: number): number =>
-    Math.min(model.maxSide, Math.max(model.minSide, Math.round(length / unit) * unit));
-  const sizes = RATIOS.map(({ name, ratio }) => ({
-    name,
-    width: side(Math.sqrt(area * ratio)),
-    height: side(Math.sqrt(area / ratio)),
-  }));
+  const sizes = RATIOS.map(({ name, ratio }) => ({ name, ...sizeOfRatio(ratio, model) }));
   // A small model's limits can make two ratios the same size.
   return sizes.filter(
     ({ width, height }, index) =>
       sizes.findIndex((other) => other.width === width && other.height === height) === index,
   );
+}
+
+/** For an image of any shape; beyond the outermost presets it is cut. */
+export function sizeLike({ width, height }: Omit<Size, "name">, model: Model): Omit<Size, "name"> {
+  const ratios = RATIOS.map(({ ratio }) => ratio);
+  return sizeOfRatio(Math.min(Math.max(width / height, Math.min(...ratios)), Math.max(...ratios)), model);
+}
+
+function sizeOfRatio(ratio: number, model: Model): Omit<Size, "name"> {
+  const area = model.nativeWidth * model.nativeHeight;
+  const unit = Math.max(SIDE_MULTIPLE, Math.round(Math.sqrt(area) / STEPS_PER_SIDE / SIDE_MULTIPLE) * SIDE_MULTIPLE);
+  const side = (length: number): number =>
+    Math.min(model.maxSide, Math.max(model.minSide, Math.round(length / unit) * unit));
+  return { width: side(Math.sqrt(area * ratio)), height: side(Math.sqrt(area / ratio)) };
 }
 
 export class SizePresets {

@@ -1,13 +1,23 @@
-/** The same request for other programs. */
+/** The same request for other programs. Images to start from are files there: "Save" below the picture writes them. */
 import { serverUrl } from "./access.ts";
 import { toInput, type Values } from "./values.ts";
 
-export type SnippetLanguage = "curl" | "javascript" | "python";
+export type SnippetLanguage = "curl" | "javascript" | "python" | "openai";
+
+/** The names that "Save" gives to the files. */
+export const INPUT_FILES = { image_url: "input.png", mask_url: "mask.png" } as const;
+
+type ImageField = keyof typeof INPUT_FILES;
 
 /** Programs want the picture; previews are for the eye. */
 function requestOf(values: Values): Readonly<Record<string, unknown>> {
   const { preview: _preview, ...input } = toInput(values);
   return input;
+}
+
+function imagesOf(values: Values): ImageField[] {
+  if (values.image === "") return [];
+  return values.mask === "" ? ["image_url"] : ["image_url", "mask_url"];
 }
 
 export function snippet(language: SnippetLanguage, values: Values, needsKey: boolean): string {
@@ -18,28 +28,47 @@ export function snippet(language: SnippetLanguage, values: Values, needsKey: boo
       return javascript(values, needsKey);
     case "python":
       return python(values, needsKey);
+    case "openai":
+      return openai(values, needsKey);
   }
 }
 
 function curl(values: Values, needsKey: boolean): string {
   // Between single quotes a shell reads everything as it is, except the quote that ends them.
   const body = JSON.stringify({ ...requestOf(values), preview: false }).replaceAll("'", `'\\''`);
-  return [
+  const images = imagesOf(values);
+  const call = [
     `curl -s ${serverUrl()}/ \\`,
     `  -H 'content-type: application/json' \\`,
     ...(needsKey ? [`  -H "authorization: Key $LATENTCAST_API_KEY" \\`] : []),
-    `  -d '${body}' \\`,
+    images.length === 0 ? `  -d '${body}' \\` : `  -d @- \\`,
     `  | jq -r '.image // .images[0] | .url' | cut -d, -f2 | base64 -d > picture.${extension(values)}`,
+  ];
+  if (images.length === 0) return call.join("\n");
+  // Piped: an image is longer than an argument may be.
+  return [
+    `{ printf %s '${body.slice(0, -1)}'`,
+    ...images.flatMap((field) => [
+      `  printf ',"${field}":"data:image/png;base64,'`,
+      `  base64 < ${INPUT_FILES[field]} | tr -d '\\n'`,
+      `  printf '"'`,
+    ]),
+    `  printf '}'; } |`,
+    ...call,
   ].join("\n");
 }
 
 function javascript(values: Values, needsKey: boolean): string {
   const key = needsKey ? ", apiKey: process.env.LATENTCAST_API_KEY" : "";
+  const images = imagesOf(values);
+  const files = images.map((field) => `  ${field}: await readFile("${INPUT_FILES[field]}"),\n`).join("");
+  const input = JSON.stringify(requestOf(values), null, 2);
   return [
+    ...(images.length === 0 ? [] : [`import { readFile } from "node:fs/promises";`]),
     `import { createClient } from "latentcast/client";`,
     ``,
     `const client = createClient({ baseUrl: ${JSON.stringify(serverUrl())}${key} });`,
-    `const stream = client.stream(${JSON.stringify(requestOf(values), null, 2)});`,
+    `const stream = client.stream(${images.length === 0 ? input : input.replace(/\n\}$/, `,\n${files}}`)});`,
     `for await (const event of stream) {`,
     `  if (event.kind === "preview") console.log(\`step \${event.step}\`, event.image.url.length);`,
     `}`,
@@ -53,6 +82,10 @@ function python(values: Values, needsKey: boolean): string {
     `import base64, json, os, urllib.request`,
     ``,
     `body = json.loads(${pythonString(body)})`,
+    ...imagesOf(values).flatMap((field) => [
+      `with open("${INPUT_FILES[field]}", "rb") as file:`,
+      `    body["${field}"] = "data:image/png;base64," + base64.b64encode(file.read()).decode()`,
+    ]),
     `request = urllib.request.Request(`,
     `    ${pythonString(`${serverUrl()}/`)},`,
     `    json.dumps(body).encode(),`,
@@ -63,6 +96,34 @@ function python(values: Values, needsKey: boolean): string {
     `for number, image in enumerate(result.get("images") or [result["image"]]):`,
     `    with open(f"picture-{number}.${extension(values)}", "wb") as file:`,
     `        file.write(base64.b64decode(image["url"].split(",")[1]))`,
+  ].join("\n");
+}
+
+/** OpenAI's client for Python. What its API has no word for goes beside it. */
+function openai(values: Values, needsKey: boolean): string {
+  const {
+    prompt: _prompt,
+    num_images: _count,
+    output_format: _format,
+    width: _width,
+    height: _height,
+    ...others
+  } = requestOf(values);
+  const key = needsKey ? `os.environ["LATENTCAST_API_KEY"]` : `"none"`;
+  return [
+    `import base64, json, openai, os`,
+    ``,
+    `client = openai.OpenAI(base_url=${pythonString(`${serverUrl()}/v1`)}, api_key=${key})`,
+    `answer = client.images.generate(`,
+    `    prompt=${pythonString(values.prompt)},`,
+    `    n=${values.num_images || "1"},`,
+    ...(values.width === "" || values.height === "" ? [] : [`    size="${values.width}x${values.height}",`]),
+    `    output_format=${pythonString(values.output_format || "jpeg")},`,
+    `    extra_body=json.loads(${pythonString(JSON.stringify(others))}),`,
+    `)`,
+    `for number, image in enumerate(answer.data):`,
+    `    with open(f"picture-{number}.${extension(values)}", "wb") as file:`,
+    `        file.write(base64.b64decode(image.b64_json))`,
   ].join("\n");
 }
 

@@ -13,6 +13,10 @@ const PICTURE_FIELDS = [
   "guidance_scale",
   "scheduler",
   "seed",
+  // The ids of the images in input-store.ts; empty without one.
+  "image",
+  "mask",
+  "strength",
 ] as const;
 
 /** The rest, in a link only where they differ from the default. `runs` is the page's own: requests at once, each with its seed. */
@@ -32,6 +36,16 @@ export type FieldName = (typeof FIELD_NAMES)[number];
 /** Empty text leaves a field to the server. */
 export type Values = Readonly<Record<FieldName, string>>;
 
+/** Fields that the request does not have by these names. */
+export function isOwnField(name: FieldName): boolean {
+  return name === "runs" || name === "image" || name === "mask";
+}
+
+/** Without an image there is no mask and no strength, whatever the form says. */
+function counts(name: FieldName, values: Values): boolean {
+  return values.image !== "" || (name !== "mask" && name !== "strength");
+}
+
 const TEXT_FIELDS = new Set<FieldName>([
   "prompt",
   "negative_prompt",
@@ -47,7 +61,7 @@ const PREVIEWS_PER_PICTURE = 10;
 /** Of the schema, and of the model once it is known. */
 export function defaultValues(model: Model | undefined): Values {
   const fallbacks = Object.fromEntries(
-    FIELD_NAMES.map((name) => [name, name === "runs" ? "1" : limitsOf(name).fallback]),
+    FIELD_NAMES.map((name) => [name, name === "runs" ? "1" : isOwnField(name) ? "" : limitsOf(name).fallback]),
   ) as Record<FieldName, string>;
   if (model === undefined) return fallbacks;
   return {
@@ -67,7 +81,8 @@ export function readParameters(parameters: URLSearchParams): Partial<Values> {
 
 export function toParameters(values: Values, defaults: Values): URLSearchParams {
   const parameters = new URLSearchParams();
-  for (const name of PICTURE_FIELDS) if (values[name] !== "") parameters.set(name, values[name]);
+  for (const name of PICTURE_FIELDS)
+    if (values[name] !== "" && counts(name, values)) parameters.set(name, values[name]);
   // Empty is a choice here: nothing is kept out of the picture.
   if (values.prompt !== "") parameters.set("negative_prompt", values.negative_prompt);
   for (const name of OTHER_FIELDS)
@@ -75,13 +90,13 @@ export function toParameters(values: Values, defaults: Values): URLSearchParams 
   return parameters;
 }
 
-/** The request, with what was typed as it is: the server says what is wrong with it. */
+/** The request without its images, with what was typed as it is: the server says what is wrong with it. */
 export function toInput(values: Values): GenerateInput {
   const input: Record<string, unknown> = { prompt: values.prompt, negative_prompt: values.negative_prompt };
   const preview: Record<string, unknown> = {};
   for (const name of FIELD_NAMES) {
     const value = values[name];
-    if (value === "" || name === "runs") continue;
+    if (value === "" || isOwnField(name) || !counts(name, values)) continue;
     const typed = TEXT_FIELDS.has(name) || !Number.isFinite(Number(value)) ? value : Number(value);
     if (name.startsWith("preview.")) preview[name.slice("preview.".length)] = typed;
     else input[name] = typed;
@@ -110,6 +125,6 @@ export function valuesOfPicture(values: Values, index: number): Values {
 /** @param unknown Fields that are not compared. */
 export function makeSamePicture(one: Values, other: Values, unknown: readonly FieldName[] = []): boolean {
   return [...PICTURE_FIELDS, "output_format" as const].every(
-    (name) => unknown.includes(name) || one[name] === other[name],
+    (name) => unknown.includes(name) || one[name] === other[name] || !(counts(name, one) || counts(name, other)),
   );
 }

@@ -19,6 +19,8 @@ export interface ViewerHooks {
   readonly pictures: () => Promise<readonly Viewed[]>;
   /** Puts the picture on the page. */
   readonly use: (picture: Viewed) => void;
+  /** Starts the next one from it. */
+  readonly startFrom: (image: Blob) => void;
   readonly remove: (id: number) => Promise<void>;
   readonly restore: (picture: Kept) => Promise<void>;
 }
@@ -50,6 +52,11 @@ export class Viewer {
       const picture = this.#pictures[this.#index];
       this.#dialog.close();
       if (picture !== undefined) this.#hooks.use(picture);
+    });
+    press("viewer-start", () => {
+      const [file] = this.#files;
+      this.#dialog.close();
+      if (file !== undefined) this.#hooks.startFrom(file.blob);
     });
     find("viewer-full", HTMLButtonElement).hidden = !document.fullscreenEnabled;
     this.#dialog.addEventListener("keydown", (event) => this.#pressed(event));
@@ -96,7 +103,8 @@ export class Viewer {
     this.#place.textContent = picture === undefined ? "" : `${this.#index + 1} of ${this.#pictures.length}`;
     find("viewer-newer", HTMLButtonElement).disabled = this.#index === 0;
     find("viewer-older", HTMLButtonElement).disabled = this.#index >= this.#pictures.length - 1;
-    for (const id of ["viewer-download", "viewer-use"]) find(id, HTMLButtonElement).disabled = blob === undefined;
+    for (const id of ["viewer-download", "viewer-use", "viewer-start"])
+      find(id, HTMLButtonElement).disabled = blob === undefined;
     find("viewer-delete", HTMLButtonElement).disabled = picture?.id === undefined;
     this.#undo.hidden = this.#removed === undefined;
     this.#zoom.reset();

@@ -3,9 +3,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import axe from "axe-core";
 import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
+import { overflowOf, seriousFindings } from "../support/axe.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Playground, type PlaygroundOptions, usePages, usePaintingServer } from "../support/playground.ts";
 
@@ -42,12 +42,10 @@ describe.each(["light", "dark"] as const)("the %s page", (colorScheme) => {
   it.each([360, 768, 1920])("has all of itself within a width of %i pixels", async (width) => {
     const playground = await open({ colorScheme, viewport: { width, height: 740 }, query: "?seed=1&runs=4" });
     const { page } = playground;
-    const overflow = (): Promise<number> =>
-      page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    expect(await overflow()).toBe(0);
+    expect(await overflowOf(page)).toBe(0);
     await playground.generate("dunes under a low red sun");
     await playground.finished();
-    expect(await overflow()).toBe(0);
+    expect(await overflowOf(page)).toBe(0);
     const [red = 0, green = 0, blue = 0] = await pixelOfBackground(page);
     expect((red + green + blue) / 3 > 127).toBe(colorScheme === "light");
   });
@@ -160,16 +158,6 @@ describe("the page itself", () => {
     expect((await fetch(`${server().url}/assets/..%2f..%2f..%2fpackage.json`)).status).toBeGreaterThanOrEqual(400);
   });
 });
-
-async function seriousFindings(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => (Reflect.get(globalThis, "axe") as typeof axe).run());
-  return violations
-    .filter(({ impact }) => impact === "serious" || impact === "critical")
-    .flatMap(({ id, nodes }) =>
-      nodes.map(({ target, failureSummary }) => `${id} ${target.join(" ")} ${failureSummary}`),
-    );
-}
 
 /** What the page's background colour is once the browser has worked it out. */
 async function pixelOfBackground(page: Page): Promise<number[]> {
