@@ -1,16 +1,13 @@
 /** Between jobs and workers: hands jobs to workers, turns their reports into events of the job, requeues the jobs of a worker that died. */
 import type { Logger } from "pino";
-import type { Timer } from "../async/timer.ts";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
 import type { CommandFrames, ReportFrames } from "../protocol/frames.ts";
-import type { ModelInfo, ReportOf } from "../protocol/messages.ts";
-import { executedSteps } from "../protocol/params.ts";
+import type { ReportOf } from "../protocol/messages.ts";
 import type { SlotFailure } from "../worker/slot-failure.ts";
 import type { SlotState, WorkerInfo } from "../worker/slot-state.ts";
 import type { WorkerListener } from "../worker/supervisor.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
 import type { Counters } from "./counters.ts";
-import { startDeadlines, type MissedDeadline } from "./deadlines.ts";
 import { waitingJobs, type Waiting } from "./estimates.ts";
 import type { CancelReason, EncodedImage, TerminalEvent } from "./events.ts";
 import type { Job } from "./job.ts";
@@ -18,7 +15,9 @@ import type { JobObserver } from "./observer.ts";
 import { JobQueue } from "./queue.ts";
 import { toCommand, type JobRequest } from "./request.ts";
 import { jobResult, toJobPreview, workerFailure } from "./result.ts";
-import { soonestWorker, WorkerLoad, type HeldJob } from "./worker-load.ts";
+import { ReadyWorkers } from "./ready-workers.ts";
+import { UnfinishedJobs, type MissedDeadline } from "./unfinished-jobs.ts";
+import type { HeldJob, WorkerLoad } from "./worker-load.ts";
 
 /** What the dispatcher needs of the pool. */
 export interface Workers {
@@ -50,20 +49,14 @@ export class Dispatcher implements WorkerListener {
   readonly #pool: Workers;
   readonly #options: DispatcherOptions;
   readonly #queue = new JobQueue();
-  readonly #workers = new Map<number, WorkerLoad>();
+  readonly #workers = new ReadyWorkers();
   /** Every job that has not ended, with the timers that may end it. */
-  readonly #unfinished = new Map<Job, readonly Timer[]>();
+  readonly #unfinished = new UnfinishedJobs((job, code) => this.#fail(job, code));
   #loaded: WorkerInfo | undefined;
-  #drained: (() => void) | undefined;
 
   constructor(pool: Workers, options: DispatcherOptions) {
     this.#pool = pool;
     this.#options = options;
-  }
-
-  /** What the newest worker that became ready has loaded. */
-  get model(): ModelInfo | undefined {
-    return this.#loaded?.model;
   }
 
   /** The newest worker that became ready; undefined until the first has. */
@@ -86,15 +79,12 @@ export class Dispatcher implements WorkerListener {
 
   /** Whether some worker would begin it at once. */
   wouldBegin(request: JobRequest): boolean {
-    return [...this.#workers.values()].some((worker) => worker.wouldBegin({ request, deaths: 0 }));
+    return this.#workers.wouldBegin(request);
   }
 
   /** Takes charge of a job that was accepted, until it ends. */
   add(job: Job): void {
-    this.#unfinished.set(
-      job,
-      startDeadlines(job, (code) => this.#fail(job, code)),
-    );
+    this.#unfinished.add(job);
     this.#observe((observer) => observer.accepted?.(job));
     this.#queue.add(job);
     this.#fitInputs(job);
@@ -109,16 +99,13 @@ export class Dispatcher implements WorkerListener {
   }
 
   /** Resolves when no job is left. */
-  async drained(): Promise<void> {
-    if (this.#unfinished.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#drained = resolve;
-    });
+  drained(): Promise<void> {
+    return this.#unfinished.empty();
   }
 
   /** Cancels everything; jobs of the queue are left for the next server. */
   abort(): void {
-    for (const job of [...this.#unfinished.keys()]) this.#end(job, { kind: "cancelled", reason: "shutdown" });
+    for (const job of this.#unfinished.list()) this.#end(job, { kind: "cancelled", reason: "shutdown" });
   }
 
   /** No worker will start soon: waiting jobs fail instead of waiting for ever. */
@@ -129,7 +116,7 @@ export class Dispatcher implements WorkerListener {
 
   changed(slot: number, state: SlotState): void {
     if (state.kind === "ready") {
-      this.#workers.set(slot, new WorkerLoad(slot, state.incarnation, state.info));
+      this.#workers.add(slot, state.incarnation, state.info);
       this.#loaded = state.info;
       this.#resolvePending(state.info);
       this.#assign();
@@ -188,9 +175,8 @@ export class Dispatcher implements WorkerListener {
 
   /** A worker process is gone. Its jobs go back to the head of the queue, with the same seed, once. */
   lost(slot: number, incarnation: number, reason: string): void {
-    const worker = this.#workers.get(slot);
-    if (worker === undefined || worker.incarnation !== incarnation) return;
-    this.#workers.delete(slot);
+    const worker = this.#workers.remove(slot, incarnation);
+    if (worker === undefined) return;
     const returned: Job[] = [];
     for (const { job } of worker.runs.values()) {
       if (job.ended !== undefined) continue;
@@ -234,19 +220,12 @@ export class Dispatcher implements WorkerListener {
 
   #assign(): void {
     for (const job of this.#queue) {
-      const { request, deaths } = job;
+      const { request } = job;
       if (request === undefined || isBeingFitted(request)) continue;
-      const worker = soonestWorker(this.#eligible(job), { request, deaths });
+      const worker = this.#workers.nextFor(job, request);
       if (worker === undefined) continue;
       this.#queue.remove(job);
-      worker.runs.set(job.id, {
-        job,
-        request,
-        isStarted: false,
-        stepsDone: 0,
-        totalSteps: executedSteps(request.params),
-        cancelling: false,
-      });
+      worker.hold(job, request);
       this.#pool.send(worker.slot, toCommand(request, job.id, worker.incarnation)).catch((error: unknown) => {
         // The job comes back through `lost`.
         const message = `the worker could not be reached: ${String(error)}`;
@@ -256,21 +235,13 @@ export class Dispatcher implements WorkerListener {
     this.#announcePositions();
   }
 
-  /** A worker cannot put a normal job ahead of a low one that it has; so low ones are sent when they would begin at once. */
-  #eligible({ priority }: Job): WorkerLoad[] {
-    const workers = [...this.#workers.values()];
-    if (priority === "normal") return workers;
-    return workers.filter((worker) => worker.unstarted.length === 0 && worker.hasIdleRows);
-  }
-
   #announcePositions(): void {
     for (const [position, { job, startsInMs }] of this.waiting.entries()) job.queued(position, startsInMs);
   }
 
   #stopRun(job: Job): void {
-    for (const worker of this.#workers.values()) {
-      const run = worker.runs.get(job.id);
-      if (run === undefined || run.cancelling) continue;
+    for (const { worker, run } of this.#workers.holdersOf(job)) {
+      if (run.cancelling) continue;
       run.cancelling = true;
       const command = { type: "cancel", job_id: job.id, incarnation: worker.incarnation } as const;
       this.#pool.send(worker.slot, { command, payload: [] }).catch(() => undefined);
@@ -306,10 +277,8 @@ export class Dispatcher implements WorkerListener {
 
   #finish(job: Job, event: TerminalEvent): void {
     if (!job.finish(event)) return;
-    for (const timer of this.#unfinished.get(job) ?? []) timer.cancel();
-    this.#unfinished.delete(job);
     this.#observe((observer) => observer.finished?.(job, event));
-    if (this.#unfinished.size === 0) this.#drained?.();
+    this.#unfinished.remove(job);
   }
 
   #fail(job: Job, code: MissedDeadline): void {

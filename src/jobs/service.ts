@@ -85,7 +85,7 @@ export class JobService {
 
   /** What the newest worker that became ready has loaded; undefined until the first has. */
   get model(): ModelInfo | undefined {
-    return this.#dispatcher.model;
+    return this.#dispatcher.loaded?.model;
   }
 
   /** Whether it takes jobs, finishes those it has, or has ended. */

@@ -1,5 +1,5 @@
 /** What one ready worker holds and how fast it is: the basis of admission, dispatch, estimates and of what counts as a hang. */
-import { imagePixelsOf, pixelsOf } from "../protocol/params.ts";
+import { executedSteps, imagePixelsOf, pixelsOf } from "../protocol/params.ts";
 import type { WorkerInfo } from "../worker/slot-state.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
 import type { Job } from "./job.ts";
@@ -40,6 +40,12 @@ export class WorkerLoad {
     this.incarnation = incarnation;
     this.info = info;
     this.#secondsPerPixelStep = info.stepSeconds / (info.model.native_width * info.model.native_height);
+  }
+
+  /** The job is about to be sent to this worker. */
+  hold(job: Job, request: JobRequest): void {
+    const totalSteps = executedSteps(request.params);
+    this.runs.set(job.id, { job, request, isStarted: false, stepsDone: 0, totalSteps, cancelling: false });
   }
 
   /** A step of all images of a job took this long on the device. */
