@@ -1,7 +1,7 @@
 /** Every setting of the server, in one table: flags, variables, help texts and docs/configuration.md are made from it. */
 import { z } from "zod";
 import { DISTILLATIONS, PREDICTION_TYPES, SHORTCUTS, type Shortcut } from "../protocol/worker-settings.ts";
-import { limit, list, orAuto, origin, seconds, text, toggle, whole } from "./values.ts";
+import { limit, commaList, orAuto, origin, secondsAsMs, trimmed, toggle, whole } from "./values.ts";
 
 export interface Setting<Value> {
   /** Names of the environment variables, first wins. */
@@ -24,7 +24,7 @@ export const SETTINGS = {
     env: ["LATENTCAST_HOST"],
     flag: "host",
     default: "127.0.0.1",
-    value: text.min(1, "is empty"),
+    value: trimmed.min(1, "is empty"),
     help: "Address to listen on. Beyond loopback an API key is required, or LATENTCAST_ALLOW_ANONYMOUS=1.",
   }),
   port: setting<number>({
@@ -53,7 +53,7 @@ export const SETTINGS = {
     flag: "vae",
     default: "",
     defaultText: "the model's own",
-    value: text.transform((value) => (value === "" ? null : value)),
+    value: trimmed.transform((value) => (value === "" ? null : value)),
     help: "VAE of the finished images: `.safetensors` file, diffusers folder or hub id.",
   }),
   predictionType: setting<(typeof PREDICTION_TYPES)[number] | null>({
@@ -72,7 +72,10 @@ export const SETTINGS = {
     env: ["LATENTCAST_DEVICES"],
     flag: "devices",
     default: "auto",
-    value: list.refine((items) => items.every((item) => /^(auto|cpu|cuda:\d+)$/.test(item)), "use auto, cpu or cuda:N"),
+    value: commaList.refine(
+      (items) => items.every((item) => /^(auto|cpu|cuda:\d+)$/.test(item)),
+      "use auto, cpu or cuda:N",
+    ),
     help: "`auto` (one worker per CUDA device, else one on the CPU), or a list such as `cuda:0,cuda:1` or `cpu,cpu`.",
   }),
   python: setting<string | null>({
@@ -87,7 +90,7 @@ export const SETTINGS = {
     env: ["LATENTCAST_API_KEYS"],
     default: "",
     defaultText: "none",
-    value: list,
+    value: commaList,
     help: "Comma-separated keys, accepted as `Authorization: Key …` and `Bearer …`.",
   }),
   allowAnonymous: setting<boolean>({
@@ -120,7 +123,7 @@ export const SETTINGS = {
     flag: "shortcuts",
     default: "",
     defaultText: "none",
-    value: list.pipe(z.array(z.enum(SHORTCUTS, { error: `use ${SHORTCUTS.join(", ")}` }))),
+    value: commaList.pipe(z.array(z.enum(SHORTCUTS, { error: `use ${SHORTCUTS.join(", ")}` }))),
     help: "Faster methods that change the images, comma-separated: `cfg-cutoff` (guidance for the first 40 % of the steps), `step-cache` (every second step computes the outermost layers only), `few-step` (the model was distilled to few steps and its name does not say so: 4 steps, no guidance).",
   }),
   ratePerMinute: setting<number | null>({
@@ -138,7 +141,7 @@ export const SETTINGS = {
   maxEventLoopDelayMs: setting<number>({
     env: ["LATENTCAST_MAX_EVENT_LOOP_DELAY_SECONDS"],
     default: "3",
-    value: seconds,
+    value: secondsAsMs,
     help: "New requests are answered 503 while the server's own event loop lags by more than this.",
   }),
   dataDir: setting<string>({
@@ -152,7 +155,7 @@ export const SETTINGS = {
   resultTtlMs: setting<number>({
     env: ["LATENTCAST_RESULT_TTL_SECONDS"],
     default: "3600",
-    value: seconds,
+    value: secondsAsMs,
     help: "How long results of the queue, files and uploads are kept.",
   }),
   storeLimitBytes: setting<number>({
@@ -179,21 +182,21 @@ export const SETTINGS = {
     env: ["LATENTCAST_PUBLIC_URL"],
     default: "",
     defaultText: "from the request",
-    value: z.union([z.literal("").transform(() => null), text.pipe(z.url({ protocol: /^https?$/ }))]),
+    value: z.union([z.literal("").transform(() => null), trimmed.pipe(z.url({ protocol: /^https?$/ }))]),
     help: "The address under which clients reach this server; URLs in responses start with it.",
   }),
   corsOrigins: setting<string[]>({
     env: ["LATENTCAST_CORS_ORIGINS"],
     default: "",
     defaultText: "none",
-    value: list.pipe(z.array(origin)),
+    value: commaList.pipe(z.array(origin)),
     help: "Origins whose pages may call this server; `*` is any.",
   }),
   allowedHosts: setting<string[]>({
     env: ["LATENTCAST_ALLOWED_HOSTS"],
     default: "",
     defaultText: "none",
-    value: list.transform((names) => names.map((name) => name.toLowerCase())),
+    value: commaList.transform((names) => names.map((name) => name.toLowerCase())),
     help: "Names besides loopback and LATENTCAST_PUBLIC_URL under which a server without keys answers, comma-separated, without port.",
   }),
   bodyLimitBytes: setting<number>({
@@ -212,7 +215,7 @@ export const SETTINGS = {
     env: ["LATENTCAST_LOG_LEVEL"],
     flag: "log-level",
     default: "info",
-    value: text.pipe(z.enum(["trace", "debug", "info", "warn", "error", "silent"])),
+    value: trimmed.pipe(z.enum(["trace", "debug", "info", "warn", "error", "silent"])),
     help: "trace, debug, info, warn, error or silent.",
   }),
   logPrompts: setting<boolean>({
@@ -224,19 +227,19 @@ export const SETTINGS = {
   drainTimeoutMs: setting<number>({
     env: ["LATENTCAST_DRAIN_TIMEOUT_SECONDS"],
     default: "120",
-    value: seconds,
+    value: secondsAsMs,
     help: "How long the first signal waits for running requests.",
   }),
   startTimeoutMs: setting<number>({
     env: ["LATENTCAST_START_TIMEOUT_SECONDS"],
     default: "1800",
-    value: seconds,
+    value: secondsAsMs,
     help: "A worker that shows no progress for this long while it loads is replaced.",
   }),
   stallTimeoutMs: setting<number>({
     env: ["LATENTCAST_STALL_TIMEOUT_SECONDS"],
     default: "30",
-    value: seconds,
+    value: secondsAsMs,
     help: "A worker that holds jobs is replaced when it finishes no step for this long, or for thirty times the duration of its steps if that is longer.",
   }),
 } as const;

@@ -1,11 +1,11 @@
 /** How the text of a setting becomes its value. A message says what is wrong with the text; the reader adds the name. */
 import { z } from "zod";
 
-export const text = z.string().trim();
-export const toggle = text
+export const trimmed = z.string().trim();
+export const toggle = trimmed
   .pipe(z.enum(["0", "1", "true", "false", ""]))
   .transform((value) => value === "1" || value === "true");
-export const list = z.string().transform((value, context) => {
+export const commaList = z.string().transform((value, context) => {
   const items = value
     .split(",")
     .map((item) => item.trim())
@@ -14,12 +14,12 @@ export const list = z.string().transform((value, context) => {
   return items;
 });
 // `Number` takes a blank text for 0.
-const decimal = text.regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, "is not a number").transform(Number);
+const decimal = trimmed.regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, "is not a number").transform(Number);
 export const whole = (min: number, max: number): z.ZodType<number> => decimal.pipe(z.int().min(min).max(max));
 export const limit = (max: number): z.ZodType<number | null> =>
   z.union([z.literal("off").transform(() => null), whole(1, max)]);
 /** Seconds, as milliseconds; at most a century, so that sums stay exact. */
-export const seconds = decimal
+export const secondsAsMs = decimal
   .pipe(
     z
       .number()

@@ -17,11 +17,6 @@ export function priority({ headers }: FastifyRequest): Priority {
   return headers["x-fal-queue-priority"] === "low" ? "low" : "normal";
 }
 
-export function traceparent({ headers }: FastifyRequest): string | null {
-  const header = headers["traceparent"];
-  return typeof header === "string" ? header : null;
-}
-
 /** Where to post the result. Throws `invalid_request` unless it is an address that may be called. */
 export function webhookUrl(given: string | undefined, rules: AddressRules): string | null {
   if (given === undefined || given === "") return null;

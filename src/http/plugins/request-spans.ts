@@ -2,14 +2,18 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { RequestSpan, Tracing } from "../../observability/tracing.ts";
 
+/** The W3C trace context of a request: its sender's, or below its span where it is traced. */
+export function traceparent({ headers }: FastifyRequest): string | null {
+  const header = headers["traceparent"];
+  return typeof header === "string" ? header : null;
+}
+
 export function traceRequests(app: FastifyInstance, tracing: Tracing): void {
   const spans = new WeakMap<FastifyRequest, RequestSpan>();
   app.addHook("onRequest", async (request) => {
     const { id, headers, method, routeOptions } = request;
     if (method !== "POST") return;
-    const given = headers["traceparent"];
-    const traceparent = typeof given === "string" ? given : null;
-    const span = tracing.request({ id, method, route: routeOptions.url ?? "none", traceparent });
+    const span = tracing.request({ id, method, route: routeOptions.url ?? "none", traceparent: traceparent(request) });
     headers["traceparent"] = span.traceparent;
     spans.set(request, span);
   });

@@ -13,7 +13,8 @@ import type { JobService } from "../../jobs/service.ts";
 import type { Submission } from "../../jobs/submission.ts";
 import { toJsonBytes } from "../../schema/json.ts";
 import type { PublishedImages } from "../../storage/published-images.ts";
-import { startTimeoutMs, traceparent } from "../fal-headers.ts";
+import { startTimeoutMs } from "../fal-headers.ts";
+import { traceparent } from "../plugins/request-spans.ts";
 import { publicUrl } from "../public-url.ts";
 import { sendEvents, StreamFailure } from "../sse.ts";
 

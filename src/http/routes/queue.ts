@@ -10,7 +10,8 @@ import { modelName } from "../../dialects/model-name.ts";
 import { falErrorBody } from "../../dialects/fal-error.ts";
 import { dialectOf } from "../../dialects/registry.ts";
 import { documented } from "../documented.ts";
-import { priority, startTimeoutMs, traceparent, webhookUrl } from "../fal-headers.ts";
+import { priority, startTimeoutMs, webhookUrl } from "../fal-headers.ts";
+import { traceparent } from "../plugins/request-spans.ts";
 import { toSeconds } from "../../dialects/latentcast/dialect.ts";
 import {
   cancelOperation,
