@@ -1,5 +1,5 @@
 /**
- * Makes a picture without a server: the orchestrator and its workers live in this process.
+ * Makes an image without a server: the orchestrator and its workers live in this process.
  *   npx tsx examples/in-process.ts "a beautiful sunset" sunset.jpg
  */
 import { writeFile } from "node:fs/promises";

@@ -1,5 +1,5 @@
 /**
- * Streams a picture and writes it to a file.
+ * Streams an image and writes it to a file.
  *   npx tsx examples/node-stream.ts "a beautiful sunset" sunset.jpg
  */
 import { writeFile } from "node:fs/promises";
@@ -22,8 +22,8 @@ try {
     }
   }
   const { image, seed } = await stream.result();
-  const picture = await fetch(image.url);
-  await writeFile(file, Buffer.from(await picture.arrayBuffer()));
+  const response = await fetch(image.url);
+  await writeFile(file, Buffer.from(await response.arrayBuffer()));
   console.log(`${file}: ${image.width} × ${image.height}, seed ${seed}`);
 } catch (error) {
   if (!(error instanceof LatentcastError)) throw error;

@@ -141,7 +141,7 @@ class JobSpans:
     def _send_all(self) -> None:
         while (spans := self._batches.get()) is not None:
             body = json.dumps(self._export(spans)).encode()
-            # Traces are a comfort; pictures go on without them, and without a collector that answers nonsense.
+            # Traces are a comfort; images go on without them, and without a collector that answers nonsense.
             with contextlib.suppress(OSError, HTTPException, ValueError):
                 request = urllib.request.Request(self._url, body, self._headers, method="POST")
                 urllib.request.urlopen(request, timeout=_SEND_TIMEOUT_SECONDS).close()

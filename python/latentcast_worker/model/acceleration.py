@@ -1,4 +1,4 @@
-"""How the UNet is called. Everything that makes a step faster without changing the picture belongs here.
+"""How the UNet is called. Everything that makes a step faster without changing the image belongs here.
 
 Each way of calling it (`Speed`) is a choice that a probe makes at load, because which of them help differs by GPU:
 launching from CUDA graphs gains up to half of a step where the host is slow and nothing where it is not, and the best
@@ -46,7 +46,7 @@ MAX_COMPILED_ENTRIES = 64
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One way of calling the UNet. All of them give the same picture up to rounding; `graphs` to the bit."""
+    """One way of calling the UNet. All of them give the same image up to rounding; `graphs` to the bit."""
 
     channels_last: bool = False
     attention: Attention = "default"
@@ -106,7 +106,7 @@ class AcceleratedUNet:
         except Exception as error:
             if not (self.speed.compiled or self.speed.graphs):
                 raise
-            # A kernel that does not build or a capture that breaks is no reason to fail a picture.
+            # A kernel that does not build or a capture that breaks is no reason to fail an image.
             self._log("warn", f"the UNet runs uncompiled from now on: {type(error).__name__}: {_first_line(error)}")
             self.use(Speed(self.speed.channels_last, self.speed.attention))
             return self._call(*inputs)

@@ -39,7 +39,7 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
     `max_batch` 1 is exact mode: no UNet call is shared, nothing is remembered, and nothing is chosen that depends on a
     measurement and changes bits. None tries the counts that are worth trying and keeps those that fit into memory.
     """
-    # Costs are those of the whole call: what a shortcut saves depends on where in its run a picture is.
+    # Costs are those of the whole call: what a shortcut saves depends on where in its run an image is.
     plain = replace(model, shortcuts=frozenset[ShortcutName](), deepcache=None)
     expected = _expected_seconds(plain)
     if model.torch_device.type == "cpu" and expected > SLOW_STEP_SECONDS:
@@ -134,7 +134,7 @@ def _expected_seconds(model: SdxlModel) -> float:
 
 
 def _warm_up(model: SdxlModel) -> None:
-    """One whole picture with previews of each kind, so that no first request pays for lazy set-up."""
+    """One whole image with previews of each kind, so that no first request pays for lazy set-up."""
     samples = model.prepare(_params(model, 1))
     model.step(samples)
     # On CUDA often enough for their graphs to be captured.
@@ -192,7 +192,7 @@ def _timed_step(model: SdxlModel, samples: Sequence[SdxlSample]) -> float | None
     # Not inside an except block: the error's traceback holds on to the tensors of the failed call.
     model.release_memory()
     if len(samples) == 1:
-        raise DeviceOutOfMemoryError("one picture of the native size does not fit")
+        raise DeviceOutOfMemoryError("one image of the native size does not fit")
     return None
 
 

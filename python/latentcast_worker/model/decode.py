@@ -1,4 +1,4 @@
-"""Latents to pixels: the full VAE for the final picture, a tiny VAE or a linear map for previews."""
+"""Latents to pixels: the full VAE for the final image, a tiny VAE or a linear map for previews."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .memory import memory_guard
 from .port import NumericalError, PendingPreview, Pixels
 from .settings import LatentRgb
 
-NOT_FINITE = "the picture became NaN or infinite"
+NOT_FINITE = "the image became NaN or infinite"
 
 
 def to_rgb8(images: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class FullDecoder:
         self._std = getattr(config, "latents_std", None)
 
     def decode(self, latents: Tensor) -> Pixels:
-        """One picture from latents (1, 4, h, w). Raises NumericalError."""
+        """One image from latents (1, 4, h, w). Raises NumericalError."""
         image: Tensor = self._vae.decode(self._unscale(latents).to(self._vae.dtype), return_dict=False)[0]
         pixels = to_rgb8(image)[0].cpu()
         if not bool(torch.isfinite(image).all()):
@@ -50,7 +50,7 @@ class FullDecoder:
 
 
 class PreviewRenderer:
-    """Latents to small RGB8 pictures with either preview decoder. `tiny` None leaves only the linear map."""
+    """Latents to small RGB8 images with either preview decoder. `tiny` None leaves only the linear map."""
 
     def __init__(self, tiny: Any | None, latent_rgb: LatentRgb, device: torch.device) -> None:
         self._tiny = tiny
@@ -62,9 +62,9 @@ class PreviewRenderer:
         return ("linear",) if self._tiny is None else ("tae", "linear")
 
     def render(self, latents: Tensor, plan: PreviewPlan) -> tuple[Tensor, Tensor]:
-        """Pictures (n, height, width, 3) uint8 and one flag, whether all latents were finite; both still on the device.
+        """Images (n, height, width, 3) uint8 and one flag, whether all latents were finite; both still on the device.
 
-        `tae` gives pictures of full size, `linear` one pixel per latent; both are scaled down to `max_side` with their
+        `tae` gives images of full size, `linear` one pixel per latent; both are scaled down to `max_side` with their
         aspect kept.
         """
         images = self._decode(latents, plan.decoder)

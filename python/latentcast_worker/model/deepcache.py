@@ -1,6 +1,6 @@
 """DeepCache (Ma et al. 2023, arXiv 2312.00858): every second step runs only the outermost layers of the UNet.
 
-The deep layers see the whole picture and change little from one step to the next; the outermost ones draw its detail.
+The deep layers see the whole image and change little from one step to the next; the outermost ones draw its detail.
 A whole call hands out what its deep layers gave to the last two layers; the next call of the same sample takes that
 instead of computing it.
 """

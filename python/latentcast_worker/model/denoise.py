@@ -63,7 +63,7 @@ def embed_guidance(scale: float, width: int) -> Tensor:
 
 @dataclass(slots=True)
 class SdxlSample:
-    """One picture in the making. `latents` (1, 4, height / 8, width / 8) stay in fp32, whatever the UNet runs in."""
+    """One image in the making. `latents` (1, 4, height / 8, width / 8) stay in fp32, whatever the UNet runs in."""
 
     conditioning: Conditioning
     run: SchedulerRun
@@ -97,7 +97,7 @@ class SdxlSample:
 
 
 def first_latents(run: SchedulerRun, shape: tuple[int, int], channels: int, device: torch.device) -> Tensor:
-    """The first noise, drawn on the CPU in fp32 at the picture's own shape: the same everywhere and in any company."""
+    """The first noise, drawn on the CPU in fp32 at the image's own shape: the same everywhere and in any company."""
     noise = torch.randn((1, channels, *shape), generator=run.generator, dtype=torch.float32)
     return noise.to(device) * run.init_noise_sigma
 

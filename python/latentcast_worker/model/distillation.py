@@ -78,7 +78,7 @@ def sampling_of(family: Family, name: str) -> Sampling:
     steps = int(found[1]) if found and 1 <= int(found[1]) <= 50 else known.steps
     options = dict(known.options)
     if family == "lightning" and steps == 1:
-        options["prediction_type"] = "sample"  # That checkpoint predicts the picture itself.
+        options["prediction_type"] = "sample"  # That checkpoint predicts the image itself.
     guidance_scale = 5.0 if family == "hyper" and _CFG.search(lower) else known.guidance_scale
     return replace(known, steps=steps, guidance_scale=guidance_scale, options=options)
 

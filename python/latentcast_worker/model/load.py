@@ -62,7 +62,7 @@ class _Dtypes:
     @classmethod
     def choose(cls, device: torch.device, settings: ModelSettings) -> _Dtypes:
         if device.type == "cuda":
-            # fp16 is what is published; SDXL's VAE overflows in it and gives black pictures, bf16 has the range.
+            # fp16 is what is published; SDXL's VAE overflows in it and gives black images, bf16 has the range.
             return cls(torch.float16, torch.bfloat16, torch.bfloat16)
         fast_bf16 = has_fast_bf16()
         unet = torch.bfloat16 if settings.cpu_dtype == "bfloat16" and fast_bf16 else torch.float32

@@ -1,6 +1,6 @@
 """Schedulers by name, and the two views of their state that previews need.
 
-A scheduler object carries the state of one picture (step index, multistep history), so every sample gets its own.
+A scheduler object carries the state of one image (step index, multistep history), so every sample gets its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ways to a picture in less time that change the picture: off unless whoever runs the server names them.
+"""Methods that make an image in less time and change it: off unless the operator names them.
 
 `few-step` is older than `distillation`, which knows most such models by name: it says that the model is one.
 """

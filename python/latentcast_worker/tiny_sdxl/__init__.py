@@ -1,1 +1,1 @@
-"""A very small SDXL with random weights: the real architecture in a few megabytes, whose pictures are noise."""
+"""A very small SDXL with random weights: the real architecture in a few megabytes, whose images are noise."""

@@ -113,7 +113,7 @@ _REFUSED: tuple[tuple[Callable[[Header], bool], str], ...] = (
     (lambda header: not _has_unet(header), "holds no model that is known: name an SDXL checkpoint"),
     (lambda header: _context_width(header) == 768, "is a Stable Diffusion 1 model; only SDXL is served"),
     (lambda header: _context_width(header) == 1024, "is a Stable Diffusion 2 model; only SDXL is served"),
-    (_is_refiner, "is the SDXL refiner, which only finishes pictures of another model: name an SDXL base checkpoint"),
+    (_is_refiner, "is the SDXL refiner, which only finishes images of another model: name an SDXL base checkpoint"),
     (_is_bare_unet_with_prefix, _BARE_UNET),
     (lambda header: _LABELS not in header.tensors, f"is not an SDXL model: it lacks {_LABELS}"),
     (_lacks_encoders, "lacks the text encoders of SDXL: name a whole checkpoint, or a diffusers folder"),
