@@ -1,17 +1,17 @@
 /** The shape of `fal-ai/fast-sdxl`: programs written for that model find its fields, sizes and defaults here. */
 import { inlineImage, type Served } from "../../storage/published-images.ts";
-import type { Fitted } from "../../jobs/submission.ts";
 import type { ModelInfo } from "../../protocol/messages.ts";
 import { asGenerateInput, fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type FastSdxlResult } from "./schema.ts";
 import { MAX_SEED, type ParsedInput } from "../../schema/input.ts";
 import { parseObject } from "../../schema/parse.ts";
 import { readWith, type QueueDialect } from "../dialect.ts";
 import { falErrorResponse, falFrame } from "../fal-error.ts";
+import { fitSize } from "../fit-size.ts";
+import { withNumbers } from "../numbers.ts";
 import { deliveryByPath, toSeconds } from "../latentcast/dialect.ts";
 import { fastSdxlOperation, fastSdxlStreamOperation } from "./operations.ts";
 
 const DEFAULT_SIDE = 1_024;
-const SIDE_MULTIPLE = 8;
 
 /** Fields that fal's own variants of this model take as text, such as `num_inference_steps: "4"`. */
 const NUMBERS = ["num_inference_steps", "guidance_scale", "num_images", "seed", "strength"];
@@ -31,7 +31,7 @@ export const fastSdxlDialect: QueueDialect = {
   prefixes: ["/fal-ai"],
   read: ({ body }) => readWith(fastSdxlDialect, body),
   parse: (body) => {
-    const parsed = parseObject(fastSdxlInput, withNumbers(body));
+    const parsed = parseObject(fastSdxlInput, withNumbers(body, NUMBERS));
     if (!parsed.ok) return parsed;
     const input = toInput(parsed.input);
     return {
@@ -40,7 +40,7 @@ export const fastSdxlDialect: QueueDialect = {
       warnings: [...ignoredWarnings(parsed.input), ...seedWarnings(parsed.input), ...parsed.warnings],
     };
   },
-  fit: fitSize,
+  fit: (input, model) => fitSize(withDefaultSize(input, model), model),
   preview: ({ step, totalSteps, images }, job) => ({
     images: images.map(inlineImage),
     seed: job.seed,
@@ -57,15 +57,6 @@ export const fastSdxlDialect: QueueDialect = {
   error: falErrorResponse,
   frame: falFrame,
 };
-
-function withNumbers(body: unknown): unknown {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
-  const entries = Object.entries(body).map(([name, value]: [string, unknown]) => {
-    const isNumber = NUMBERS.includes(name) && typeof value === "string" && /^\d+(\.\d+)?$/.test(value);
-    return [name, isNumber ? Number(value) : value];
-  });
-  return Object.fromEntries(entries);
-}
 
 function toInput({ image_size: size, seed, ...input }: FastSdxlInput): ParsedInput {
   const [width, height] = typeof size === "string" ? IMAGE_SIZES[size] : [size?.width, size?.height];
@@ -99,23 +90,10 @@ function seedWarnings({ seed }: FastSdxlInput): string[] {
   return typeof seed === "number" && seed > MAX_SEED ? [`seed was taken modulo ${MAX_SEED + 1}`] : [];
 }
 
-/**
- * fal's sizes are made for a model of 1024 pixels. One that is made for less gets the same shape at its own size: asked for more, it
- * would refuse, or repeat itself all over the image.
- */
-function fitSize(input: ParsedInput, model: ModelInfo): Fitted {
-  const { min_side: min, max_side: max, native_width: nativeWidth, native_height: nativeHeight } = model;
-  if (input.width === undefined || input.height === undefined) {
-    const canDoDefault = min <= DEFAULT_SIDE && DEFAULT_SIDE <= max;
-    const [width, height] = canDoDefault ? [DEFAULT_SIDE, DEFAULT_SIDE] : [nativeWidth, nativeHeight];
-    return { input: { ...input, width, height }, warnings: [] };
-  }
-  const longest = Math.max(input.width, input.height);
-  const scale = longest > max ? Math.max(nativeWidth, nativeHeight) / longest : 1;
-  const fit = (side: number): number =>
-    Math.min(max, Math.max(min, Math.round((side * scale) / SIDE_MULTIPLE) * SIDE_MULTIPLE));
-  const [width, height] = [fit(input.width), fit(input.height)];
-  const isSame = width === input.width && height === input.height;
-  const warning = `image_size ${input.width}x${input.height} was changed to ${width}x${height}, which this model can make`;
-  return { input: { ...input, width, height }, warnings: isSame ? [] : [warning] };
+/** fal's own default where the model can make it. */
+function withDefaultSize(input: ParsedInput, { min_side: min, max_side: max, ...model }: ModelInfo): ParsedInput {
+  if (input.width !== undefined && input.height !== undefined) return input;
+  const canDoDefault = min <= DEFAULT_SIDE && DEFAULT_SIDE <= max;
+  const [width, height] = canDoDefault ? [DEFAULT_SIDE, DEFAULT_SIDE] : [model.native_width, model.native_height];
+  return { ...input, width, height };
 }
