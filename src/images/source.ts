@@ -7,6 +7,8 @@ import { InputImages } from "./inputs.ts";
 export interface ImageAddresses {
   readonly image_url?: string | null | undefined;
   readonly mask_url?: string | null | undefined;
+  /** The image itself, where bytes can be sent; wins over its address. */
+  readonly image_bytes?: Uint8Array | undefined;
 }
 
 /** The files as they were sent. */
@@ -18,22 +20,23 @@ export interface InputFiles {
 /** A file of this server by the last part of its address; undefined when there is none. */
 export type ReadFile = (key: string) => Promise<Buffer | undefined>;
 
-type Field = keyof ImageAddresses;
+type Field = "image_url" | "mask_url";
 
 const DATA_URI = /^data:[^,]{0,200};base64,/i;
 
 /** Undefined for a request without images. Rejects with `invalid_request` naming the field. */
 export async function readInputFiles(
-  { image_url: imageUrl, mask_url: maskUrl }: ImageAddresses,
+  { image_url: imageUrl, mask_url: maskUrl, image_bytes: imageBytes }: ImageAddresses,
   readFile: ReadFile,
 ): Promise<InputFiles | undefined> {
   const hasMask = maskUrl !== undefined && maskUrl !== null;
-  if (imageUrl === undefined || imageUrl === null) {
+  const image = imageBytes === undefined ? imageUrl : Buffer.from(imageBytes);
+  if (image === undefined || image === null) {
     if (hasMask) throw problem("mask_url", "needs image_url", "missing_image");
     return undefined;
   }
   return {
-    image: await read("image_url", imageUrl, readFile),
+    image: typeof image === "string" ? await read("image_url", image, readFile) : image,
     mask: hasMask ? await read("mask_url", maskUrl, readFile) : null,
   };
 }

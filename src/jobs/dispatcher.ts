@@ -69,6 +69,11 @@ export class Dispatcher implements WorkerListener {
     return waitingJobs(this.#workers.values(), this.#queue);
   }
 
+  /** Images that all ready workers together put into their UNet calls. */
+  get rows(): number {
+    return [...this.#workers.values()].reduce((sum, { info }) => sum + info.capabilities.max_batch, 0);
+  }
+
   get unfinished(): number {
     return this.#unfinished.size;
   }

@@ -88,6 +88,11 @@ export class JobService {
     return this.#dispatcher.loaded?.model;
   }
 
+  /** How many images can be drawn side by side; at least one, so that somebody waits for the model. */
+  get imagesAtOnce(): number {
+    return Math.max(1, this.#dispatcher.rows);
+  }
+
   /** Whether it takes jobs, finishes those it has, or has ended. */
   get phase(): Phase {
     return this.#phase;
