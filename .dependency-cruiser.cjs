@@ -11,6 +11,8 @@ const OWNERS = {
   zeromq: ["worker/transport.ts"],
   execa: ["processes/child.ts"],
   sharp: ["images/decode.ts", "images/encode.ts"],
+  ws: ["http/plugins/sockets.ts"],
+  "@msgpack/msgpack": ["http/realtime/coding.ts"],
 };
 
 /** @param {string} name @param {string} comment @param {object} from @param {object} to */

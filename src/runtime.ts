@@ -127,6 +127,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     requests,
     webhookKeys: webhookKey.publicKeys,
     webhookAddresses,
+    tokenSecret: webhookKey.derive("access tokens"),
     log,
     metrics,
     tracing,
@@ -149,10 +150,12 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     jobs,
     drain: async () => {
       patienceMs = FLUSH_PATIENCE_MS;
+      shutdown.drain();
       await jobs.drain(config.drainTimeoutMs);
       await open.close();
     },
     close: async () => {
+      shutdown.drain();
       // Also in the middle of a drain, which has the rest closed.
       await jobs.close();
       await open.close();

@@ -9,7 +9,21 @@ const NAMESPACES = new Set(["workflows", "comfy"]);
 
 /** First parts that lead elsewhere: paths of this server, then roots of other programs' APIs. */
 const NOT_OWNERS = new Set([
-  ...["queue", "rest", "requests", "files", "fal", "api", "docs", "assets", "health", "ready", "metrics", "stream"],
+  ...[
+    "queue",
+    "rest",
+    "requests",
+    "files",
+    "fal",
+    "api",
+    "docs",
+    "assets",
+    "health",
+    "ready",
+    "metrics",
+    "stream",
+    "realtime",
+  ],
   ...[
     "sdapi",
     "controlnet",

@@ -11,6 +11,7 @@ import { readObject } from "../storage/read-object.ts";
 import type { PublishedImages } from "../storage/published-images.ts";
 import type { RequestService } from "../requests/service.ts";
 import type { KeySet } from "../requests/webhook-key.ts";
+import { AccessTokens } from "./access-tokens.ts";
 import { collectOperations } from "./documented.ts";
 import { handleError } from "./error-body.ts";
 import { handleNotFound } from "./not-found.ts";
@@ -25,6 +26,7 @@ import { limitCallers } from "./plugins/limits.ts";
 import { shedLoad } from "./plugins/overload.ts";
 import { traceRequests } from "./plugins/request-spans.ts";
 import { secureHeaders } from "./plugins/security-headers.ts";
+import { acceptSockets } from "./plugins/sockets.ts";
 import { newRequestId } from "./request-id.ts";
 import { refuseUndecodable, routedPath } from "./request-path.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -37,9 +39,12 @@ import { modelRoutes } from "./routes/models.ts";
 import { playgroundRoutes } from "./routes/playground.ts";
 import { proxyRoutes } from "./routes/proxy.ts";
 import { queueRoutes } from "./routes/queue.ts";
+import { realtimeRoutes } from "./routes/realtime.ts";
 import { storageRoutes } from "./routes/storage.ts";
+import { tokenRoutes } from "./routes/tokens.ts";
 import { webhookKeyRoutes } from "./routes/webhook-keys.ts";
 import { trackShutdown, type Shutdown } from "./shutdown.ts";
+import { SOCKET_CONSTRAINT } from "./upgrade.ts";
 
 export interface AppOptions {
   readonly config: Config;
@@ -51,6 +56,8 @@ export interface AppOptions {
   readonly webhookKeys: KeySet;
   /** Which addresses they may have. */
   readonly webhookAddresses: AddressRules;
+  /** What access tokens are signed with. */
+  readonly tokenSecret: Buffer;
   readonly log: FastifyBaseLogger;
   readonly metrics: Metrics;
   /** Undefined where traces go nowhere. */
@@ -80,7 +87,10 @@ function refuseSchemas(): never {
 
 export interface App {
   readonly fastify: FastifyInstance;
-  readonly shutdown: Shutdown;
+  readonly shutdown: Shutdown & {
+    /** Sockets take no more inputs, finish what runs and close. */
+    drain(): void;
+  };
 }
 
 export async function buildApp(options: AppOptions): Promise<App> {
@@ -105,7 +115,12 @@ export async function buildApp(options: AppOptions): Promise<App> {
     return503OnClosing: false,
     rewriteUrl: routedPath,
     // An address is as long as its header may be; Fastify would answer a longer name before any hook.
-    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: MAX_ADDRESS_LENGTH },
+    routerOptions: {
+      ignoreTrailingSlash: true,
+      ignoreDuplicateSlashes: true,
+      maxParamLength: MAX_ADDRESS_LENGTH,
+      constraints: { upgrade: SOCKET_CONSTRAINT },
+    },
   });
   app.setErrorHandler(handleError);
   const shutdown = trackShutdown(app);
@@ -120,16 +135,28 @@ export async function buildApp(options: AppOptions): Promise<App> {
   refuseUndecodable(app);
   requireOneHost(app);
   guardDoors(app, config);
-  requireKeys(app, config.apiKeys);
+  const tokens = new AccessTokens(options.tokenSecret);
+  requireKeys(app, config.apiKeys, tokens);
   shedLoad(app, config.maxEventLoopDelayMs);
-  await limitCallers(app, { ratePerMinute: config.ratePerMinute, concurrent: config.concurrentPerKey });
+  const begin = await limitCallers(app, { ratePerMinute: config.ratePerMinute, concurrent: config.concurrentPerKey });
   refuseBodies(app);
   acceptJson(app);
   const documentedRoutes = collectOperations(app);
   metricsRoutes(app, metrics);
+  const sockets = acceptSockets(app, { maxFrameBytes: config.realtimeFrameBytes });
 
   const readFile = (key: string): Promise<Buffer | undefined> => readObject(storage.objects, key);
   generateRoutes(app, { jobs, images, readFile, publicUrl });
+  const realtime = realtimeRoutes(app, {
+    ...{ jobs, readFile, sockets, begin, metrics },
+    limits: {
+      maxFrameBytes: config.realtimeFrameBytes,
+      messagesPerSecond: config.realtimeMessagesPerSecond,
+      connectionsPerCaller: config.realtimeConnectionsPerKey,
+      idleMs: config.realtimeIdleMs,
+    },
+  });
+  tokenRoutes(app, tokens);
   modelRoutes(app, jobs);
   queueRoutes(app, { requests, publicUrl, webhooks: options.webhookAddresses });
   eventRoutes(app, requests);
@@ -147,7 +174,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   await playgroundRoutes(app);
   proxyRoutes(app);
   handleNotFound(app);
-  return { fastify: app, shutdown };
+  return { fastify: app, shutdown: { close: shutdown.close, drain: realtime.drain } };
 }
 
 /** The id on every answer, and no cache in between unless a route says otherwise: most answers are about now. */

@@ -14,6 +14,8 @@ const STEP_SECONDS = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5
 export class Metrics implements JobObserver {
   readonly registry = new Registry();
   readonly sseClients: Gauge;
+  readonly realtimeClients: Gauge;
+  readonly realtimeSuperseded: Counter;
   readonly httpRequest: Histogram<"method" | "route" | "status">;
   readonly #accepted: Counter;
   readonly #finished: Counter<"outcome" | "code">;
@@ -55,6 +57,15 @@ export class Metrics implements JobObserver {
       "Device time spent on jobs that were then cancelled.",
     );
     this.sseClients = new Gauge({ name: "latentcast_sse_clients", help: "Event streams that are open.", registers });
+    this.realtimeClients = new Gauge({
+      name: "latentcast_realtime_clients",
+      help: "Realtime connections that are open.",
+      registers,
+    });
+    this.realtimeSuperseded = counter(
+      "realtime_superseded_total",
+      "Inputs of realtime connections whose place a newer one took.",
+    );
     this.httpRequest = new Histogram({
       name: "latentcast_http_request_seconds",
       help: "Requests, from the first byte to the last byte of the response.",

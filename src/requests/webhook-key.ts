@@ -1,5 +1,13 @@
-/** The key that webhooks are signed with: made at the first start, kept in the data folder for its owner only. */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from "node:crypto";
+/** The key that webhooks, and access tokens by way of {@link SigningKey.derive}, are signed with: made at the first start, kept in the data folder for its owner only. */
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  hkdfSync,
+  sign,
+  type KeyObject,
+} from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -32,6 +40,12 @@ export class SigningKey {
       return made;
     });
     return new SigningKey(createPrivateKey(pem));
+  }
+
+  /** 32 bytes that are secret too, and different for each purpose. */
+  derive(purpose: string): Buffer {
+    const secret = this.#key.export({ type: "pkcs8", format: "der" });
+    return Buffer.from(hkdfSync("sha256", secret, "", purpose, 32));
   }
 
   /** Hex. */

@@ -55,7 +55,9 @@ function inProcess(): Record<string, string> {
 }
 
 const names = await readdir(new URL("examples/", root));
-const found = (await Promise.all(["README.md", "docs/clients.md", "docs/openai.md"].map(blocks))).flat();
+const found = (
+  await Promise.all(["README.md", "docs/clients.md", "docs/openai.md", "docs/realtime.md"].map(blocks))
+).flat();
 
 describe("the example", () => {
   it("node-stream.ts writes the image it has watched", async () => {

@@ -16,9 +16,9 @@ interface Document {
   readonly components: { readonly schemas: Readonly<Record<string, Json>> };
 }
 
-/** Other names of what is documented, the page itself, and what only says that it does not exist here. */
+/** Other names of what is documented, the page itself, sockets (OpenAPI has none), and what only says that it does not exist here. */
 const UNDOCUMENTED =
-  /^\/($|fal$|api\/fal\/proxy|:owner\/:alias|fal-ai\/:alias|queue\/?\*|requests\/:id\/response|docs|openapi\.json|assets|favicon|(rest\/)?\.well-known|rest\/tokens|rest\/storage\/(auth|upload\/initiate-multipart)|(v1\/)?images\/(edits|variations)|images\/generations|(v1\/)?models\/?\*|models$)/;
+  /^\/($|fal$|api\/fal\/proxy|:owner\/:alias|fal-ai\/:alias|queue\/?\*|requests\/:id\/response|docs|openapi\.json|assets|favicon|(rest\/)?\.well-known|realtime$|rest\/storage\/(auth|upload\/initiate-multipart)|(v1\/)?images\/(edits|variations)|images\/generations|(v1\/)?models\/?\*|models$)/;
 
 let server: TestServer;
 let document: Document;

@@ -2,7 +2,8 @@
  * Keeps web pages out of a server without keys. With keys nothing is needed: no page knows one, and none can send one without a preflight.
  *
  * - A page of a stranger's domain that its DNS points at this machine (DNS rebinding) is same-origin to its browser; only `Host` shows it.
- * - Any page may send some requests without asking first. Those say where they come from in `Sec-Fetch-Site` and `Origin`.
+ * - Any page may send some requests, and open sockets, without asking first. Those say where they come from in `Sec-Fetch-Site` and
+ *   `Origin`.
  */
 import type { IncomingHttpHeaders } from "node:http";
 import { isIP } from "node:net";
@@ -10,6 +11,7 @@ import type { FastifyInstance } from "fastify";
 import ipaddr from "ipaddr.js";
 import { isLoopback, type Config } from "../../config.ts";
 import { LatentcastError } from "../../errors.ts";
+import { wantsSocket } from "../upgrade.ts";
 
 export type DoorOptions = Pick<Config, "host" | "publicUrl" | "allowedHosts" | "corsOrigins" | "apiKeys">;
 
@@ -18,14 +20,15 @@ const ALL_INTERFACES = new Set(["0.0.0.0", "::"]);
 
 export function guardDoors(app: FastifyInstance, options: DoorOptions): void {
   if (options.apiKeys.length > 0) return;
-  app.addHook("onRequest", async ({ method, headers }) => {
+  app.addHook("onRequest", async ({ method, headers, raw }) => {
     if (!isKnownHost(headers.host, options)) {
       throw new LatentcastError("forbidden", {
         message:
           "This server is not known by that name; LATENTCAST_ALLOWED_HOSTS or LATENTCAST_PUBLIC_URL can list it.",
       });
     }
-    if (!READ_ONLY.has(method) && !isOwnOrListedPage(headers, options)) {
+    const isHarmless = READ_ONLY.has(method) && !wantsSocket(raw);
+    if (!isHarmless && !isOwnOrListedPage(headers, options)) {
       throw new LatentcastError("forbidden", {
         message: "Pages of that origin may not call this server; LATENTCAST_CORS_ORIGINS can list it.",
       });

@@ -2,6 +2,7 @@
 import rateLimit from "@fastify/rate-limit";
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
+import { wantsSocket } from "../upgrade.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -21,27 +22,39 @@ const CONCURRENCY_RETRY_SECONDS = 1;
 /** Callers whose counters are kept: more addresses than this within a minute push the oldest out. */
 const KEPT_CALLERS = 10_000;
 
-/** To be called after the hook that names the caller, and before the routes. */
-export async function limitCallers(app: FastifyInstance, { ratePerMinute, concurrent }: CallerLimits): Promise<void> {
+/** Counts an image that a caller waits for until the function it returns is called. Throws `rate_limited` for one too many. */
+export type BeginImage = (caller: string) => () => void;
+
+/**
+ * To be called after the hook that names the caller, and before the routes.
+ * @returns How images are counted that are not asked for by a request of their own.
+ */
+export async function limitCallers(
+  app: FastifyInstance,
+  { ratePerMinute, concurrent }: CallerLimits,
+): Promise<BeginImage> {
   if (ratePerMinute !== null) {
     await app.register(rateLimit, {
       max: ratePerMinute,
       timeWindow: "1 minute",
       cache: KEPT_CALLERS,
       keyGenerator: ({ caller }) => caller,
-      // Work comes by POST only. Probes, polls for a queued request's state and cancellations must always get through.
-      allowList: ({ method }) => method !== "POST",
+      // Work comes by POST and over sockets. Probes, polls for a queued request's state and cancellations must always get through.
+      allowList: ({ method, raw }) => method !== "POST" && !wantsSocket(raw),
       errorResponseBuilder: (_request, { ttl }) =>
         new LatentcastError("rate_limited", { retryAfterSeconds: Math.max(1, Math.ceil(ttl / 1_000)) }),
     });
   }
-  if (concurrent !== null) limitConcurrency(app, concurrent);
+  const begin = countImages(concurrent ?? Number.POSITIVE_INFINITY);
+  app.addHook("onRequest", async ({ caller, routeOptions }, reply) => {
+    if (routeOptions.config.waitsForImage === true) reply.raw.once("close", begin(caller));
+  });
+  return begin;
 }
 
-function limitConcurrency(app: FastifyInstance, limit: number): void {
+function countImages(limit: number): BeginImage {
   const underWay = new Map<string, number>();
-  app.addHook("onRequest", async ({ caller, routeOptions }, reply) => {
-    if (routeOptions.config.waitsForImage !== true) return;
+  return (caller) => {
     const count = underWay.get(caller) ?? 0;
     if (count >= limit) {
       throw new LatentcastError("rate_limited", {
@@ -50,10 +63,10 @@ function limitConcurrency(app: FastifyInstance, limit: number): void {
       });
     }
     underWay.set(caller, count + 1);
-    reply.raw.once("close", () => {
+    return () => {
       const left = (underWay.get(caller) ?? 1) - 1;
       if (left === 0) underWay.delete(caller);
       else underWay.set(caller, left);
-    });
-  });
+    };
+  };
 }

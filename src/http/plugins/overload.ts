@@ -2,6 +2,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
+import { wantsSocket } from "../upgrade.ts";
 
 const RETRY_AFTER_SECONDS = 5;
 /** The delay is a mean over this long, so a single large image being encoded sheds nothing. */
@@ -28,8 +29,8 @@ export function shedLoad(app: FastifyInstance, maxDelayMs: number): void {
     clearInterval(timer);
     histogram.disable();
   });
-  app.addHook("onRequest", async ({ method }) => {
-    if (method === "POST" && delayMs > maxDelayMs)
+  app.addHook("onRequest", async ({ method, raw }) => {
+    if ((method === "POST" || wantsSocket(raw)) && delayMs > maxDelayMs)
       throw new LatentcastError("overloaded", { retryAfterSeconds: RETRY_AFTER_SECONDS });
   });
 }

@@ -50,7 +50,7 @@ export function generateRoutes(app: FastifyInstance, options: GenerateRoutesOpti
   for (const dialect of DIALECTS) {
     for (const { path: pattern, delivery, operation, refusal } of dialect.routes) {
       // The limit of a key counts these until their answer is complete.
-      const config = { waitsForImage: true, ...(operation === undefined ? {} : { operation }) };
+      const config = { waitsForImage: true, takesToken: true, ...(operation === undefined ? {} : { operation }) };
       const onRequest = refusal === undefined ? {} : { onRequest: refuse(refusal) };
       app.post(pattern, { config, ...onRequest }, async (request, reply) => {
         const path = request.url.split("?", 1)[0] ?? "/";

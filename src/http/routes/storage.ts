@@ -60,7 +60,7 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
     );
   });
 
-  for (const path of ["/rest/storage/upload/initiate-multipart", "/rest/storage/auth/token", "/rest/tokens"]) {
+  for (const path of ["/rest/storage/upload/initiate-multipart", "/rest/storage/auth/token"]) {
     app.post(path, () => {
       throw new LatentcastError("not_implemented", { message: `${path} does not exist here.` });
     });
