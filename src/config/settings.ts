@@ -159,7 +159,7 @@ export const SETTINGS = {
   realtimeIdleMs: setting<number>({
     env: ["LATENTCAST_REALTIME_IDLE_SECONDS"],
     default: "300",
-    value: seconds,
+    value: secondsAsMs,
     help: "A realtime connection that has nothing to do and gets no input for this long is closed; clients open another one with their next input.",
   }),
   maxEventLoopDelayMs: setting<number>({
