@@ -18,10 +18,11 @@ export interface WorkerLaunchOptions {
 }
 
 /**
- * How often a thread of a worker looks whether the others are done before it sleeps. OpenMP's own 300,000 take the core from
- * whoever else computes, as its threads then wait for one that has no core: see "Beside other programs" in docs/performance.md.
+ * How often a thread of a worker looks whether the others are done before it sleeps. As quick as OpenMP's own 300,000 on a quiet machine,
+ * and beside a program that needs a core a step takes 4 times as long instead of 30, until the worker has seen that (`shared_cores.py`):
+ * see "Beside other programs" in docs/performance.md.
  */
-const OPENMP_SPINS = "1000";
+const OPENMP_SPINS = "4000";
 
 /** `-P`: modules of the current folder, such as a `random.py`, do not take the place of the standard library's. */
 const WORKER_PROGRAM = ["-P", "-m", "latentcast_worker"];

@@ -32,6 +32,7 @@ from .prompts import PromptEncoder
 from .schedulers import make_scheduler, own_scheduler_name
 from .sdxl import SdxlModel
 from .settings import ModelSettings
+from .shared_cores import watch_cores
 from .vae import load_tiny_vae, load_vae
 
 # A parked job is small (about 2 MB per megapixel: latents, x0, solver history; 20 MB more with DeepCache), so these
@@ -164,6 +165,7 @@ def _assemble(
         sampling=sampling,
         guidance_width=guidance_width,
         deepcache=DeepCache(unet, accelerated) if "step-cache" in settings.shortcuts else None,
+        cores=watch_cores(device),
     )
 
 

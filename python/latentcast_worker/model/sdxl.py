@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from .paste import Paste
 from .port import Encoded, InvalidRequestError, PendingPreview, Pixels
 from .prompts import PromptEncoder, TextEmbedding
 from .schedulers import SchedulerRun, make_scheduler, max_steps
+from .shared_cores import SharedCores
 from .shortcuts import Shortcuts, guided_steps
 
 
@@ -51,6 +53,7 @@ class SdxlModel:
     sampling: Sampling = PLAIN
     guidance_width: int | None = None
     """`time_cond_proj_dim` of a UNet with guidance inside."""
+    cores: SharedCores | None = None
 
     def check(self, params: GenerationParams) -> None:
         low, high = self.info.min_side, self.info.max_side
@@ -132,7 +135,11 @@ class SdxlModel:
 
     @torch.inference_mode()
     def step(self, samples: Sequence[SdxlSample]) -> None:
-        denoise_step(samples, self.unet, self.dtype, self.deepcache)
+        step = partial(denoise_step, samples, self.unet, self.dtype, self.deepcache)
+        if self.cores is None:
+            step()
+        else:
+            self.cores.watch(step)
         if self.torch_device.type == "cuda":
             # One wait per step keeps the host's decisions and the device's work together: cancelling takes one step.
             torch.cuda.current_stream().synchronize()
