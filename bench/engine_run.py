@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from latentcast_worker.codec import Payload
 from latentcast_worker.engine import Arrival, Engine, EngineEvent
 from latentcast_worker.protocol import (
     Cancel,
@@ -73,7 +74,7 @@ def run_engine(model: Any, requests: Sequence[Generate], later: Sequence[Later] 
             jobs[command.job_id].cancelled = now - began
         inbox.put(Arrival(command))
 
-    def post(report: Report, _payload: Sequence[bytes], sent: Callable[[], None] | None) -> None:
+    def post(report: Report, _payload: Payload, sent: Callable[[], None] | None) -> None:
         nonlocal steps, endings
         now = time.monotonic() - began
         match report:

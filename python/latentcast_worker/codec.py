@@ -24,6 +24,9 @@ from .protocol import (
 EngineCommand: TypeAlias = Generate | Cancel | Shutdown
 """Every command but `ping`, which the transport answers itself."""
 
+Payload: TypeAlias = Sequence[bytes | memoryview]
+"""The payload frames of a report."""
+
 
 class ProtocolError(ValueError):
     """A message broke the protocol. `job` is set where it could still be tied to a job that waits for a report."""

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar, assert_never
 
-from .codec import EngineCommand
+import numpy as np
+
+from .codec import EngineCommand, Payload
 from .inputs import InputImages, inputs_problem
 from .job import Job, PreviewCadence
 from .model.port import DeviceOutOfMemoryError, InvalidRequestError, Model, NumericalError, Pixels, S
@@ -304,13 +306,13 @@ class Engine(Generic[S]):
         request = job.request
         self._end(job, Failed(job_id=request.job_id, incarnation=request.incarnation, code=code, message=message))
 
-    def _end(self, job: Job[S], report: Report, payload: Sequence[bytes] = ()) -> None:
+    def _end(self, job: Job[S], report: Report, payload: Payload = ()) -> None:
         """The one way out: no preview of the job can follow its last report."""
         self._previews.withdraw(job.arrival)
         del self._jobs[job.arrival]
         self._post(report, payload)
 
-    def _post(self, report: Report, payload: Sequence[bytes] = ()) -> None:
+    def _post(self, report: Report, payload: Payload = ()) -> None:
         self._post_frames(report, payload, None)
 
     def _batch_limit(self, job: Job[S]) -> int:
@@ -322,5 +324,6 @@ def _pixels(params: GenerationParams) -> int:
     return params.width * params.height * params.num_images
 
 
-def _rgb8(pixels: Pixels) -> bytes:
-    return pixels.tobytes()
+def _rgb8(pixels: Pixels) -> memoryview:
+    """Rows from the top, no padding. The pixels are not copied where they lie like that already."""
+    return np.ascontiguousarray(pixels).data.cast("B")

@@ -33,9 +33,11 @@ class Fields:
             raise self._problem(name, "is not a string")
         if len(value) < min_length:
             raise self._problem(name, "is empty")
-        # JSON can spell lone surrogates, which no tokenizer can read and no log can print.
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise self._problem(name, "is not valid Unicode")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            # JSON can spell lone surrogates, which no tokenizer can read and no log can print.
+            raise self._problem(name, "is not valid Unicode") from error
         return value
 
     def integer(self, name: str, low: int, high: int | None = None) -> int:

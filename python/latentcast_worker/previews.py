@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .codec import Payload
 from .jpeg import encode_jpeg
 from .model.port import DeviceOutOfMemoryError, NumericalError, PendingPreview, Pixels
 from .protocol import FailureCode, ImageSize, JobRef, Preview, Report
@@ -43,7 +44,7 @@ class PreviewCrashed:
 
 PreviewEvent: TypeAlias = PreviewSent | PreviewFailed | PreviewCrashed
 
-PostReport: TypeAlias = Callable[[Report, Sequence[bytes], Callable[[], None] | None], None]
+PostReport: TypeAlias = Callable[[Report, Payload, Callable[[], None] | None], None]
 """Takes (report, payload frames, what to call once the message has left)."""
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import zmq
 
-from .codec import EngineCommand, ProtocolError, decode_command, encode_report
+from .codec import EngineCommand, Payload, ProtocolError, decode_command, encode_report
 from .protocol import (
     Cancel,
     Failed,
@@ -39,7 +39,8 @@ SEND_HIGH_WATER_MARK = 64
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    frames: Sequence[bytes]
+    report: Report
+    payload: Payload
     sent: Callable[[], None] | None
 
 
@@ -73,9 +74,13 @@ class Transport:
     def start(self) -> None:
         self._thread.start()
 
-    def post(self, report: Report, payload: Sequence[bytes] = (), sent: Callable[[], None] | None = None) -> None:
-        """Queues a report from any thread. `sent` is called on the IO thread once ZeroMQ has taken the message."""
-        self._outbox.append(_Parcel((encode_report(report), *payload), sent))
+    def post(self, report: Report, payload: Payload = (), sent: Callable[[], None] | None = None) -> None:
+        """Queues a report from any thread. `sent` is called on the IO thread once ZeroMQ has taken the message.
+
+        The IO thread makes the bytes: the engine posts between two steps, while the device has nothing to do. Nobody
+        may change what the payload shows.
+        """
+        self._outbox.append(_Parcel(report, payload, sent))
         self._wake()
 
     def close(self) -> None:
@@ -121,7 +126,8 @@ class Transport:
         while self._outbox:
             parcel = self._outbox[0]
             try:
-                socket.send_multipart(parcel.frames, flags=zmq.NOBLOCK, copy=False)
+                frames = (encode_report(parcel.report), *parcel.payload)
+                socket.send_multipart(frames, flags=zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return False
             self._outbox.popleft()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from . import __version__
-from .codec import EngineCommand
+from .codec import EngineCommand, Payload
 from .engine import Arrival, Engine, EngineEvent
 from .model.port import LoadedModel, LoadError, Reporter
 from .protocol import (
@@ -95,7 +95,7 @@ class _Worker:
                 self._spans.received(command)
             self._inbox.put(Arrival(command, payload))
 
-    def _post(self, report: Report, payload: Sequence[bytes] = (), sent: Callable[[], None] | None = None) -> None:
+    def _post(self, report: Report, payload: Payload = (), sent: Callable[[], None] | None = None) -> None:
         if self._spans is not None:
             self._spans.posted(report)
         self._transport.post(report, payload, sent)

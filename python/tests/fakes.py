@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from latentcast_worker.codec import EngineCommand
+from latentcast_worker.codec import EngineCommand, Payload
 from latentcast_worker.engine import Arrival, Engine, EngineEvent
 from latentcast_worker.inputs import InputImages, executed_steps
 from latentcast_worker.job import Job
@@ -150,7 +150,7 @@ class EngineRun:
     def __init__(self, model: Model[Any], take_sent: Callable[[Callable[[], None]], None] = call) -> None:
         self.inbox: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
         self.reports: list[Report] = []
-        self.payloads: list[Sequence[bytes]] = []
+        self.payloads: list[Payload] = []
         self.telemetry = Telemetry()
         self._take_sent = take_sent
         self._endings_left = 0
@@ -184,7 +184,7 @@ class EngineRun:
         (ending,) = (report for report in self.of(job_id) if isinstance(report, Result | Failed | Cancelled))
         return ending
 
-    def _post(self, report: Report, payload: Sequence[bytes], sent: Callable[[], None] | None) -> None:
+    def _post(self, report: Report, payload: Payload, sent: Callable[[], None] | None) -> None:
         self.reports.append(report)
         self.payloads.append(payload)
         if sent is not None:

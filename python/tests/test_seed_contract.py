@@ -40,7 +40,7 @@ def pictures(model: SdxlModel, requests: Sequence[Generate]) -> dict[str, list[b
 
 def pictures_of(run: EngineRun) -> dict[str, list[bytes]]:
     return {
-        report.job_id: list(payload)
+        report.job_id: [bytes(frame) for frame in payload]
         for report, payload in zip(run.reports, run.payloads, strict=True)
         if isinstance(report, Result)
     }
