@@ -168,9 +168,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   });
   webhookKeyRoutes(app, options.webhookKeys);
   healthRoutes(app, jobs);
-  // Routes in scopes of their own are added late.
-  await app.after();
-  await openApiRoutes(app, documentedRoutes, { version: packageVersion(), needsKey: config.apiKeys.length > 0 });
+  openApiRoutes(app, documentedRoutes, { version: packageVersion(), needsKey: config.apiKeys.length > 0 });
   await playgroundRoutes(app);
   proxyRoutes(app);
   handleNotFound(app);

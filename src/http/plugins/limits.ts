@@ -1,5 +1,4 @@
 /** How much one caller may ask for: requests a minute, and images waited for at once. Both are off until they are set. */
-import rateLimit from "@fastify/rate-limit";
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import { wantsSocket } from "../upgrade.ts";
@@ -34,6 +33,7 @@ export async function limitCallers(
   { ratePerMinute, concurrent }: CallerLimits,
 ): Promise<BeginImage> {
   if (ratePerMinute !== null) {
+    const { default: rateLimit } = await import("@fastify/rate-limit");
     await app.register(rateLimit, {
       max: ratePerMinute,
       timeWindow: "1 minute",

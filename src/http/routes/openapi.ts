@@ -1,8 +1,9 @@
-/** `GET /openapi.json`, and `GET /docs`: the same to read and try out, from files of its package alone. */
-import swagger, { type StaticDocumentSpec } from "@fastify/swagger";
-import swaggerUi from "@fastify/swagger-ui";
-import type { FastifyInstance } from "fastify";
+/** `GET /openapi.json`, and `GET /docs`: the same to read and try out. Both are made when somebody asks for them: few ever do. */
+import Fastify, { type FastifyInstance } from "fastify";
+import type { StaticDocumentSpec } from "@fastify/swagger";
 import { openApiDocument, type DocumentedRoute, type DocumentFacts } from "../../openapi/document.ts";
+
+type OpenApiDocument = ReturnType<typeof openApiDocument>;
 
 /** Nothing from elsewhere, and no page around it. Swagger UI sets styles on its elements and draws its icons from data URIs. */
 const DOCS_POLICY = {
@@ -17,26 +18,39 @@ const DOCS_POLICY = {
   "frame-ancestors": ["'none'"],
 };
 
-/** To be called after every route that is documented. */
-export async function openApiRoutes(
-  app: FastifyInstance,
-  routes: readonly DocumentedRoute[],
-  facts: DocumentFacts,
-): Promise<void> {
-  const document = openApiDocument(routes, facts);
+/** What belongs to the connection, not to the page. */
+const CONNECTION_HEADERS = new Set(["connection", "content-length", "date", "keep-alive", "transfer-encoding"]);
+
+/** @param routes Complete by the time of the first request. */
+export function openApiRoutes(app: FastifyInstance, routes: readonly DocumentedRoute[], facts: DocumentFacts): void {
+  let made: OpenApiDocument | undefined;
+  const document = (): OpenApiDocument => (made ??= openApiDocument(routes, facts));
+  let pages: Promise<FastifyInstance> | undefined;
+  // A browser opens a page without a key.
+  const config = { isOpen: true };
+  app.get("/openapi.json", { config }, () => document());
+  for (const path of ["/docs", "/docs/*"]) {
+    app.get(path, { config }, async ({ url, headers }, reply) => {
+      pages ??= openPages(document());
+      const page = await (await pages).inject({ url, headers });
+      if (page.statusCode === 404) return reply.callNotFound();
+      const kept = Object.entries(page.headers).filter(([name]) => !CONNECTION_HEADERS.has(name));
+      return reply.code(page.statusCode).headers(Object.fromEntries(kept)).send(page.rawPayload);
+    });
+  }
+  app.addHook("onClose", async () => (await pages)?.close());
+}
+
+/** Swagger UI, from files of its package alone. An application of its own: Fastify takes no more plugins once it is ready. */
+async function openPages(document: OpenApiDocument): Promise<FastifyInstance> {
+  const [{ default: swagger }, { default: swaggerUi }] = await Promise.all([
+    import("@fastify/swagger"),
+    import("@fastify/swagger-ui"),
+  ]);
+  const app = Fastify({ routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true } });
   // The types of the plugin end with OpenAPI 3.0; it passes the document on as it is.
   const specification = { document } as unknown as StaticDocumentSpec;
-  await app.register(async (docs) => {
-    // A browser opens a page without a key.
-    docs.addHook("onRoute", (route) => {
-      route.config = { ...route.config, isOpen: true };
-    });
-    docs.get("/openapi.json", () => document);
-    await docs.register(swagger, { mode: "static", specification });
-    await docs.register(swaggerUi, {
-      routePrefix: "/docs",
-      staticCSP: DOCS_POLICY,
-      theme: { title: "Latentcast API" },
-    });
-  });
+  await app.register(swagger, { mode: "static", specification });
+  await app.register(swaggerUi, { routePrefix: "/docs", staticCSP: DOCS_POLICY, theme: { title: "Latentcast API" } });
+  return app;
 }
