@@ -26,6 +26,12 @@ describe("JSON as bytes", () => {
     );
   });
 
+  it.each([24_575, 24_576, 24_577, 100_000])("is the same for %i bytes", (size) => {
+    const bytes = Buffer.from(Array.from({ length: size }, (_, index) => (index * 7) % 251));
+    const value = { image: new Base64(bytes, "data:image/jpeg;base64,") };
+    expect(toJsonBytes(value).toString()).toBe(JSON.stringify(value));
+  });
+
   it("has the same meaning in ASCII, between a prefix and a suffix", () => {
     fc.assert(
       fc.property(tree, (value) => {
