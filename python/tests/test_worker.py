@@ -108,7 +108,7 @@ def test_a_ping_is_answered_while_a_step_runs(slow_worker: WorkerProcess) -> Non
 
 def test_a_cancel_takes_effect_at_the_end_of_the_running_step(slow_worker: WorkerProcess) -> None:
     slow_worker.send(a_job(num_inference_steps=50))
-    slow_worker.until("started")
+    slow_worker.until("progress")
     slow_worker.send(Cancel(job_id="job", incarnation=INCARNATION))
     slow_worker.send(Ping())
     messages = slow_worker.until("cancelled")
