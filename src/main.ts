@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** Process entry. Signals and exit codes are decided here and nowhere else. */
+import "./cli/young-generation.ts";
 import { closeSync } from "node:fs";
 import { runCommandLine } from "./cli.ts";
 import { openOutput } from "./cli/output.ts";
