@@ -15,7 +15,8 @@ export default defineConfig({
     maxWorkers: 2,
     coverage: { provider: "v8", include: ["src/**/*.ts"], exclude: ["src/playground/**"] },
     projects: [
-      project("unit", { testTimeout: 10 * SECONDS, hookTimeout: 10 * SECONDS }),
+      // Files share modules: importing them anew took more time than the tests. So a test puts back what it fakes.
+      project("unit", { testTimeout: 10 * SECONDS, hookTimeout: 10 * SECONDS, isolate: false }),
       project("integration", { ...REAL_PROCESSES, testTimeout: 120 * SECONDS, hookTimeout: 120 * SECONDS }),
       project("e2e", {
         ...REAL_PROCESSES,
@@ -38,6 +39,7 @@ interface ProjectOptions {
   readonly testTimeout: number;
   readonly hookTimeout: number;
   readonly fileParallelism?: boolean;
+  readonly isolate?: boolean;
   readonly retry?: number;
   /** Run once before the files of the project. */
   readonly globalSetup?: string[];
