@@ -3,6 +3,7 @@
  * new one is a folder beside the others and a line in the registry. Nothing in it knows the transport.
  */
 import type { LatentcastError } from "../errors.ts";
+import type { InputSources } from "../images/source.ts";
 import type { JobResult, JobPreview } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import type { Fitted } from "../jobs/submission.ts";
@@ -17,6 +18,7 @@ export type Delivery = "result" | "events";
 
 export interface DialectRequest {
   readonly path: string;
+  /** What the JSON said, or a `Form`. */
   readonly body: unknown;
 }
 
@@ -26,10 +28,12 @@ export interface DialectRoute {
   readonly path: string;
   /** Some APIs say it in the path, others in the body. */
   readonly delivery: (request: DialectRequest) => Delivery;
+  /** Of this path alone; the dialect's own if absent. */
+  readonly read?: (request: DialectRequest) => ReadRequest;
+  /** Takes `multipart/form-data` beside JSON. */
+  readonly takesForms?: boolean;
   /** Absent for other names of a path that is documented. */
   readonly operation?: Operation;
-  /** Part of the API, but not served here, for this reason. Answered 501 whatever the body. */
-  readonly refusal?: string;
 }
 
 export interface ErrorResponse {
@@ -61,7 +65,11 @@ export interface Exchange {
 
 /** A request whose input is right, and how it is to be answered; or what is wrong with it. */
 export type ReadRequest =
-  | (Extract<Parsed<ParsedInput>, { ok: true }> & { readonly exchange: Exchange })
+  | (Extract<Parsed<ParsedInput>, { ok: true }> & {
+      readonly exchange: Exchange;
+      /** The images that it starts from; if absent, the input's own `image_url` and `mask_url`. */
+      readonly inputs?: InputSources | undefined;
+    })
   | Extract<Parsed<ParsedInput>, { ok: false }>;
 
 export interface Dialect {

@@ -12,6 +12,9 @@ export interface DecodedImage {
   readonly height: number;
 }
 
+/** What marks the change in a mask: white, or the transparent part (as in OpenAI's API; white where there is no transparency). */
+export type MaskMark = "white" | "transparent";
+
 /** The bytes are not an image that can be read; the text says why and goes to the client. */
 export class UnreadableImage extends Error {
   override readonly name = "UnreadableImage";
@@ -32,11 +35,8 @@ export function decodeImage(bytes: Uint8Array): Promise<DecodedImage> {
   return decodes.run(() => read(bytes, (image) => image.flatten({ background: "white" }).toColourspace("srgb")));
 }
 
-/**
- * One byte a pixel, 255 where the image is to change. Rejects with {@link UnreadableImage}.
- * @param mark What marks the change: white, or the transparent part (as in OpenAI's API; white where there is no transparency).
- */
-export function decodeMask(bytes: Uint8Array, mark: "white" | "transparent"): Promise<DecodedImage> {
+/** One byte a pixel, 255 where the image is to change. Rejects with {@link UnreadableImage}. */
+export function decodeMask(bytes: Uint8Array, mark: MaskMark): Promise<DecodedImage> {
   return decodes.run(() =>
     read(bytes, (image, { hasAlpha }) =>
       mark === "transparent" && hasAlpha

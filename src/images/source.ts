@@ -1,7 +1,7 @@
-/** What the addresses of a request's images lead to: data URIs and files of this server. Nothing is fetched from elsewhere. */
+/** The images of a request, from wherever it has them: bytes, data URIs, files of this server. Nothing is fetched from elsewhere. */
 import { createHash } from "node:crypto";
 import { LatentcastError } from "../errors.ts";
-import { decodeImage, decodeMask, UnreadableImage } from "./decode.ts";
+import { decodeImage, decodeMask, UnreadableImage, type MaskMark } from "./decode.ts";
 import { InputImages } from "./inputs.ts";
 
 export interface ImageAddresses {
@@ -10,6 +10,24 @@ export interface ImageAddresses {
   /** The image itself, where bytes can be sent; wins over its address. */
   readonly image_bytes?: Uint8Array | undefined;
 }
+
+/** Bytes that came with the request, or an address. */
+export type ImageSource = Buffer | string;
+
+/** How a dialect says it: which images, what its masks mean, and what it calls them. */
+export interface InputSources {
+  readonly image: ImageSource;
+  readonly mask: ImageSource | null;
+  readonly conventions: InputConventions;
+}
+
+export interface InputConventions {
+  readonly maskMark: MaskMark;
+  /** The path inside the body to each of them; problems name it. */
+  readonly fields: { readonly image: readonly string[]; readonly mask: readonly string[] };
+}
+
+const OURS: InputConventions = { maskMark: "white", fields: { image: ["image_url"], mask: ["mask_url"] } };
 
 /** The files as they were sent. */
 export interface InputFiles {
@@ -20,44 +38,59 @@ export interface InputFiles {
 /** A file of this server by the last part of its address; undefined when there is none. */
 export type ReadFile = (key: string) => Promise<Buffer | undefined>;
 
-type Field = "image_url" | "mask_url";
-
 const DATA_URI = /^data:[^,]{0,200};base64,/i;
 
 /** Undefined for a request without images. Rejects with `invalid_request` naming the field. */
-export async function readInputFiles(
-  { image_url: imageUrl, mask_url: maskUrl, image_bytes: imageBytes }: ImageAddresses,
-  readFile: ReadFile,
-): Promise<InputFiles | undefined> {
-  const hasMask = maskUrl !== undefined && maskUrl !== null;
-  const image = imageBytes === undefined ? imageUrl : Buffer.from(imageBytes);
-  if (image === undefined || image === null) {
-    if (hasMask) throw problem("mask_url", "needs image_url", "missing_image");
-    return undefined;
-  }
-  return {
-    image: typeof image === "string" ? await read("image_url", image, readFile) : image,
-    mask: hasMask ? await read("mask_url", maskUrl, readFile) : null,
-  };
+export async function readInputFiles(addresses: ImageAddresses, readFile: ReadFile): Promise<InputFiles | undefined> {
+  const sources = sourcesOf(addresses);
+  return sources === undefined ? undefined : readSources(sources, readFile);
 }
 
 /** Rejects with `invalid_request` naming the field whose file is no image that can be read. */
-export async function openInputFiles({ image, mask }: InputFiles): Promise<InputImages> {
-  const decoded = await readable("image_url", () => decodeImage(image));
+export async function openInputFiles(
+  { image, mask }: InputFiles,
+  { maskMark, fields }: InputConventions = OURS,
+): Promise<InputImages> {
+  const decoded = await readable(fields.image, () => decodeImage(image));
   return new InputImages({
     image: decoded,
-    mask: mask === null ? null : await readable("mask_url", () => decodeMask(mask, "white")),
+    mask: mask === null ? null : await readable(fields.mask, () => decodeMask(mask, maskMark)),
     digests: { image: digest(image), mask: mask === null ? null : digest(mask) },
   });
 }
 
 /** {@link readInputFiles} and {@link openInputFiles}, where the files themselves are of no further use. */
 export async function openInputs(addresses: ImageAddresses, readFile: ReadFile): Promise<InputImages | undefined> {
-  const files = await readInputFiles(addresses, readFile);
-  return files === undefined ? undefined : openInputFiles(files);
+  const sources = sourcesOf(addresses);
+  return sources === undefined ? undefined : openSources(sources, readFile);
 }
 
-async function read(field: Field, address: string, readFile: ReadFile): Promise<Buffer> {
+/** Rejects with `invalid_request` naming the field that cannot be read. */
+export async function openSources(sources: InputSources, readFile: ReadFile): Promise<InputImages> {
+  return openInputFiles(await readSources(sources, readFile), sources.conventions);
+}
+
+function sourcesOf(addresses: ImageAddresses): InputSources | undefined {
+  const { image_url: imageUrl, mask_url: mask, image_bytes: bytes } = addresses;
+  const image = bytes === undefined ? imageUrl : Buffer.from(bytes);
+  if (image !== undefined && image !== null) return { image, mask: mask ?? null, conventions: OURS };
+  if (mask !== undefined && mask !== null) throw problem(OURS.fields.mask, "needs image_url", "missing_image");
+  return undefined;
+}
+
+async function readSources({ image, mask, conventions }: InputSources, readFile: ReadFile): Promise<InputFiles> {
+  const { fields } = conventions;
+  return {
+    image: await read(fields.image, image, readFile),
+    mask: mask === null ? null : await read(fields.mask, mask, readFile),
+  };
+}
+
+async function read(field: readonly string[], source: ImageSource, readFile: ReadFile): Promise<Buffer> {
+  return typeof source === "string" ? readAddress(field, source, readFile) : source;
+}
+
+async function readAddress(field: readonly string[], address: string, readFile: ReadFile): Promise<Buffer> {
   const prefix = DATA_URI.exec(address.slice(0, 256));
   if (prefix !== null) return Buffer.from(address.slice(prefix[0].length), "base64");
   if (/^data:/i.test(address)) throw problem(field, "is a data URI that is not in base64", "unsupported_address");
@@ -84,7 +117,7 @@ function fileKeyOf(address: string): string | undefined {
   }
 }
 
-async function readable<Value>(field: Field, decode: () => Promise<Value>): Promise<Value> {
+async function readable<Value>(field: readonly string[], decode: () => Promise<Value>): Promise<Value> {
   try {
     return await decode();
   } catch (error) {
@@ -97,9 +130,9 @@ function digest(bytes: Buffer): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
 
-function problem(field: Field, msg: string, type: string): LatentcastError {
+function problem(field: readonly string[], msg: string, type: string): LatentcastError {
   return new LatentcastError("invalid_request", {
-    fields: [{ loc: ["body", field], msg, type }],
-    message: `${field}: ${msg}`,
+    fields: [{ loc: ["body", ...field], msg, type }],
+    message: `${field.join(".")}: ${msg}`,
   });
 }

@@ -4,7 +4,7 @@ import type { FieldProblem } from "../schema/parse.ts";
 import type { InputImages } from "../images/inputs.ts";
 import type { CommandFrames } from "../protocol/frames.ts";
 import type { Capabilities, ModelInfo, PreviewPlan } from "../protocol/messages.ts";
-import { executedSteps, pixelsOf, type GenerationParams } from "../protocol/params.ts";
+import { executedSteps, leastStrength, pixelsOf, type GenerationParams } from "../protocol/params.ts";
 import { DEFAULT_NEGATIVE_PROMPT, type OutputFormat, type ParsedInput } from "../schema/input.ts";
 import { unknownPromptWarning } from "../schema/vocabulary.ts";
 import { drawSeed } from "./submission.ts";
@@ -138,14 +138,11 @@ function sideProblems(field: "width" | "height", value: number, model: ModelInfo
   return [{ loc: ["body", field], msg, type: value < model.min_side ? "too_small" : "too_big" }];
 }
 
-/** The least that is named is rounded up: 49 × (1 / 49) is less than 1. */
 function strengthProblems(params: GenerationParams): FieldProblem[] {
   if (executedSteps(params) > 0) return [];
   const { num_inference_steps: steps } = params;
-  const least = Math.ceil(1_000 / steps) / 1_000;
-  return [
-    { loc: ["body", "strength"], msg: `runs none of ${steps} steps; at least ${least} is needed`, type: "too_small" },
-  ];
+  const msg = `runs none of ${steps} steps; at least ${leastStrength(steps)} is needed`;
+  return [{ loc: ["body", "strength"], msg, type: "too_small" }];
 }
 
 function strengthWarnings({ strength }: ParsedInput, inputs: InputImages | undefined): string[] {

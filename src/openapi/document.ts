@@ -2,7 +2,14 @@
 import { describeErrors } from "../errors.ts";
 import { errorBody } from "../schema/output.ts";
 import { componentSchemas, schemaRef } from "./json-schema.ts";
-import { outputSchema, type Answer, type Content, type NamedSchema, type Operation } from "./operation.ts";
+import {
+  outputSchema,
+  type Answer,
+  type Content,
+  type NamedSchema,
+  type Operation,
+  type RequestBody,
+} from "./operation.ts";
 
 export interface DocumentedRoute {
   readonly method: string;
@@ -80,7 +87,7 @@ const KEY = { type: "apiKey", in: "header", name: "Authorization", description: 
 
 function usedSchemas(routes: readonly DocumentedRoute[]): readonly NamedSchema[] {
   return routes.flatMap(({ operation: { body, answers, failure } }) => [
-    ...(body === undefined || !("json" in body) ? [] : [body.json]),
+    ...(body === undefined ? [] : bodySchemas(body).map(([, schema]) => schema)),
     ...(failure === undefined ? [] : [failure.body]),
     ...Object.values(answers).flatMap(schemasOf),
   ]);
@@ -110,8 +117,18 @@ function describeOperation(operation: Operation, needsKey: boolean): Fragment {
   };
 }
 
-function bodyContent(body: NonNullable<Operation["body"]>): Fragment {
-  return "json" in body ? contentOf(body) : { [FILE_TYPES[0]]: { schema: BINARY } };
+function bodyContent(body: RequestBody): Fragment {
+  if ("bytes" in body) return { [FILE_TYPES[0]]: { schema: BINARY } };
+  return Object.fromEntries(bodySchemas(body).map(([type, schema]) => [type, { schema: schemaRef(schema) }]));
+}
+
+/** By media type. */
+function bodySchemas(body: RequestBody): readonly (readonly [string, NamedSchema])[] {
+  if ("bytes" in body) return [];
+  return [
+    ...("form" in body ? [["multipart/form-data", body.form] as const] : []),
+    ...(body.json === undefined ? [] : [["application/json", body.json] as const]),
+  ];
 }
 
 function describeAnswer(answer: Answer): Fragment {

@@ -36,13 +36,19 @@ export type Answer = Content & {
   readonly linksTo?: readonly string[];
 };
 
+export type RequestBody =
+  | { readonly json: NamedSchema }
+  /** `multipart/form-data`; with `json`, one or the other. */
+  | { readonly form: NamedSchema; readonly json?: NamedSchema }
+  | { readonly bytes: true };
+
 export interface Operation {
   readonly id: string;
   readonly tag: "Images" | "OpenAI" | "Queue" | "Files" | "Service";
   readonly summary: string;
   readonly description: string;
   readonly parameters?: readonly Parameter[];
-  readonly body?: { readonly json: NamedSchema } | { readonly bytes: true };
+  readonly body?: RequestBody;
   readonly answers: Readonly<Record<number, Answer>>;
   readonly errors: readonly ErrorCode[];
   /** Of a dialect that answers errors in a shape of its own. */

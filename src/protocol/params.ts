@@ -54,8 +54,16 @@ export function imageSeed(seed: number, index: number): number {
  * Steps that will run, by diffusers' rule; what a worker reports when it starts is the truth. Doubles are the same on both sides:
  * 50 steps at 0.58 are 28.
  */
-export function executedSteps({ num_inference_steps: steps, strength }: GenerationParams): number {
+export function executedSteps({
+  num_inference_steps: steps,
+  strength,
+}: Pick<GenerationParams, "num_inference_steps" | "strength">): number {
   return strength === null ? steps : Math.min(Math.floor(steps * strength), steps);
+}
+
+/** The least that runs one of so many steps, in thousandths and rounded up: 49 × (1 / 49) is less than 1. */
+export function leastStrength(steps: number): number {
+  return Math.ceil(1_000 / steps) / 1_000;
 }
 
 /** Pixels of one image of a request. */

@@ -4,6 +4,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, generateImage, RetryError } from "ai";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { twoColours, withHole } from "../support/images.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
@@ -42,6 +43,25 @@ describe.each(names)("generateImage by %s", (name) => {
       expect(await sharp(uint8Array).metadata()).toMatchObject({ format: "png", width: 128, height: 64 });
     // The provider of OpenAI makes one call an image for models that it does not know.
     expect(statuses).toHaveLength(name === "openai" ? 3 : 1);
+  });
+
+  it("edits an image with a mask, and several images", async () => {
+    const image = await twoColours(64, 64, "red", "blue");
+    const mask = await withHole(64);
+    for (const prompt of [
+      { text: "x", images: [image], mask },
+      { text: "x", images: [image, image] },
+    ]) {
+      const { images } = await generateImage({ model: models()[name], prompt, n: 2 });
+      expect(images).toHaveLength(2);
+      for (const { uint8Array } of images) {
+        const { width, height, exif } = await sharp(uint8Array).metadata();
+        expect([width, height]).toEqual([64, 64]);
+        expect(exif?.toString("latin1")).toMatch(
+          "mask" in prompt ? /"mask":"sha256:/ : /"image":"sha256:[\da-f]+","mask":null/,
+        );
+      }
+    }
   });
 
   it("fails with the text that names the field, without trying again", async () => {

@@ -282,7 +282,7 @@ describe("what is refused", () => {
   it("tells its message, whatever refuses it", async () => {
     await using strict = await startTestServer({
       worker: "fixture_worker",
-      env: { LATENTCAST_BODY_LIMIT_BYTES: "65536", LATENTCAST_RATE_LIMIT_PER_MINUTE: "3" },
+      env: { LATENTCAST_BODY_LIMIT_BYTES: "65536", LATENTCAST_RATE_LIMIT_PER_MINUTE: "5" },
     });
     await strict.ready();
     const client = openai(strict.url, { maxRetries: 0 });
@@ -307,8 +307,8 @@ describe("what is refused", () => {
       "too large": [413, "payload_too_large", expect.stringContaining("too large")],
       "missing path": [404, "not_found", expect.stringContaining("/v1/nothing")],
       method: [405, "method_not_allowed", expect.stringContaining("POST")],
-      edits: [501, "not_implemented", expect.stringContaining("image_url")],
-      variations: [501, "not_implemented", expect.stringContaining("image_url")],
+      edits: [400, "invalid_request", expect.stringContaining("images")],
+      variations: [400, "invalid_request", expect.stringContaining("image")],
       limit: [429, "rate_limited", expect.stringContaining("Too many requests")],
     });
   });

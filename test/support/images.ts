@@ -19,6 +19,17 @@ export async function twoColours(width: number, height: number, left: string, ri
     .toBuffer();
 }
 
+/** Opaque, but for a transparent square in its middle, half as wide and high. */
+export async function withHole(side: number): Promise<Buffer> {
+  const quarter = side / 4;
+  const alpha = Buffer.alloc(side * side, 255);
+  for (let y = quarter; y < side - quarter; y += 1) alpha.fill(0, y * side + quarter, y * side + side - quarter);
+  return sharp({ create: { width: side, height: side, channels: 3, background: "black" } })
+    .joinChannel(alpha, { raw: { width: side, height: side, channels: 1 } })
+    .png()
+    .toBuffer();
+}
+
 export function dataUri(bytes: Buffer, type = "image/png"): string {
   return `data:${type};base64,${bytes.toString("base64")}`;
 }

@@ -1,5 +1,5 @@
 /** OpenAI's own client, with what a test wants to see of it. */
-import OpenAI, { APIError, type ClientOptions } from "openai";
+import OpenAI, { APIError, toFile, type ClientOptions } from "openai";
 
 /** Stable Diffusion's fields go beside the standard ones; the client's types do not know them. */
 export type Asked = OpenAI.Images.ImageGenerateParamsNonStreaming & Readonly<Record<string, unknown>>;
@@ -27,6 +27,8 @@ export function counted(url: string, options: ClientOptions = {}): Attempts {
   const client = openai(url, {
     ...options,
     fetch: async (input, init) => {
+      // Before its first form the client looks what `fetch` makes of one.
+      if (input === "data:,") return fetch(input, init);
       const response = await fetch(input, init).catch((error: unknown) => {
         statuses.push("failed");
         throw error;
@@ -51,6 +53,30 @@ export function cutAtEveryByte(url: string): OpenAI {
       return new Response(response.body?.pipeThrough(cut) ?? null, response);
     },
   });
+}
+
+/** What an edit takes beside the standard fields, as `Asked` has it. */
+export type AskedEdit = OpenAI.Images.ImageEditParamsNonStreaming & Readonly<Record<string, unknown>>;
+
+/** A file as programs send it. */
+export function png(bytes: Buffer, name = "image.png"): Promise<File> {
+  return toFile(bytes, name, { type: "image/png" });
+}
+
+export async function edited(client: OpenAI, asked: AskedEdit): Promise<Made[]> {
+  const { data } = await client.images.edit(asked);
+  // The seed is ours; the client passes it through.
+  return (data ?? []) as Made[];
+}
+
+export type EditEvent = OpenAI.Images.ImageEditStreamEvent & { readonly seed: number };
+
+export async function streamedEdit(client: OpenAI, asked: AskedEdit): Promise<EditEvent[]> {
+  const events: EditEvent[] = [];
+  // The extra fields are ours.
+  const params = { ...asked, stream: true } as OpenAI.Images.ImageEditParamsStreaming;
+  for await (const event of await client.images.edit(params)) events.push(event as EditEvent);
+  return events;
 }
 
 export async function made(client: OpenAI, asked: Asked): Promise<Made[]> {

@@ -1,11 +1,12 @@
 /** OpenAI's Images API. What its clients need, and where they are known to break, is in docs/openai.md. */
 import { parseObject } from "../../schema/parse.ts";
 import type { Dialect, DialectRequest, DialectRoute, ReadRequest } from "../dialect.ts";
+import { readEdit, readVariation } from "./edits.ts";
 import { openAiErrorResponse } from "./error.ts";
 import { OpenaiExchange } from "./exchange.ts";
 import { readFields, wantsStream } from "./fields.ts";
 import { toGenerateInput } from "./input.ts";
-import { generationsOperation } from "./operations.ts";
+import { editsOperation, generationsOperation, variationsOperation } from "./operations.ts";
 import { generationInput } from "./schema.ts";
 
 export const openaiDialect: Dialect = {
@@ -13,23 +14,26 @@ export const openaiDialect: Dialect = {
   // Programs are given a base address with `/v1` or without.
   prefixes: ["/v1", "/images", "/models"],
   routes: [
-    { ...route("/v1/images/generations"), operation: generationsOperation },
-    route("/images/generations"),
-    ...["/v1/images/edits", "/images/edits", "/v1/images/variations", "/images/variations"].map(refused),
+    ...atBothPaths("/images/generations", { delivery, operation: generationsOperation }),
+    ...atBothPaths("/images/edits", { delivery, read: readEdit, takesForms: true, operation: editsOperation }),
+    // The API has no streams of these.
+    ...atBothPaths("/images/variations", {
+      delivery: () => "result",
+      read: readVariation,
+      takesForms: true,
+      operation: variationsOperation,
+    }),
   ],
   read: ({ body }) => readGeneration(body),
   error: openAiErrorResponse,
 };
 
-function route(path: string): DialectRoute {
-  return { path, delivery };
-}
-
-function refused(path: string): DialectRoute {
-  return {
-    ...route(path),
-    refusal: "Images are not edited in this shape; `POST /` takes image_url, mask_url and strength.",
-  };
+function atBothPaths(path: string, route: Required<Pick<DialectRoute, "operation">> & Omit<DialectRoute, "path">) {
+  const { operation, ...undocumented } = route;
+  return [
+    { ...undocumented, path: `/v1${path}`, operation },
+    { ...undocumented, path },
+  ];
 }
 
 function delivery({ body }: DialectRequest): "result" | "events" {
@@ -39,7 +43,8 @@ function delivery({ body }: DialectRequest): "result" | "events" {
 function readGeneration(body: unknown): ReadRequest {
   const parsed = parseObject(generationInput, readFields(body));
   if (!parsed.ok) return parsed;
-  const converted = toGenerateInput(parsed.input, parsed.input.prompt, parsed.warnings);
+  const { prompt, ...fields } = parsed.input;
+  const converted = toGenerateInput(fields, { prompt, warnings: parsed.warnings });
   if (!converted.ok) return converted;
-  return { ...converted, exchange: new OpenaiExchange(parsed.input, "image_generation") };
+  return { ...converted, exchange: new OpenaiExchange(fields, { subject: "image_generation" }) };
 }

@@ -19,8 +19,6 @@ const FIELD_NAMES: Readonly<Record<string, string>> = {
   num_images: "n",
   width: "size",
   height: "size",
-  image_url: "image",
-  mask_url: "mask",
 };
 
 export function openAiErrorBody(error: LatentcastError): OpenaiError {

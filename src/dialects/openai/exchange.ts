@@ -4,6 +4,7 @@ import type { EncodedImage, JobResult, JobPreview } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import type { Fitted } from "../../jobs/submission.ts";
 import type { ModelInfo } from "../../protocol/messages.ts";
+import { executedSteps, leastStrength } from "../../protocol/params.ts";
 import { Base64 } from "../../schema/base64.ts";
 import type { ParsedInput } from "../../schema/input.ts";
 import { toAsciiJsonBytes } from "../../schema/json.ts";
@@ -34,17 +35,25 @@ const NO_USAGE = {
   input_tokens_details: { text_tokens: 0, image_tokens: 0 },
 };
 
+export interface ExchangeOptions {
+  readonly subject: Subject;
+  /** Of images that start from one, where the request says none. */
+  readonly defaultStrength?: number;
+}
+
 export class OpenaiExchange implements Exchange {
   readonly #fields: CommonInput;
   readonly #subject: Subject;
+  readonly #defaultStrength: number | undefined;
   #model = "";
   /** The last step that was shown: a run that begins again, since its worker died, shows nothing twice. */
   #shown = -1;
   #partials = 0;
 
-  constructor(fields: CommonInput, subject: Subject) {
+  constructor(fields: CommonInput, { subject, defaultStrength }: ExchangeOptions) {
     this.#fields = fields;
     this.#subject = subject;
+    this.#defaultStrength = defaultStrength;
   }
 
   get outputQuality(): number | undefined {
@@ -57,12 +66,15 @@ export class OpenaiExchange implements Exchange {
     this.#model = model.id;
     const byQuality = Math.min(MAX_STEPS, Math.max(1, Math.round(model.default_steps * QUALITY_STEPS[quality])));
     const steps = input.num_inference_steps ?? byQuality;
+    const strength = input.strength ?? this.#strengthFor(steps);
+    const { every } = planPartials(partials, executedSteps({ num_inference_steps: steps, strength }));
     const { preview } = input;
     return {
       input: {
         ...input,
         num_inference_steps: steps,
-        preview: preview === false ? false : { ...preview, every: planPartials(partials, steps).every },
+        strength,
+        preview: preview === false ? false : { ...preview, every },
       },
       warnings: asked === undefined || asked === model.id ? [] : [`${asked} is not loaded: ${model.id} made the image`],
     };
@@ -119,6 +131,11 @@ export class OpenaiExchange implements Exchange {
     return Buffer.concat(
       events.map((each: ImageEvent) => toAsciiJsonBytes(each, `event: ${each.type}\ndata: `, "\n\n")),
     );
+  }
+
+  /** A default never runs no step, however few the model takes. */
+  #strengthFor(steps: number): number | null {
+    return this.#defaultStrength === undefined ? null : Math.max(this.#defaultStrength, leastStrength(steps));
   }
 
   #facts(image: EncodedImage, index: number) {

@@ -1,4 +1,9 @@
 /** The fields of a request, brought into one form: JSON and forms, nulls and texts. */
+import { Form } from "../form.ts";
+
+/** Names of the parts of a form that are files. One image is sent as `image`, a list of them as `image[]`, by some even if it is one. */
+export const IMAGE_PARTS = ["image", "image[]"] as const;
+export const MASK_PART = "mask";
 
 const NUMBERS: ReadonlySet<string> = new Set([
   ...["n", "output_compression", "partial_images", "seed", "steps", "num_inference_steps", "step"],
@@ -9,8 +14,9 @@ const BOOLEANS: Readonly<Record<string, boolean>> = { true: true, false: false, 
 
 /** What forms can only send as text becomes what it means, and `null`, which some programs send for all they leave out, is left out. */
 export function readFields(body: unknown): unknown {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
-  const entries = Object.entries(body).flatMap(([name, value]: [string, unknown]) =>
+  const fields = body instanceof Form ? body.fieldsBeside(...IMAGE_PARTS, MASK_PART) : body;
+  if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return fields;
+  const entries = Object.entries(fields).flatMap(([name, value]: [string, unknown]) =>
     value === null ? [] : [[name, typeof value === "string" ? readText(name, value) : value]],
   );
   return Object.fromEntries(entries);

@@ -11,11 +11,17 @@ const PARTIAL_QUALITY = 80;
 /** Of those that are encoded once more. */
 const SOURCE_QUALITY = 90;
 
-/** Checked by the schema of the dialect before; all that differs from our own limits is the number of images. */
-const asGenerateInput = generateInput.extend({ num_images: z.int().min(1).max(MAX_IMAGES) });
+/** Checked by the schema of the dialect before. What differs: more images, and none of the words that variations do without. */
+const asGenerateInput = generateInput.extend({ prompt: z.string(), num_images: z.int().min(1).max(MAX_IMAGES) });
 
-/** @param warnings What is to be said beside the images. */
-export function toGenerateInput(fields: CommonInput, prompt: string, warnings: readonly string[]): Parsed<ParsedInput> {
+export interface Asked {
+  readonly prompt: string;
+  readonly strength?: number | null | undefined;
+  /** What is to be said beside the images. */
+  readonly warnings: readonly string[];
+}
+
+export function toGenerateInput(fields: CommonInput, { prompt, strength, warnings }: Asked): Parsed<ParsedInput> {
   const size = toSize(fields);
   if (!size.ok) return size;
   const input = asGenerateInput.parse({
@@ -29,6 +35,7 @@ export function toGenerateInput(fields: CommonInput, prompt: string, warnings: r
     output_format: fields.output_format,
     sync_mode: !wantsUrl(fields),
     preview: toPreview(fields),
+    strength,
     ...size.sides,
   });
   return { ok: true, input, warnings };

@@ -3,6 +3,8 @@ import { inputSchema, OF_WORK, outputSchema, WITH_BODY, WITH_KEY, type Operation
 import { statusOf } from "./error.ts";
 import {
   completedEvent,
+  editFormInput,
+  editJsonInput,
   generationInput,
   imagesResponse,
   modelList,
@@ -10,6 +12,7 @@ import {
   openaiError,
   openaiImage,
   partialEvent,
+  variationFormInput,
 } from "./schema.ts";
 
 const IMAGE = outputSchema("OpenaiImage", openaiImage);
@@ -30,6 +33,33 @@ export const generationsOperation: Operation = {
     "which the connection breaks off. The same at `/images/generations`.",
   body: { json: inputSchema("OpenaiGeneration", generationInput) },
   answers: { 200: { description: "The finished images.", json: RESPONSE, events: [PARTIAL, COMPLETED, ERROR] } },
+  errors: [...WITH_BODY, ...OF_WORK],
+  failure,
+};
+
+export const editsOperation: Operation = {
+  id: "openaiEdits",
+  tag: "OpenAI",
+  summary: "Edit images as OpenAI's API does",
+  description:
+    "Draws the image anew, or only where the mask is transparent. With `stream`, events as those of generations, whose names begin with " +
+    "`image_edit`. The same at `/images/edits`.",
+  body: {
+    form: inputSchema("OpenaiEditForm", editFormInput),
+    json: inputSchema("OpenaiEdit", editJsonInput),
+  },
+  answers: { 200: { description: "The finished images.", json: RESPONSE, events: [PARTIAL, COMPLETED, ERROR] } },
+  errors: [...WITH_BODY, ...OF_WORK],
+  failure,
+};
+
+export const variationsOperation: Operation = {
+  id: "openaiVariations",
+  tag: "OpenAI",
+  summary: "Vary an image as OpenAI's API does",
+  description: "Draws the image anew without a prompt. The same at `/images/variations`.",
+  body: { form: inputSchema("OpenaiVariationForm", variationFormInput) },
+  answers: { 200: { description: "The finished images.", json: RESPONSE } },
   errors: [...WITH_BODY, ...OF_WORK],
   failure,
 };

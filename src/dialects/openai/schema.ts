@@ -6,6 +6,9 @@ export const QUALITIES = ["auto", "low", "medium", "high", "standard", "hd"] as 
 export const FORMATS = ["png", "jpeg", "webp"] as const;
 export const MAX_IMAGES = 10;
 export const MAX_PARTIALS = 3;
+export const MAX_INPUT_IMAGES = 16;
+/** 20 MiB, as OpenAI has it. */
+const MAX_IMAGE_URL_LENGTH = 20_971_520;
 
 const { shape: ours } = generateInput;
 
@@ -57,6 +60,57 @@ export const commonInput = z.object({
 });
 
 export const generationInput = z.object({ prompt: ours.prompt, ...commonInput.shape });
+
+export const editInput = z.object({
+  prompt: ours.prompt,
+  ...commonInput.shape,
+  strength: ours.strength.describe("How much is drawn anew, 0 to 1; only this part of the steps runs."),
+  input_fidelity: z
+    .enum(["high", "low"])
+    .default("low")
+    .describe("How much, where there is no `strength` and no mask."),
+});
+
+const imageReference = z.object({
+  file_id: z
+    .string()
+    .refine(() => false, "no files are kept under ids here; send image_url")
+    .nullish()
+    .describe("Refused."),
+  image_url: z
+    .string()
+    .min(1)
+    .max(MAX_IMAGE_URL_LENGTH)
+    .describe("A data URI, or the address of a file of this server."),
+});
+
+/** As JSON, which names its images. */
+export const editJsonInput = z.object({
+  images: z.array(imageReference).min(1).max(MAX_INPUT_IMAGES).describe("The first is edited."),
+  mask: imageReference.optional().describe("What is transparent in it is drawn anew."),
+  ...editInput.shape,
+});
+
+const file = z.string().meta({ format: "binary" });
+const ignoredText = z.string().optional().describe("Ignored.");
+/** What JSON may say in any type, forms say as text: generators make programs of it that would not compile. */
+const ignoredTexts = { moderation: ignoredText, style: ignoredText, user: ignoredText };
+
+/** As a form, where the images are files; only documented, for what is checked is what comes beside them. */
+export const editFormInput = z.object({
+  image: z.array(file).min(1).max(MAX_INPUT_IMAGES).describe("Also as `image[]`. The first is edited."),
+  mask: file.optional().describe("What is transparent in it is drawn anew; where nothing is, what is white."),
+  ...editInput.shape,
+  ...ignoredTexts,
+});
+
+export const variationInput = z.object({
+  ...commonInput.omit({ stream: true, partial_images: true }).shape,
+  strength: editInput.shape.strength,
+});
+
+/** Like that of edits. */
+export const variationFormInput = z.object({ image: file, ...variationInput.shape, ...ignoredTexts });
 
 const made = {
   size: z.string(),
@@ -127,6 +181,7 @@ export const modelObject = z.object({
 export const modelList = z.object({ object: z.literal("list"), data: z.array(modelObject) });
 
 export type CommonInput = z.output<typeof commonInput>;
+export type EditInput = z.output<typeof editInput>;
 export type ImagesResponse = z.infer<typeof imagesResponse>;
 export type ImageEvent = z.infer<typeof partialEvent> | z.infer<typeof completedEvent>;
 export type OpenaiError = z.infer<typeof openaiError>;

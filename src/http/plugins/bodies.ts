@@ -57,4 +57,6 @@ export function discardBody({ raw }: FastifyRequest): void {
     if (left < 0) raw.destroy();
   });
   raw.on("error", () => undefined);
+  // It stands still when whoever read it before has let go of it.
+  raw.resume();
 }

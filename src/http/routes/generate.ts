@@ -1,10 +1,10 @@
 /** The routes of all dialects that make images, with the result or with events as it forms. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Dialect, DialectRequest, Exchange } from "../../dialects/dialect.ts";
+import type { Delivery, Dialect, DialectRoute, Exchange } from "../../dialects/dialect.ts";
 import { modelName } from "../../dialects/model-name.ts";
 import { DIALECTS } from "../../dialects/registry.ts";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
-import { openInputs, type ReadFile } from "../../images/source.ts";
+import { openInputs, openSources, type ReadFile } from "../../images/source.ts";
 import type { Entry } from "../../jobs/event-log.ts";
 import { terminalError, isTerminal, type JobResult } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
@@ -14,6 +14,7 @@ import type { Submission } from "../../jobs/submission.ts";
 import { toJsonBytes } from "../../schema/json.ts";
 import type { PublishedImages } from "../../storage/published-images.ts";
 import { startTimeoutMs } from "../fal-headers.ts";
+import { acceptForms } from "../plugins/forms.ts";
 import { traceparent } from "../plugins/request-spans.ts";
 import { publicUrl } from "../public-url.ts";
 import { sendEvents, StreamFailure } from "../sse.ts";
@@ -39,6 +40,7 @@ const STATUS_PATIENCE_MS = 5_000;
 
 /** An accepted request. */
 interface Accepted {
+  readonly delivery: Delivery;
   readonly exchange: Exchange;
   readonly job: Job;
   readonly events: AsyncIterable<Entry>;
@@ -47,30 +49,30 @@ interface Accepted {
 }
 
 export function generateRoutes(app: FastifyInstance, options: GenerateRoutesOptions): void {
-  for (const dialect of DIALECTS) {
-    for (const { path: pattern, delivery, operation, refusal } of dialect.routes) {
-      // The limit of a key counts these until their answer is complete.
-      const config = { waitsForImage: true, takesToken: true, ...(operation === undefined ? {} : { operation }) };
-      const onRequest = refusal === undefined ? {} : { onRequest: refuse(refusal) };
-      app.post(pattern, { config, ...onRequest }, async (request, reply) => {
-        const path = request.url.split("?", 1)[0] ?? "/";
-        if (takesAnyName(pattern) && modelName(path) === undefined)
-          throw new LatentcastError("not_found", { message: `Path ${path} not found` });
-        const asked = { path, body: request.body };
-        const accepted = await begin(dialect, asked, options, request, reply);
-        if (delivery(asked) === "result") return answer(accepted, reply);
-        await resolvedWithin(accepted.job, STATUS_PATIENCE_MS);
-        return sendEvents(reply, frames(accepted));
-      });
+  const add = (scope: FastifyInstance, takesForms: boolean): void => {
+    for (const dialect of DIALECTS) {
+      for (const route of dialect.routes)
+        if ((route.takesForms ?? false) === takesForms) addRoute(scope, dialect, route, options);
     }
-  }
+  };
+  add(app, false);
+  void app.register(async (scope) => {
+    await acceptForms(scope);
+    add(scope, true);
+  });
 }
 
-/** Before the body is read: there may be no parser for it. */
-function refuse(message: string): () => Promise<never> {
-  return async () => {
-    throw new LatentcastError("not_implemented", { message });
-  };
+function addRoute(app: FastifyInstance, dialect: Dialect, route: DialectRoute, options: GenerateRoutesOptions): void {
+  const { path, operation } = route;
+  // The limit of a key counts these until their answer is complete.
+  const config = { waitsForImage: true, takesToken: true, ...(operation === undefined ? {} : { operation }) };
+  const read = route.read ?? dialect.read;
+  app.post(path, { config }, async (request, reply) => {
+    const accepted = await begin({ ...route, read }, options, request, reply);
+    if (accepted.delivery === "result") return answer(accepted, reply);
+    await resolvedWithin(accepted.job, STATUS_PATIENCE_MS);
+    return sendEvents(reply, frames(accepted));
+  });
 }
 
 function takesAnyName(pattern: string): boolean {
@@ -78,13 +80,18 @@ function takesAnyName(pattern: string): boolean {
 }
 
 async function begin(
-  dialect: Dialect,
-  asked: DialectRequest,
+  route: Required<Pick<DialectRoute, "path" | "delivery" | "read">>,
   { jobs, images, readFile, publicUrl: configuredUrl }: GenerateRoutesOptions,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<Accepted> {
-  const read = dialect.read(asked);
+  const path = request.url.split("?", 1)[0] ?? "/";
+  if (takesAnyName(route.path) && modelName(path) === undefined)
+    throw new LatentcastError("not_found", { message: `Path ${path} not found` });
+  const asked = { path, body: request.body };
+  // The images in it would be kept for as long as the answer takes.
+  request.body = undefined;
+  const read = route.read(asked);
   if (!read.ok) throw invalidRequest(read.problems);
   const { input, warnings, exchange } = read;
   const gone = new AbortController();
@@ -102,10 +109,11 @@ async function begin(
   };
   // Admitted first: no input image is decoded for a request that is refused.
   using admission = jobs.admit(submission);
-  const inputs = await openInputs(input, readFile);
+  const inputs = await (read.inputs === undefined ? openInputs(input, readFile) : openSources(read.inputs, readFile));
   const job = jobs.submit({ ...submission, inputs }, admission);
   const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
   return {
+    delivery: route.delivery(asked),
     exchange,
     job,
     events: job.follow({ signal: gone.signal }),
