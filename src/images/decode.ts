@@ -37,13 +37,16 @@ export function decodeImage(bytes: Uint8Array): Promise<DecodedImage> {
 
 /** One byte a pixel, 255 where the image is to change. Rejects with {@link UnreadableImage}. */
 export function decodeMask(bytes: Uint8Array, mark: MaskMark): Promise<DecodedImage> {
-  return decodes.run(() =>
-    read(bytes, (image, { hasAlpha }) =>
-      mark === "transparent" && hasAlpha
-        ? image.ensureAlpha().extractChannel("alpha").negate()
-        : image.flatten({ background: "black" }).greyscale().toColourspace("b-w").extractChannel(0),
-    ),
-  );
+  return decodes.run(async () => {
+    if (mark === "transparent") {
+      const clear = await read(bytes, (image) => image.ensureAlpha().extractChannel("alpha").negate());
+      // There may be no alpha channel, or one that is opaque throughout.
+      if (!clear.bytes.equals(Buffer.alloc(clear.bytes.byteLength))) return clear;
+    }
+    return read(bytes, (image) =>
+      image.flatten({ background: "black" }).greyscale().toColourspace("b-w").extractChannel(0),
+    );
+  });
 }
 
 /** The image scaled to exactly this size; its shape is not kept. */
@@ -56,23 +59,19 @@ export async function resizeDecoded(image: DecodedImage, width: number, height: 
   return (channels === 1 ? resized.toColourspace("b-w") : resized).raw().toBuffer();
 }
 
-interface Facts {
-  readonly hasAlpha: boolean;
-}
-
-async function read(bytes: Uint8Array, convert: (image: Sharp, facts: Facts) => Sharp): Promise<DecodedImage> {
+async function read(bytes: Uint8Array, convert: (image: Sharp) => Sharp): Promise<DecodedImage> {
   const { default: sharp } = await import("sharp");
   try {
     // autoOrient before everything else: the sides that are compared below are those of the turned image.
     const open = (): Sharp =>
       sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error", pages: 1, autoOrient: true });
-    const { format, width, height, hasAlpha } = await open().metadata();
+    const { format, width, height } = await open().metadata();
     if (!FORMATS.has(format)) throw new UnreadableImage(`${format} images are not supported; send JPEG, PNG or WebP`);
     if (width * height > MAX_PIXELS) {
       throw new UnreadableImage(`${width} × ${height} pixels are more than the limit of ${MAX_PIXELS}`);
     }
     const size = { width: MAX_SIDE, height: MAX_SIDE, fit: "inside", withoutEnlargement: true } as const;
-    const { data, info } = await convert(open(), { hasAlpha })
+    const { data, info } = await convert(open())
       .resize(size)
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });

@@ -1,4 +1,4 @@
-/** The images of a request, from wherever it has them: bytes, data URIs, files of this server. Nothing is fetched from elsewhere. */
+/** Reads the images of a request from bytes, data URIs and files of this server. Nothing is fetched from elsewhere. */
 import { createHash } from "node:crypto";
 import { LatentcastError } from "../errors.ts";
 import { decodeImage, decodeMask, UnreadableImage, type MaskMark } from "./decode.ts";
@@ -14,7 +14,7 @@ export interface ImageAddresses {
 /** Bytes that came with the request, or an address. */
 export type ImageSource = Buffer | string;
 
-/** How a dialect says it: which images, what its masks mean, and what it calls them. */
+/** The images of a request as its dialect has them. */
 export interface InputSources {
   readonly image: ImageSource;
   readonly mask: ImageSource | null;
@@ -23,7 +23,7 @@ export interface InputSources {
 
 export interface InputConventions {
   readonly maskMark: MaskMark;
-  /** The path inside the body to each of them; problems name it. */
+  /** Paths inside the body, which errors name. */
   readonly fields: { readonly image: readonly string[]; readonly mask: readonly string[] };
 }
 

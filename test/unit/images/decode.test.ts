@@ -126,6 +126,22 @@ describe("a mask", () => {
     expect([...(await decodeMask(await hole(), "transparent")).bytes]).toEqual([255, ...Array(15).fill(0)]);
   });
 
+  it.each<[string, (mask: ReturnType<typeof sharp>) => ReturnType<typeof sharp>]>([
+    ["16 bits", (mask) => mask.toColourspace("rgb16").png()],
+    ["a palette", (mask) => mask.png({ palette: true })],
+    ["grey", (mask) => mask.greyscale().png()],
+    ["WebP", (mask) => mask.webp({ lossless: true })],
+  ])("marks the change by transparency in %s", async (_, encode) => {
+    const mask = await decodeMask(await encode(sharp(await hole())).toBuffer(), "transparent");
+    expect([...mask.bytes]).toEqual([255, ...Array(15).fill(0)]);
+  });
+
+  it("with an alpha channel that is opaque marks the change in white", async () => {
+    const opaque = await halves([0, 0, 0], [255, 255, 255]).ensureAlpha().png().toBuffer();
+    const mask = await decodeMask(opaque, "transparent");
+    expect([mask.bytes[0], mask.bytes[15]]).toEqual([0, 255]);
+  });
+
   it("without transparency marks the change in white also where transparency is asked for", async () => {
     const mask = await decodeMask(await halves([0, 0, 0], [255, 255, 255]).png().toBuffer(), "transparent");
     expect(mask.bytes[0]).toBe(0);
