@@ -1,4 +1,4 @@
-/** `multipart/form-data` as it came: parts in their order, and names that came more than once. */
+/** The parts of a `multipart/form-data` body in their order. A name may come more than once. */
 
 export interface FormPart {
   readonly name: string;
@@ -13,7 +13,7 @@ export class Form {
     this.parts = parts;
   }
 
-  /** The files that have one of these names. Sent under the same name, text is none. */
+  /** The files that have one of these names. A text of such a name is not one. */
   files(...names: readonly string[]): readonly Buffer[] {
     return this.parts.flatMap(({ name, value }) => (names.includes(name) && Buffer.isBuffer(value) ? [value] : []));
   }

@@ -61,7 +61,7 @@ export function executedSteps({
   return strength === null ? steps : Math.min(Math.floor(steps * strength), steps);
 }
 
-/** The least that runs one of so many steps, in thousandths and rounded up: 49 × (1 / 49) is less than 1. */
+/** The smallest strength, in thousandths, that runs one of `steps` steps. Rounded up: 49 × (1 / 49) is less than 1. */
 export function leastStrength(steps: number): number {
   return Math.ceil(1_000 / steps) / 1_000;
 }

@@ -178,6 +178,69 @@ describe("what is refused has OpenAI's shape", () => {
   });
 });
 
+describe("a connection", () => {
+  it("goes on after a form, taken or refused, with the next request", async () => {
+    const good = formBytes(parts);
+    const broken: [Buffer, number][] = [
+      [good, 200],
+      [Buffer.from("x".repeat(500_000)), 400],
+      [formBytes(Array.from({ length: 1_000 }, () => ({ name: "image", value: "x".repeat(900), fileName: "a" }))), 413],
+      [formBytes([{ name: "toString", value: "x" }, ...parts]), 400],
+      [formBytes([...parts, { name: "n", value: "x".repeat(500_000) }]), 413],
+      [formBytes([...parts, { name: "n", value: "none" }]), 400],
+    ];
+    const socket = open();
+    let text = "";
+    socket.on("data", (received: Buffer) => (text += received.toString("latin1")));
+    const statuses = (): number[] => [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => Number(status));
+    const expected: number[] = [];
+    for (const [form, status] of broken) {
+      for (const [body, outcome] of [
+        [form, status],
+        [good, 200],
+      ] as const) {
+        socket.write(head({ "content-length": String(body.byteLength), connection: undefined }));
+        socket.write(body);
+        expected.push(outcome);
+        await eventually(() => expect(statuses()).toEqual(expected));
+      }
+    }
+    socket.destroy();
+  });
+
+  it("of HTTP/1.0 is answered as well", async () => {
+    const form = formBytes(parts);
+    const answer = await send(
+      head({ "content-length": String(form.byteLength) }).replace("HTTP/1.1", "HTTP/1.0"),
+      form,
+    );
+    expect(answer.status).toBe(200);
+  });
+});
+
+describe("a path that is there", () => {
+  it.each(["edits", "variations"])("says how it is called: %s", async (name) => {
+    for (const path of [`/v1/images/${name}`, `/images/${name}`]) {
+      const response = await fetch(server.url + path);
+      expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
+      expect((await response.json()).error.code).toBe("method_not_allowed");
+    }
+  });
+
+  it("lets a listed page send what OpenAI's client sends", async () => {
+    const response = await fetch(server.url + PATH, {
+      method: "OPTIONS",
+      headers: {
+        origin: PAGE,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type,x-stainless-lang,x-stainless-retry-count",
+      },
+    });
+    expect(response.status).toBe(204);
+    expect(response.headers.get("access-control-allow-headers")).toContain("x-stainless-retry-count");
+  });
+});
+
 describe("a length that is not true", () => {
   it("leaves the server waiting, not working, when it is too long", async () => {
     const before = accepted();

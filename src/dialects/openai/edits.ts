@@ -1,4 +1,4 @@
-/** Images that start from images: edits, as a form or as JSON, and variations, as a form. */
+/** Reads requests that start from an image: edits, as a form or as JSON, and variations, as a form. */
 import type { ImageSource, InputSources } from "../../images/source.ts";
 import { parseObject, type FieldProblem, type Parsed } from "../../schema/parse.ts";
 import type { DialectRequest, ReadRequest } from "../dialect.ts";
@@ -8,9 +8,9 @@ import { IMAGE_PARTS, MASK_PART, readFields } from "./fields.ts";
 import { toGenerateInput } from "./input.ts";
 import { editInput, editJsonInput, MAX_INPUT_IMAGES, variationInput, type EditInput } from "./schema.ts";
 
-/** Inside of the mask nearly nothing of the image is kept; what is outside stays, whatever this says. */
+/** Applies inside of the mask only: what is outside is never changed. */
 const MASKED_STRENGTH = 0.95;
-/** Keep the layout, and the layout with its colours. */
+/** Without a mask: `low` keeps the layout, `high` its colours too. */
 const FIDELITY_STRENGTH = { low: 0.8, high: 0.6 } as const;
 const VARIATION_STRENGTH = 0.6;
 
@@ -18,7 +18,7 @@ interface Images {
   readonly image: ImageSource;
   readonly mask: ImageSource | null;
   readonly fields: { readonly image: readonly string[]; readonly mask: readonly string[] };
-  /** Those that were sent beside the first. */
+  /** How many were sent beside the first. */
   readonly unused: number;
 }
 
@@ -53,7 +53,7 @@ function readForm(form: Form): ReadRequest {
 function readJson(body: unknown): ReadRequest {
   const parsed = parseObject(editJsonInput, readFields(body));
   if (!parsed.ok) return parsed;
-  // Their texts are as long as the images; nothing that lives as long as the job may hold them.
+  // The exchange lives as long as the job and must not hold the images' texts.
   const { images, mask, ...fields } = parsed.input;
   const [first, ...others] = images;
   if (first === undefined) return refused(parsed, problem("images", "must name an image"));
@@ -81,7 +81,7 @@ function toSources({ image, mask, fields }: Images): InputSources {
   return { image, mask, conventions: { maskMark: "transparent", fields } };
 }
 
-/** What is wrong with the images comes before what is wrong with the rest. */
+/** Puts the problem of the images first: OpenAI's errors name one field. */
 function refused(parsed: Parsed<unknown>, first: FieldProblem): ReadRequest {
   return { ok: false, problems: [first, ...(parsed.ok ? [] : parsed.problems)] };
 }

@@ -1,4 +1,4 @@
-/** One request in OpenAI's shape, from the loaded model's defaults to the answer. */
+/** One request in OpenAI's shape, from the loaded model's defaults to the response. */
 import { convertPreview } from "../../images/encode.ts";
 import type { EncodedImage, JobResult, JobPreview } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
@@ -17,12 +17,12 @@ import type { CommonInput, ImageEvent, ImagesResponse } from "./schema.ts";
 /** The start of the events' names. */
 export type Subject = "image_generation" | "image_edit";
 
-/** An answer until it is written: its images still are bytes. */
-type Written<Answer> = Answer extends readonly (infer Each)[]
-  ? Written<Each>[]
-  : Answer extends object
-    ? { [Name in keyof Answer]: Name extends "b64_json" ? Base64 : Written<Answer[Name]> }
-    : Answer;
+/** A body until it is turned into JSON: its images are still bytes. */
+type Unwritten<Body> = Body extends readonly (infer Each)[]
+  ? Unwritten<Each>[]
+  : Body extends object
+    ? { [Name in keyof Body]: Name extends "b64_json" ? Base64 : Unwritten<Body[Name]> }
+    : Body;
 
 /** Steps beside the model's default. */
 const QUALITY_STEPS = { auto: 1, low: 0.5, medium: 1, standard: 1, high: 1.5, hd: 1.5 } as const;
@@ -80,7 +80,7 @@ export class OpenaiExchange implements Exchange {
     };
   }
 
-  async preview({ step, totalSteps, images }: JobPreview): Promise<Written<ImageEvent>[] | undefined> {
+  async preview({ step, totalSteps, images }: JobPreview): Promise<Unwritten<ImageEvent>[] | undefined> {
     const { partial_images: partials, output_format: format } = this.#fields;
     if (step <= this.#shown || !planPartials(partials, totalSteps).steps.includes(step)) return undefined;
     this.#shown = step;
@@ -99,7 +99,7 @@ export class OpenaiExchange implements Exchange {
     result: JobResult,
     _job: Job,
     images: readonly ServedImage[],
-  ): Written<ImagesResponse> | Written<ImageEvent>[] {
+  ): Unwritten<ImagesResponse> | Unwritten<ImageEvent>[] {
     const model = this.#model;
     const warnings = [...result.warnings];
     if (this.#fields.stream) {
@@ -133,7 +133,7 @@ export class OpenaiExchange implements Exchange {
     );
   }
 
-  /** A default never runs no step, however few the model takes. */
+  /** Runs at least one step: a model whose default is one step would refuse every request that gives no strength. */
   #strengthFor(steps: number): number | null {
     return this.#defaultStrength === undefined ? null : Math.max(this.#defaultStrength, leastStrength(steps));
   }

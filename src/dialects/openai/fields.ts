@@ -1,7 +1,7 @@
-/** The fields of a request, brought into one form: JSON and forms, nulls and texts. */
+/** Reads the fields of a request alike from JSON and from forms, whose numbers and booleans are text. */
 import { Form } from "../form.ts";
 
-/** Names of the parts of a form that are files. One image is sent as `image`, a list of them as `image[]`, by some even if it is one. */
+/** Parts of a form that are files. Clients call one image `image` and a list `image[]`, some also a list of one. */
 export const IMAGE_PARTS = ["image", "image[]"] as const;
 export const MASK_PART = "mask";
 
@@ -12,7 +12,7 @@ const NUMBERS: ReadonlySet<string> = new Set([
 /** Python's programs write theirs with a capital. */
 const BOOLEANS: Readonly<Record<string, boolean>> = { true: true, false: false, "1": true, "0": false };
 
-/** What forms can only send as text becomes what it means, and `null`, which some programs send for all they leave out, is left out. */
+/** Turns numbers and booleans that are text into values, and leaves out `null`, which some programs send for every absent field. */
 export function readFields(body: unknown): unknown {
   const fields = body instanceof Form ? body.fieldsBeside(...IMAGE_PARTS, MASK_PART) : body;
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return fields;

@@ -11,7 +11,7 @@ const PARTIAL_QUALITY = 80;
 /** Of those that are encoded once more. */
 const SOURCE_QUALITY = 90;
 
-/** Checked by the schema of the dialect before. What differs: more images, and none of the words that variations do without. */
+/** The dialect's own schema has checked the fields. Its limits are wider: more images, and variations have an empty prompt. */
 const asGenerateInput = generateInput.extend({ prompt: z.string(), num_images: z.int().min(1).max(MAX_IMAGES) });
 
 export interface Asked {

@@ -20,7 +20,7 @@ const ignored = z.unknown().optional().describe("Ignored.");
 
 /** Fields that all three ways of making images have. `null` counts as absent before this is applied. */
 export const commonInput = z.object({
-  model: z.string().optional().describe("Any name: the model that is loaded answers."),
+  model: z.string().optional().describe("Any name: the loaded model makes the images."),
   n: z.int().min(1).max(MAX_IMAGES).default(1).describe("Image i uses seed + i."),
   size: z
     .string()
@@ -41,7 +41,7 @@ export const commonInput = z.object({
     .refine((value) => value !== "transparent", "images have no transparency here")
     .optional()
     .describe("Anything but `transparent`."),
-  stream: z.boolean().default(false).describe("Server-Sent Events instead of one answer."),
+  stream: z.boolean().default(false).describe("Server-Sent Events instead of one response."),
   partial_images: z.int().min(0).max(MAX_PARTIALS).default(0).describe("Images on the way, with `stream` only."),
   seed: ours.seed,
   negative_prompt: ours.negative_prompt,
@@ -84,7 +84,7 @@ const imageReference = z.object({
     .describe("A data URI, or the address of a file of this server."),
 });
 
-/** As JSON, which names its images. */
+/** As JSON, where images are addresses. */
 export const editJsonInput = z.object({
   images: z.array(imageReference).min(1).max(MAX_INPUT_IMAGES).describe("The first is edited."),
   mask: imageReference.optional().describe("What is transparent in it is drawn anew."),
@@ -93,10 +93,10 @@ export const editJsonInput = z.object({
 
 const file = z.string().meta({ format: "binary" });
 const ignoredText = z.string().optional().describe("Ignored.");
-/** What JSON may say in any type, forms say as text: generators make programs of it that would not compile. */
+/** JSON may have any type here. In a form it is text, and orval's clients do not compile with any other type. */
 const ignoredTexts = { moderation: ignoredText, style: ignoredText, user: ignoredText };
 
-/** As a form, where the images are files; only documented, for what is checked is what comes beside them. */
+/** As a form, whose images are files. For the document only: `editInput` checks what comes beside the files. */
 export const editFormInput = z.object({
   image: z.array(file).min(1).max(MAX_INPUT_IMAGES).describe("Also as `image[]`. The first is edited."),
   mask: file.optional().describe("What is transparent in it is drawn anew; where nothing is, what is white."),
@@ -109,7 +109,7 @@ export const variationInput = z.object({
   strength: editInput.shape.strength,
 });
 
-/** Like that of edits. */
+/** For the document only. */
 export const variationFormInput = z.object({ image: file, ...variationInput.shape, ...ignoredTexts });
 
 const made = {

@@ -1,4 +1,4 @@
-/** Forms: read whole, within limits, before the route sees them. Files may come before the fields that say what is to become of them. */
+/** Reads `multipart/form-data` whole, within limits, before the route runs: the field that asks for a stream may come after the files. */
 import multipart, { type Multipart } from "@fastify/multipart";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { Form, type FormPart } from "../../dialects/form.ts";
@@ -7,11 +7,11 @@ import { discardBody } from "./bodies.ts";
 
 /** OpenAI's 16 images and a mask. */
 const MAX_FILES = 17;
-/** Several times what any API has, unknown ones included. */
+/** OpenAI's API has about 20. */
 const MAX_FIELDS = 100;
 /** Twelve times the longest prompt. */
 const MAX_FIELD_BYTES = 64 * 2 ** 10;
-/** Of one part; programs send two or three. */
+/** Of one part; clients send two or three. */
 const MAX_HEADERS = 20;
 
 const LIMIT_TEXTS: Readonly<Record<string, string>> = {
@@ -20,7 +20,7 @@ const LIMIT_TEXTS: Readonly<Record<string, string>> = {
   FST_PARTS_LIMIT: `The form has more than ${MAX_FILES + MAX_FIELDS} parts.`,
 };
 
-/** For the routes that are added to `scope`: beside JSON they take forms, which they find as a {@link Form}. */
+/** Routes that are added to `scope` take forms as well as JSON; their body is then a {@link Form}. */
 export async function acceptForms(scope: FastifyInstance): Promise<void> {
   await scope.register(multipart, {
     limits: {
@@ -30,7 +30,7 @@ export async function acceptForms(scope: FastifyInstance): Promise<void> {
       fieldSize: MAX_FIELD_BYTES,
       headerPairs: MAX_HEADERS,
     },
-    // Images without a file name would be read as text, and broken by it.
+    // Read as text, an image without a file name would be damaged.
     isPartAFile: (_name, type = "", fileName) =>
       fileName !== undefined || /^(image\/|application\/octet-stream)/i.test(type),
   });
@@ -46,7 +46,7 @@ export async function acceptForms(scope: FastifyInstance): Promise<void> {
 async function readForm(request: FastifyRequest): Promise<Form> {
   const { raw, routeOptions } = request;
   let left = routeOptions.bodyLimit;
-  // What the parts hold does not count what is between, before and after them.
+  // Counted on the wire: the parts leave out what is before, between and after them.
   const overflow = new Promise<never>((_resolve, reject) => {
     raw.on("data", (chunk: Buffer) => {
       left -= chunk.byteLength;
@@ -77,7 +77,7 @@ async function collect(parts: AsyncIterable<Multipart>): Promise<Form> {
   return new Form(collected);
 }
 
-/** The parser's own words name its functions. */
+/** The parser's own messages name its functions. */
 function refusal(error: unknown): LatentcastError {
   if (error instanceof LatentcastError) return error;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";

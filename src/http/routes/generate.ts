@@ -110,7 +110,9 @@ async function begin(
   // Admitted first: no input image is decoded for a request that is refused.
   using admission = jobs.admit(submission);
   const inputs = await (read.inputs === undefined ? openInputs(input, readFile) : openSources(read.inputs, readFile));
-  const job = jobs.submit({ ...submission, inputs }, admission);
+  // As data URIs they may be as long as the body, and the job keeps its input.
+  const { image_url: _image, mask_url: _mask, ...plain } = input;
+  const job = jobs.submit({ ...submission, input: plain, inputs }, admission);
   const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
   return {
     delivery: route.delivery(asked),

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Form, type FormPart } from "../../../../src/dialects/form.ts";
 import { openaiDialect } from "../../../../src/dialects/openai/dialect.ts";
@@ -126,6 +127,26 @@ describe("an edit", () => {
     ["0", "result"],
   ])("is answered for stream %j, after its files, by %s", (stream, delivery) => {
     expect(edits.delivery({ path: "", body: form({ prompt: "x", stream }, image) })).toBe(delivery);
+  });
+});
+
+describe("whatever is sent", () => {
+  const name = fc.constantFrom("image", "image[]", "mask", "images", "prompt", "n", "size", "stream", "strength", "x");
+  const text = fc.oneof(fc.string(), fc.constantFrom("1", "true", "64x64", "auto", "null"));
+  const value = fc.oneof(text, fc.constantFrom(PNG, MASK));
+  const forms = fc.array(fc.record({ name, value }), { maxLength: 24 }).map((parts) => new Form(parts));
+  const bodies = fc.oneof(forms, fc.dictionary(name, fc.jsonValue()), fc.jsonValue());
+
+  it("is read or refused by the fields that are wrong", () => {
+    fc.assert(
+      fc.property(bodies, fc.constantFrom(edits, variations), (body, { read: reader, delivery }) => {
+        const given = reader({ path: "", body });
+        expect(["result", "events"]).toContain(delivery({ path: "", body }));
+        if (given.ok) expect(given.inputs).toBeDefined();
+        else expect(given.problems.length).toBeGreaterThan(0);
+      }),
+      { numRuns: 1_000 },
+    );
   });
 });
 
