@@ -173,7 +173,7 @@ describe("what is refused has OpenAI's shape", () => {
     await eventually(() => expect(text).toContain("payload_too_large"));
     socket.end("0\r\n\r\n");
     await once(socket, "close");
-    expect(text.match(/^HTTP\/1\.1 /gm)).toHaveLength(1);
+    expect(text.match(/HTTP\/1\.1 /g)).toHaveLength(1);
     await expectWell();
   });
 });
@@ -192,7 +192,7 @@ describe("a connection", () => {
     const socket = open();
     let text = "";
     socket.on("data", (received: Buffer) => (text += received.toString("latin1")));
-    const statuses = (): number[] => [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => Number(status));
+    const statuses = (): number[] => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status));
     const expected: number[] = [];
     for (const [form, status] of broken) {
       for (const [body, outcome] of [
