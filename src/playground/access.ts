@@ -1,5 +1,7 @@
 /** The way to the server: the key of this tab, and whether the line holds. */
 import { createClient, type Fetch, type LatentcastClient } from "../client/index.ts";
+import { connectionFailed, errorOfResponse } from "../client/error.ts";
+import { text } from "./json.ts";
 import { keepInTab, readFromTab } from "./tab-storage.ts";
 
 const KEY_ENTRY = "latentcast.key";
@@ -18,6 +20,26 @@ export function serverUrl(): string {
 export function openClient(onLine: (isUp: boolean) => void = () => undefined): LatentcastClient {
   const apiKey = readFromTab(KEY_ENTRY);
   return createClient({ baseUrl: serverUrl(), fetch: watched(onLine), ...(apiKey === undefined ? {} : { apiKey }) });
+}
+
+/** For a socket, whose handshake takes no headers in browsers. Rejects with a LatentcastError. */
+export async function realtimeToken(): Promise<string> {
+  const apiKey = readFromTab(KEY_ENTRY);
+  let response: Response;
+  try {
+    response = await fetch(`${serverUrl()}/rest/tokens`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        ...(apiKey === undefined ? {} : { authorization: `Key ${apiKey}` }),
+      },
+      body: JSON.stringify({ allowed_apps: ["realtime"] }),
+    });
+  } catch (error) {
+    throw connectionFailed(error);
+  }
+  if (!response.ok) throw await errorOfResponse(response);
+  return text(await response.json());
 }
 
 function watched(onLine: (isUp: boolean) => void): Fetch {

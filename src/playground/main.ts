@@ -13,6 +13,7 @@ import type { Plate } from "./plate.ts";
 import { describeService, watchService, type Model, type Service } from "./service.ts";
 import { Session } from "./session.ts";
 import { readLink } from "./link.ts";
+import { Live } from "./live/live.ts";
 import { InputStore } from "./input-image/input-store.ts";
 import { RequestInputs } from "./input-image/request-inputs.ts";
 import { StartImage } from "./input-image/start-image.ts";
@@ -28,7 +29,10 @@ const MAX_EXAMPLES = 4;
 const prompt = find("prompt", HTMLTextAreaElement);
 const go = find("go", HTMLButtonElement);
 
-const form = new Form(() => remember(form.read()));
+const form = new Form(() => {
+  remember(form.read());
+  live.changed();
+});
 const inputs = new InputStore();
 const requests = new RequestInputs(inputs);
 const session: Session = new Session(form, {
@@ -45,9 +49,10 @@ const session: Session = new Session(form, {
 });
 const start: StartImage = new StartImage(form, inputs, {
   changed: () => remember(form.read()),
-  painted: () => undefined,
+  painted: () => live.changed(),
   sizeLike: (image) => (model === undefined ? undefined : sizeLike(image, model)),
 });
+const live: Live = new Live(form, session, start);
 const startFrom = (image: Blob): void => {
   void start.take(image).then(() => find("start", HTMLElement).scrollIntoView({ block: "nearest" }));
 };
@@ -104,6 +109,7 @@ function refresh(): void {
   go.classList.toggle("stops", session.isBusy);
   document.body.dataset["state"] = session.isBusy ? "running" : session.stage.plates.length > 0 ? "shown" : "empty";
   actions.refresh();
+  live.resume();
 }
 
 function showService(service: Service): void {

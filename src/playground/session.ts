@@ -132,7 +132,7 @@ export class Session {
     this.#status.textContent = status;
     this.#facts.textContent = live?.facts ?? describeFacts(this.#runs);
     this.#remark.textContent = live?.remark ?? describeWarnings(this.#runs);
-    const mean = this.#runs.reduce((sum, { progress }) => sum + progress, 0) / this.#runs.length;
+    const mean = this.#runs.reduce((sum, { progress }) => sum + progress, 0) / Math.max(1, this.#runs.length);
     this.timeline.setProgress(this.isBusy ? mean : null, status);
     this.stage.setForming((plate) => this.#runs.some((run) => !run.isOver && run.plates.includes(plate)));
     this.stage.setNotes((plate) => {

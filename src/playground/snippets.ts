@@ -1,11 +1,9 @@
 /** The same request for other programs. Images to start from are files there: "Save" below the picture writes them. */
 import { serverUrl } from "./access.ts";
+import { INPUT_FILES } from "./input-image/request-inputs.ts";
 import { toInput, type Values } from "./values.ts";
 
 export type SnippetLanguage = "curl" | "javascript" | "python" | "openai";
-
-/** The names that "Save" gives to the files. */
-export const INPUT_FILES = { image_url: "input.png", mask_url: "mask.png" } as const;
 
 type ImageField = keyof typeof INPUT_FILES;
 
@@ -100,7 +98,9 @@ function python(values: Values, needsKey: boolean): string {
 }
 
 /** OpenAI's client for Python. What its API has no word for goes beside it. */
-function openai(values: Values, needsKey: boolean): string {
+function openai(asked: Values, needsKey: boolean): string {
+  // Its API has no AVIF.
+  const values = asked.output_format === "avif" ? { ...asked, output_format: "png" } : asked;
   const {
     prompt: _prompt,
     num_images: _count,
@@ -109,12 +109,14 @@ function openai(values: Values, needsKey: boolean): string {
     height: _height,
     ...others
   } = requestOf(values);
+  const images = imagesOf(values);
   const key = needsKey ? `os.environ["LATENTCAST_API_KEY"]` : `"none"`;
   return [
     `import base64, json, openai, os`,
     ``,
     `client = openai.OpenAI(base_url=${pythonString(`${serverUrl()}/v1`)}, api_key=${key})`,
-    `answer = client.images.generate(`,
+    `answer = client.images.${images.length === 0 ? "generate" : "edit"}(`,
+    ...images.map((field) => `    ${field.replace("_url", "")}=open("${INPUT_FILES[field]}", "rb"),`),
     `    prompt=${pythonString(values.prompt)},`,
     `    n=${values.num_images || "1"},`,
     ...(values.width === "" || values.height === "" ? [] : [`    size="${values.width}x${values.height}",`]),

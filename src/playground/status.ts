@@ -78,7 +78,12 @@ function nextStart(runs: readonly Run[]): string[] {
 /** What the server noticed about the requests that have succeeded, each remark once. */
 export function describeWarnings(runs: readonly Run[]): string {
   const warnings = runs.flatMap(({ state }) => (state.kind === "succeeded" ? state.result.warnings : []));
-  return [...new Set(warnings)].map(sentence).join(" ");
+  return sentences(warnings);
+}
+
+/** Each remark once, as a sentence. */
+export function sentences(remarks: readonly string[]): string {
+  return [...new Set(remarks)].map(sentence).join(" ");
 }
 
 function sentence(text: string): string {

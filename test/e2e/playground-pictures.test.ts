@@ -133,18 +133,21 @@ describe("what is taken along", () => {
     });
   });
 
-  it("is a Python program that makes the same picture", async () => {
-    const playground = await open({ query: "?seed=5" });
-    await playground.generate(`it's "a" lake \\ in 北京 🌊`);
-    await playground.finished();
-    const folder = await mkdtemp(join(tmpdir(), "latentcast-snippet-"));
-    try {
-      await promisify(execFile)(testPython(), ["-c", await copied(playground, "Copy as Python")], { cwd: folder });
-      expect(await readFile(join(folder, "picture-0.jpg"))).toEqual((await playground.download()).bytes);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
-  });
+  it.each(["Copy as Python", "Copy for OpenAI's client"])(
+    "is a program that makes the same picture: %s",
+    async (button) => {
+      const playground = await open({ query: "?seed=5" });
+      await playground.generate(`it's "a" lake \\ in 北京 🌊`);
+      await playground.finished();
+      const folder = await mkdtemp(join(tmpdir(), "latentcast-snippet-"));
+      try {
+        await promisify(execFile)(testPython(), ["-c", await copied(playground, button)], { cwd: folder });
+        expect(await readFile(join(folder, "picture-0.jpg"))).toEqual((await playground.download()).bytes);
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    },
+  );
 
   it("is a curl command whose body a shell leaves as it is", async () => {
     const playground = await open({ query: "?seed=5" });

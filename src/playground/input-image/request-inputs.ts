@@ -5,6 +5,9 @@ import { InputImage } from "./input-image.ts";
 import type { InputStore } from "./input-store.ts";
 import { requestSize } from "./shape.ts";
 
+/** The names under which the page saves them, for the programs that it writes. */
+export const INPUT_FILES = { image_url: "input.png", mask_url: "mask.png" } as const;
+
 type Files = Awaited<ReturnType<InputImage["filesAt"]>>;
 
 export class RequestInputs {
@@ -21,8 +24,14 @@ export class RequestInputs {
     if (values.image === "") return toInput(values);
     const key = [values.image, values.mask, values.width, values.height].join();
     if (this.#last?.key !== key) this.#last = { key, files: this.#read(values) };
-    const { image, mask } = await this.#last.files;
-    return { ...toInput(values), image_url: image, mask_url: mask };
+    try {
+      const { image, mask } = await this.#last.files;
+      return { ...toInput(values), image_url: image, mask_url: mask };
+    } catch (error) {
+      // It may be there the next time.
+      this.#last = undefined;
+      throw error;
+    }
   }
 
   async #read(values: Values): Promise<Files> {

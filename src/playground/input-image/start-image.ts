@@ -7,6 +7,7 @@ import { InputImage, keptFile } from "./input-image.ts";
 import { receiveFiles } from "./incoming.ts";
 import type { InputStore } from "./input-store.ts";
 import { Pad } from "./pad.ts";
+import { INPUT_FILES } from "./request-inputs.ts";
 import { PadTools } from "./pad-tools.ts";
 import { isSameShape, requestSize, within, type Size } from "./shape.ts";
 import { describeStrength, MASKED_STRENGTH, STRENGTH } from "./strength.ts";
@@ -33,8 +34,8 @@ export class StartImage {
   readonly #pad: Pad;
   readonly #tools: PadTools;
   #image: InputImage | undefined;
-  /** The id of `#image` without what was painted on it since. */
-  #baseId = "";
+  /** `#image` without what was painted on it since. */
+  #file: Blob | undefined;
   /** What the form says that `#image` is. */
   #shown = { image: "", mask: "" };
   #version = 0;
@@ -113,7 +114,7 @@ export class StartImage {
         return;
       }
       this.#shown = { image: id, mask: maskId };
-      this.#baseId = id;
+      this.#file = image;
       this.#version += 1;
       this.#show(image === undefined ? undefined : await InputImage.read(image, mask));
     });
@@ -139,7 +140,9 @@ export class StartImage {
       const paper = InputImage.paper(within(this.size, MAX_PAPER_SIDE));
       await this.#begin(paper, await paper.painted());
       this.#tools.choose("paint");
-      find("pad-view", HTMLElement).focus();
+      const view = find("pad-view", HTMLElement);
+      view.focus({ preventScroll: true });
+      view.scrollIntoView({ block: "nearest" });
     });
   }
 
@@ -147,7 +150,7 @@ export class StartImage {
     const id = await this.#store.keep(file);
     const size = isSameShape(image.size, this.size) ? undefined : this.#hooks.sizeLike(image.size);
     this.#shown = { image: id, mask: "" };
-    this.#baseId = id;
+    this.#file = file;
     this.#form.write({
       image: id,
       mask: "",
@@ -215,9 +218,10 @@ export class StartImage {
     if (image === undefined) return;
     void this.#next(async () => {
       const before = this.#shown;
+      const file = this.#file;
       const mask = await image.mask();
       const ids = {
-        image: image.drawing.isBlank("paint") ? this.#baseId : await this.#store.keep(await image.painted()),
+        image: await this.#store.keep((image.drawing.isBlank("paint") ? file : undefined) ?? (await image.painted())),
         mask: mask === undefined ? "" : await this.#store.keep(mask),
       };
       // Another image may have taken its place meanwhile, or is about to.
@@ -240,8 +244,8 @@ export class StartImage {
   async #save(): Promise<void> {
     if (this.#image === undefined) return;
     const { image, mask } = await this.#image.filesAt(this.size);
-    saveBlob(image, "input.png");
-    if (mask !== null) saveBlob(mask, "mask.png");
+    saveBlob(image, INPUT_FILES.image_url);
+    if (mask !== null) saveBlob(mask, INPUT_FILES.mask_url);
   }
 
   #say(words: string): void {

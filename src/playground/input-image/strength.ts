@@ -1,14 +1,14 @@
 /** What a strength does to an image, in words. */
 
 /** Without a mask: new, and still the picture that was given. */
-export const STRENGTH = "0.6";
+export const STRENGTH = "0.8";
 /** With a mask: only what is outside of it is to be kept. The server's own default. */
 export const MASKED_STRENGTH = "0.95";
 
 const EFFECTS = [
   { below: 0.3, whole: "Stays close to your picture", masked: "The marked part changes a little" },
   { below: 0.55, whole: "Keeps the layout, redraws the details", masked: "The marked part keeps its layout" },
-  { below: 0.8, whole: "Keeps the broad shapes and colours", masked: "The marked part keeps its broad shapes" },
+  { below: 0.85, whole: "Keeps the broad shapes and colours", masked: "The marked part keeps its broad shapes" },
   { below: 1, whole: "Keeps a hint of your picture", masked: "The marked part is drawn anew" },
   { below: Infinity, whole: "Hardly anything of your picture is left", masked: "Nothing of the marked part is left" },
 ] as const;
