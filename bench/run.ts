@@ -19,6 +19,7 @@ import { neighbour } from "./neighbour.ts";
 import { page } from "./page.ts";
 import { polling } from "./polling.ts";
 import { previews, stalls } from "./previews.ts";
+import { realtime } from "./realtime.ts";
 import { shortcuts } from "./shortcuts.ts";
 import { start } from "./start.ts";
 
@@ -28,6 +29,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   stalls,
   "first-preview": firstPreview,
   dialects,
+  realtime,
   batching,
   "fan-out": fanOut,
   polling,

@@ -19,12 +19,13 @@ export interface StubServer extends BenchServer {
 export interface StubOptions {
   readonly stepMs?: number;
   readonly policy?: "fifo";
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A server whose device sleeps; see stub_model.py. */
 export async function startStubServer(
   { python }: Settings,
-  { stepMs = 30, policy }: StubOptions = {},
+  { stepMs = 30, policy, env = {} }: StubOptions = {},
 ): Promise<StubServer> {
   const folder = scratchFolder();
   const trace = join(folder, "trace");
@@ -34,6 +35,7 @@ export async function startStubServer(
     LATENTCAST_WORKER_BENCH_TRACE: trace,
     LATENTCAST_WORKER_BENCH_STEP_MS: String(stepMs),
     ...(policy === undefined ? {} : { LATENTCAST_WORKER_BENCH_POLICY: policy }),
+    ...env,
   });
   return {
     ...server,

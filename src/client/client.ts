@@ -4,6 +4,8 @@ import { cancelled, ClientError } from "./error.ts";
 import { withAddresses, type ClientInput } from "./image-files.ts";
 import { pauseUnlessAborted, pauseBefore } from "./pause.ts";
 import { randomId } from "./random-id.ts";
+import { RealtimeClient } from "./realtime.ts";
+import type { RealtimeConnection, RealtimeOptions, WebSocketClass } from "./realtime-types.ts";
 import { PAGE_CLOSED, RequestStream, type GenerateStream } from "./stream.ts";
 import type { ClientCancelOutcome, ClientResult, ClientRequestStatus } from "./types.ts";
 import { decodeCancel, decodeRequestId, decodeResult, decodeStatus } from "./wire.ts";
@@ -14,6 +16,8 @@ export interface ClientOptions {
   readonly apiKey?: string;
   /** Stands in for the global `fetch`. */
   readonly fetch?: Fetch;
+  /** Stands in for the global `WebSocket`, which Node has from version 22 on; that of the package `ws` fits. */
+  readonly webSocket?: WebSocketClass;
 }
 
 export interface CallOptions {
@@ -44,6 +48,8 @@ export interface LatentcastClient {
   cancel(requestId: string, options?: CallOptions): Promise<ClientCancelOutcome>;
   /** What happens to a submitted request. Leaving this loop leaves the request alone. */
   events(requestId: string, options?: CallOptions): GenerateStream;
+  /** Input after input over one socket, of which the latest is drawn: for what changes while somebody types or sketches. */
+  realtime(options?: RealtimeOptions): RealtimeConnection;
   /** The body of `GET /health`. */
   health(options?: CallOptions): Promise<unknown>;
 }
@@ -69,6 +75,11 @@ export function createClient(options: ClientOptions): LatentcastClient {
     events: (requestId, { signal } = {}) => {
       const source = { begin: () => Promise.resolve(requestId), leave: () => undefined };
       return new RequestStream(connection, source, signal);
+    },
+    realtime: (realtimeOptions = {}) => {
+      const { webSocket = globalThis.WebSocket } = options;
+      if (webSocket === undefined) throw new TypeError("there is no WebSocket here: give one as `webSocket`");
+      return new RealtimeClient(connection, webSocket, realtimeOptions);
     },
     health: ({ signal } = {}) => connection.json("/health", { signal }),
   };

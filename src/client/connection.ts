@@ -20,6 +20,8 @@ export interface Connection {
   open(path: string, call?: Call): Promise<Response>;
   /** The JSON of such an answer. */
   json(path: string, call?: Call): Promise<unknown>;
+  /** Where a socket is opened; with a token for it, where a key is needed: sockets have no headers in browsers. */
+  socketUrl(path: string, signal: AbortSignal): Promise<string>;
 }
 
 export interface ConnectionOptions {
@@ -59,21 +61,32 @@ export function connect({
     return response;
   }
 
+  const json = async (path: string, call?: Call): Promise<unknown> => {
+    const response = await open(path, call);
+    try {
+      const body: unknown = await response.json();
+      return body;
+    } catch (cause) {
+      if (call?.signal?.aborted === true) throw cancelled(cause);
+      throw new ClientError("unexpected_response", "The server's answer is not JSON.", {
+        status: response.status,
+        cause,
+      });
+    }
+  };
+
   return {
     turns: turnsFor(root),
     open,
-    json: async (path, call) => {
-      const response = await open(path, call);
-      try {
-        const body: unknown = await response.json();
-        return body;
-      } catch (cause) {
-        if (call?.signal?.aborted === true) throw cancelled(cause);
-        throw new ClientError("unexpected_response", "The server's answer is not JSON.", {
-          status: response.status,
-          cause,
-        });
-      }
+    json,
+    socketUrl: async (path, signal) => {
+      const url = new URL(`${root}${path}`, globalThis.location?.href);
+      url.protocol = url.protocol.replace("http", "ws");
+      if (apiKey === undefined) return url.href;
+      // The last part of the path is what the token is for.
+      const body = { allowed_apps: [path.split("/").at(-1)] };
+      url.searchParams.set("fal_jwt_token", String(await json("/rest/tokens", { method: "POST", body, signal })));
+      return url.href;
     },
   };
 }

@@ -3,6 +3,14 @@ export { createClient } from "./client.ts";
 export type { CallOptions, ClientOptions, ClientSubmitOptions as SubmitOptions, LatentcastClient } from "./client.ts";
 export { ClientError as LatentcastError, type ClientErrorCode } from "./error.ts";
 export type { Fetch } from "./connection.ts";
+export type {
+  RealtimeConnection,
+  RealtimeEvent,
+  RealtimeInput,
+  RealtimeOptions,
+  WebSocketClass,
+  WebSocketLike,
+} from "./realtime-types.ts";
 export type { GenerateStream } from "./stream.ts";
 export type {
   ClientCancelOutcome as CancelOutcome,

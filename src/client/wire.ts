@@ -95,14 +95,14 @@ function decodeLogs(record: JsonRecord): ClientLogLine[] {
   }));
 }
 
-function decodeStep(record: JsonRecord): { step: number; totalSteps: number } {
+export function decodeStep(record: JsonRecord): { step: number; totalSteps: number } {
   return {
     step: required(readNumber(record, "step"), "step"),
     totalSteps: required(readNumber(record, "total_steps"), "total_steps"),
   };
 }
 
-function decodeImages(record: JsonRecord): { image: ClientImage; images: ClientImage[] } {
+export function decodeImages(record: JsonRecord): { image: ClientImage; images: ClientImage[] } {
   const { images: several, image: one } = record;
   const images = (Array.isArray(several) ? several : [one]).map(decodeImage);
   return { image: required(images[0], "image"), images };
