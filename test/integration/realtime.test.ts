@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { encode } from "@msgpack/msgpack";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { eventually } from "../support/eventually.ts";
@@ -50,7 +51,7 @@ describe("a realtime socket", () => {
     expect(await client.close()).toBe(1_000);
   });
 
-  it("gives the same picture as /stream, byte for byte", async () => {
+  it("gives the same image as a direct request, byte for byte", async () => {
     await using client = await RealtimeClient.open(server.url);
     const input = { prompt: "x", seed: 77, num_inference_steps: 2, output_format: "png" };
     client.ask({ ...input, request_id: "binary" });
@@ -77,7 +78,7 @@ describe("a realtime socket", () => {
     expect(superseded.length).toBeGreaterThan(results.length);
   });
 
-  it("in the mode cancel shows a picture at least at every second run, however fast inputs come", async () => {
+  it("in the mode cancel shows an image at least at every second run, however fast inputs come", async () => {
     await using client = await RealtimeClient.open(server.url);
     const over = new AbortController();
     const typing = (async () => {
@@ -143,6 +144,21 @@ describe("frames that make no sense", () => {
     const { isBinary, message } = await client.until(({ type }) => type === "x-fal-error");
     expect(isBinary).toBe(false);
     expect(message).toMatchObject({ error: expect.stringMatching(/^(INVALID_INPUT|BAD_REQUEST|PAYLOAD_TOO_LARGE)$/) });
+    client.ask(ask("after"));
+    await client.result("after");
+  });
+
+  it("hundreds of random frames each get an error, and the connection goes on", async () => {
+    await using client = await RealtimeClient.open(server.url);
+    const frames = fc.sample(fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.json()), 300);
+    for (const frame of frames) {
+      client.socket.send(frame);
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    await eventually(() => expect(client.received).toHaveLength(frames.length));
+    expect(new Set(client.received.map(({ isBinary, message }) => `${isBinary} ${String(message["type"])}`))).toEqual(
+      new Set(["false x-fal-error"]),
+    );
     client.ask(ask("after"));
     await client.result("after");
   });
@@ -227,11 +243,30 @@ describe("the end of a connection", () => {
     await using crashing = await startTestServer({ worker: "crash_mid_job" });
     await crashing.ready();
     await using client = await RealtimeClient.open(crashing.url);
-    client.ask(ask("a", { num_inference_steps: 6 }));
-    const { message } = await client.until(({ request_id: id }) => id === "a");
-    expect(message).toMatchObject({ request_id: "a" });
-    client.ask(ask("b"));
-    await client.until(({ request_id: id }) => id === "b");
+    client.ask(ask("a", { prompt: "crash once", seed: 5, num_inference_steps: 6 }));
+    expect((await client.result("a")).message).toMatchObject({ seed: 5 });
+    expect(crashing.jobs.snapshot().counters.restarts).toBe(1);
+    client.ask(ask("b", { prompt: "crash always", num_inference_steps: 6 }));
+    const { message } = await client.until(({ request_id: id }) => id === "b");
+    expect(message).toMatchObject({ error: "WORKER_CRASHED" });
+    await crashing.ready();
+    client.ask(ask("c"));
+    await client.result("c");
+  });
+});
+
+describe("a reader that stops reading", () => {
+  it("holds up its own connection only, and finds the newest image when it goes on", async () => {
+    await using slow = await RealtimeClient.open(server.url);
+    await using other = await RealtimeClient.open(server.url);
+    slow.socket.pause();
+    for (let count = 0; count < 20; count += 1) {
+      slow.ask(ask(`slow ${count}`));
+      other.ask(ask(`other ${count}`));
+      await other.result(`other ${count}`);
+    }
+    slow.socket.resume();
+    await slow.result("slow 19");
   });
 });
 

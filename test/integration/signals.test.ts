@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { addressOf, COMMAND, eventually, useCommandLine, type Run } from "../support/command-line.ts";
 import { processesAt } from "../support/processes.ts";
+import { RealtimeClient } from "../support/realtime.ts";
 import { testPython } from "../support/server.ts";
 
 const cli = useCommandLine();
@@ -65,6 +66,18 @@ describe("a server", () => {
     await atWork(url);
     child.kill("SIGINT");
     expect(await answer).toBe(200);
+    expect(await exit).toBe(0);
+  });
+
+  it.each(["SIGTERM", "SIGINT"] as const)("by %s finishes a realtime input, and closes its socket", async (signal) => {
+    const { url, child, exit } = await cli.serve({ env: SLOW });
+    await ready(url);
+    await using client = await RealtimeClient.open(url);
+    client.ask({ prompt: "a cat", request_id: "a" });
+    await atWork(url);
+    child.kill(signal);
+    expect((await client.result("a")).message).toMatchObject({ request_id: "a" });
+    expect(await client.closed).toBe(1_001);
     expect(await exit).toBe(0);
   });
 
