@@ -254,6 +254,7 @@ export class RealtimeSession {
     if (this.#isClosing) return;
     this.#isClosing = true;
     this.#idle.cancel();
+    this.#apply({ kind: "closed" });
     this.#socket.close(code, reason);
   }
 }
