@@ -15,6 +15,7 @@ import {
   type ReverseProxy,
   type ReverseProxyName,
 } from "../support/reverse-proxy.ts";
+import { RealtimeClient } from "../support/realtime.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { post, postStream } from "../support/sse.ts";
 
@@ -55,6 +56,20 @@ describe.each(names)("behind %s", (name) => {
     if (started === undefined) throw new Error(`${name} is not there`);
     return started;
   }
+
+  // Over HTTP/1.0, which nginx speaks by default, there are none.
+  it.each(name === "nginx" ? [] : ["a realtime socket"])(
+    "%s is let through, and its work ends when the client leaves",
+    async () => {
+      const client = await RealtimeClient.open(inFront().url);
+      client.ask({ prompt: "x", request_id: "a", num_inference_steps: 2 });
+      expect((await client.result("a")).message).toMatchObject({ request_id: "a" });
+      client.ask({ prompt: "x", request_id: "b", num_inference_steps: 50 });
+      await eventually(() => expect(server.jobs.snapshot().queue.unfinished).toBe(1));
+      client.socket.terminate();
+      await eventually(() => expect(server.jobs.snapshot().queue.unfinished).toBe(0));
+    },
+  );
 
   it("previews arrive while the work is under way, and leaving stops it", async () => {
     const proxy = inFront();

@@ -39,6 +39,7 @@ function nginx(location: string): Program {
       http {
         access_log off;
         ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${name};`).join(" ")}
+        map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
         server { listen ${at}; location / { proxy_pass http://${upstream}; ${location} } }
       }`,
     passesBreaksOn: true,
@@ -52,7 +53,8 @@ export const REVERSE_PROXIES = {
   /** As docs/deployment.md says. */
   "nginx with HTTP/1.1": nginx(`
     proxy_http_version 1.1;
-    proxy_set_header Connection "";
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $connection_upgrade;
     proxy_set_header Host $host;
     proxy_set_header X-Forwarded-Proto $scheme;
     proxy_read_timeout 120s;
