@@ -137,6 +137,7 @@ async function fairness(settings: Settings): Promise<Figure> {
       id: "realtime",
       what: `beside ${CROWD} sockets of another key`,
       unit: "×",
+      gate: { most: 2 },
       note: `simulated device, one image at a time; alone is 1, behind all of them ${CROWD + 1}`,
     },
     beside.map((ms, index) => ms / (alone[index] ?? Number.NaN)),
