@@ -16,7 +16,10 @@ export class RealtimeInbox {
     this.#wake?.();
   }
 
-  /** Nothing more will come; what waits can still be taken. @param error What the reader is told then; undefined for none. */
+  /**
+   * Nothing more will come; what waits can still be taken.
+   * @param error What {@link take} rejects with after that; undefined for none.
+   */
   close(error?: Error): void {
     this.#end ??= { error };
     this.#wake?.();

@@ -43,7 +43,7 @@ export class RealtimeClient implements RealtimeConnection {
     this.#options = options;
     const { signal } = options;
     if (signal?.aborted === true) this.#end(cancelled(signal.reason));
-    signal?.addEventListener("abort", () => this.#end(cancelled(signal.reason)), { once: true });
+    signal?.addEventListener("abort", () => this.#end(cancelled(signal.reason)), { signal: this.#stop.signal });
   }
 
   send(input: RealtimeInput): string {
@@ -129,7 +129,7 @@ export class RealtimeClient implements RealtimeConnection {
     socket.addEventListener("close", (event) => this.#closed(readNumber(asRecord(event), "code") ?? 0));
   }
 
-  /** The server draws the latest: older ones would only be told apart there. */
+  /** The server draws the latest: older ones would be superseded there all the same. */
   #sendNewest(socket: WebSocketLike): void {
     const [newest, ...older] = [...this.#unanswered].filter(([, message]) => message !== undefined).toReversed();
     for (const [requestId] of older) this.#deliver({ kind: "superseded", requestId });
