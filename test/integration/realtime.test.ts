@@ -266,7 +266,7 @@ describe("a reader that stops reading", () => {
       await other.result(`other ${count}`);
     }
     slow.socket.resume();
-    await slow.result("slow 19");
+    expect((await slow.result("slow 19")).message).toMatchObject({ seed: 1 });
   });
 });
 
