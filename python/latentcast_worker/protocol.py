@@ -50,7 +50,7 @@ class GenerationParams:
     prompt: str
     """What the image shows."""
     negative_prompt: str
-    """What it should not show."""
+    """What the image should not show."""
     prompt_syntax: PromptSyntax
     num_inference_steps: int
     """Denoising steps."""

@@ -33,7 +33,7 @@ export async function checkWeights(config: Config, env: Env, usesCuda: boolean):
     const isThere = await exists(join(folder, MODEL_FILE));
     const check = isThere
       ? ok("Model", "demo, comes with Latentcast")
-      : fail("Model", "demo is not in this copy", "use --model noise or a hub id");
+      : fail("Model", "demo is not part of this installation", "use --model noise or a hub id");
     return { checks: [check], missingBytes: 0 };
   }
   const found = [

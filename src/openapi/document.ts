@@ -36,7 +36,7 @@ const ERROR = outputSchema("ErrorBody", errorBody);
 const TAGS = {
   Images: "Make images, at once or as they form.",
   OpenAI: "The same in the shape of OpenAI's API.",
-  Queue: "Leave a request with the server and come back for it.",
+  Queue: "Submit a request and get its result later.",
   Files: "Finished images and uploads.",
   Service: "How the server is.",
 } as const satisfies Record<Operation["tag"], string>;

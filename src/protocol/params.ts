@@ -19,7 +19,7 @@ export const promptSyntax = z
 
 export const generationParams = z.object({
   prompt: z.string().describe("What the image shows."),
-  negative_prompt: z.string().describe("What it should not show."),
+  negative_prompt: z.string().describe("What the image should not show."),
   prompt_syntax: promptSyntax,
   num_inference_steps: z.int().min(1).describe("Denoising steps."),
   width: z.int().min(8).describe("Pixels, a multiple of 8."),

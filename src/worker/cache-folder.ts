@@ -20,7 +20,7 @@ export async function usableCacheFolder(configured: string, warn: (text: string)
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
     const temporary = await mkdtemp(join(tmpdir(), "latentcast-cache-"));
     process.once("exit", () => rmSync(temporary, { recursive: true, force: true }));
-    warn(`LATENTCAST_CACHE_DIR: ${configured} cannot be written (${code}); calibrations are made anew at each start`);
+    warn(`LATENTCAST_CACHE_DIR: ${configured} cannot be written (${code}); calibrations are repeated at each start`);
     return temporary;
   }
 }

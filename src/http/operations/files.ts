@@ -9,17 +9,17 @@ import {
   type Parameter,
 } from "../../openapi/operation.ts";
 
-const KEY: Parameter = { in: "path", name: "key", schema: { type: "string" }, description: "The unguessable name." };
+const KEY: Parameter = { in: "path", name: "key", schema: { type: "string" }, description: "The name in its URL." };
 
 export const fileOperation: Operation = {
   id: "file",
   tag: "Files",
   summary: "Get a finished image or an upload",
-  description: "Its name is the permission. It never changes, and expires.",
+  description: "No key is needed: its name cannot be guessed. A file never changes; it expires.",
   parameters: [KEY],
   answers: {
-    200: { description: "Its bytes.", bytes: true },
-    304: { description: "They have not changed; they never do.", empty: true },
+    200: { description: "The file.", bytes: true },
+    304: { description: "Not modified.", empty: true },
   },
   errors: [...ALWAYS, "not_found"],
   isOpen: true,
@@ -28,11 +28,11 @@ export const fileOperation: Operation = {
 export const uploadOperation: Operation = {
   id: "upload",
   tag: "Files",
-  summary: "Put the bytes of an upload to its `upload_url`",
-  description: "The signature in the query of that URL is the permission; it is good for one upload within 15 minutes.",
+  summary: "Upload a file to its `upload_url`",
+  description: "The signature in the query of the URL allows one upload within 15 minutes.",
   parameters: [KEY],
   body: { bytes: true },
-  answers: { 200: { description: "They are kept.", json: outputSchema("UploadReply", z.object({})) } },
+  answers: { 200: { description: "The file is stored.", json: outputSchema("UploadReply", z.object({})) } },
   errors: [...ALWAYS, "payload_too_large", "unsupported_media_type", "storage_full"],
   isOpen: true,
 };
@@ -48,12 +48,12 @@ export const initiateUploadInput = z.object({
 export const initiateUploadOperation: Operation = {
   id: "initiateUpload",
   tag: "Files",
-  summary: "Ask for a place to put a file",
-  description: "Nothing is kept until the bytes arrive.",
+  summary: "Get a URL to upload a file to",
+  description: "Nothing is stored until the file is uploaded.",
   body: { json: inputSchema("InitiateUploadInput", initiateUploadInput) },
   answers: {
     200: {
-      description: "Where to put it, and where it will be.",
+      description: "The URL to upload to, and the URL of the file.",
       json: outputSchema("UploadPlaces", z.object({ file_url: z.string(), upload_url: z.string() })),
     },
   },

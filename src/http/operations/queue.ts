@@ -38,7 +38,7 @@ const LOGS: Parameter = {
 export const submitOperation: Operation = {
   id: "submit",
   tag: "Queue",
-  summary: "Leave a request with the server",
+  summary: "Submit a request to the queue",
   description:
     "Kept with its result until it expires, also when the server is restarted. What is wrong with the input is in the " +
     "result. `/queue/{owner}/{alias}` asks in the shape of that model.",
@@ -47,7 +47,7 @@ export const submitOperation: Operation = {
       in: "query",
       name: "fal_webhook",
       schema: { type: "string", format: "uri" },
-      description: "Where to post the result.",
+      description: "URL that the result is posted to.",
     },
     {
       in: "query",
@@ -71,7 +71,7 @@ export const submitOperation: Operation = {
   body: { json: GENERATE_INPUT },
   answers: {
     200: {
-      description: "It is kept.",
+      description: "The request is stored.",
       json: outputSchema("SubmitReply", submitReply),
       linksTo: ["status", "statusStream", "events", "result", "cancel"],
     },
@@ -82,18 +82,18 @@ export const submitOperation: Operation = {
 export const queueResultOperation = aboutRequest({
   id: "result",
   summary: "Get the result of a request",
-  description: "With the status that a direct request would have had; 400 while there is none.",
+  description: "The status is that of a direct request; 400 until the request has ended.",
   answers: { 200: { description: "The finished images.", json: GENERATE_RESULT } },
   errors: [...WITH_KEY, "not_found", "invalid_request", ...OF_WORK],
 });
 
 export const statusOperation = aboutRequest({
   id: "status",
-  summary: "Ask where a request is",
+  summary: "Get the status of a request",
   description: "Failed and cancelled requests are completed too, with `error` and `error_type`.",
   parameters: [REQUEST, LOGS],
   answers: {
-    200: { description: "It has ended, well or not.", json: STATUS },
+    200: { description: "It has ended.", json: STATUS },
     202: { description: "It has not ended.", json: STATUS },
   },
 });
@@ -101,14 +101,14 @@ export const statusOperation = aboutRequest({
 export const statusStreamOperation = aboutRequest({
   id: "statusStream",
   summary: "Follow the status of a request",
-  description: "Every change of it as Server-Sent Events; of the log only the lines that are new.",
+  description: "Every change as Server-Sent Events, with new log lines only.",
   parameters: [REQUEST, LOGS],
   answers: { 200: { description: "The events.", events: [STATUS] } },
 });
 
 export const eventsOperation = aboutRequest({
   id: "events",
-  summary: "Follow what happens to a request",
+  summary: "Follow the events of a request",
   description:
     "Named Server-Sent Events with ids: `queued`, `started`, `progress`, `preview`, then `result` or `error`. Without an id to go " +
     "on from, how things stand comes first. A plain `EventSource` is enough.",
@@ -118,7 +118,7 @@ export const eventsOperation = aboutRequest({
       in: "header",
       name: "last-event-id",
       schema: { type: "string" },
-      description: "Go on after this event; `lastEventId` in the query does the same.",
+      description: "Continue after this event; `lastEventId` in the query does the same.",
     },
   ],
   answers: {
@@ -139,10 +139,10 @@ export const eventsOperation = aboutRequest({
 
 export const cancelOperation = aboutRequest({
   id: "cancel",
-  summary: "Stop a request",
-  description: "At its next step if it runs.",
+  summary: "Cancel a request",
+  description: "A running request stops at its next step.",
   answers: {
-    200: { description: "It never ran.", json: CANCEL_REPLY },
+    200: { description: "It was waiting and will not run.", json: CANCEL_REPLY },
     202: { description: "It will stop.", json: CANCEL_REPLY },
   },
 });

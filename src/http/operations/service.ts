@@ -5,7 +5,7 @@ import { health, ready } from "../../schema/health.ts";
 export const healthOperation: Operation = {
   id: "health",
   tag: "Service",
-  summary: "Ask how things are",
+  summary: "Get the state of the service",
   description: "200 while the process lives.",
   answers: {
     200: { description: "The state of the service and its workers.", json: outputSchema("Health", health) },
@@ -17,7 +17,7 @@ export const healthOperation: Operation = {
 export const readyOperation: Operation = {
   id: "ready",
   tag: "Service",
-  summary: "Ask whether a request would start now",
+  summary: "Check whether a request would start now",
   description: "For load balancers and health checks.",
   answers: { 200: { description: "It would.", json: outputSchema("Ready", ready) } },
   errors: [...ALWAYS, "worker_unavailable", "draining"],
