@@ -4,12 +4,12 @@
  * one job, not for twenty.
  */
 
-export interface Turn {
+export interface CallerTurn {
   /** Lets the caller's next one begin. Only the first call counts. */
   end(): void;
 }
 
-type Waiter = (turn: Turn) => void;
+type Waiter = (turn: CallerTurn) => void;
 
 interface Caller {
   held: number;
@@ -26,7 +26,7 @@ export class CallerTurns {
   }
 
   /** Resolves with a turn, in the order in which they were asked for, or with undefined when `signal` fires first. */
-  take(name: string, signal: AbortSignal): Promise<Turn | undefined> {
+  take(name: string, signal: AbortSignal): Promise<CallerTurn | undefined> {
     return new Promise((resolve) => {
       if (signal.aborted) return resolve(undefined);
       const caller = this.#callers.get(name) ?? { held: 0, waiting: new Set() };

@@ -13,7 +13,7 @@ import type { CancelReason, EncodedImage, TerminalEvent } from "./events.ts";
 import type { Job } from "./job.ts";
 import type { JobObserver } from "./observer.ts";
 import { JobQueue } from "./queue.ts";
-import { toCommand, type JobRequest } from "./request.ts";
+import { isBeingFitted, toCommand, type JobRequest } from "./request.ts";
 import { jobResult, toJobPreview, workerFailure } from "./result.ts";
 import { ReadyWorkers } from "./ready-workers.ts";
 import { UnfinishedJobs, type MissedDeadline } from "./unfinished-jobs.ts";
@@ -294,8 +294,4 @@ export class Dispatcher implements WorkerListener {
   #observe(call: (observer: JobObserver) => void): void {
     for (const observer of this.#options.observers) call(observer);
   }
-}
-
-function isBeingFitted({ inputs }: JobRequest): boolean {
-  return inputs !== null && inputs.frames === undefined;
 }

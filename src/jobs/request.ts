@@ -94,6 +94,11 @@ export function invalidRequest(fields: readonly FieldProblem[]): LatentcastError
   return new LatentcastError("invalid_request", { fields, message });
 }
 
+/** Its input images do not have the size of the job yet. */
+export function isBeingFitted({ inputs }: JobRequest): boolean {
+  return inputs !== null && inputs.frames === undefined;
+}
+
 /** The images of the request have to be fitted by now. */
 export function toCommand(request: JobRequest, jobId: string, incarnation: number): CommandFrames {
   const { params, preview, traceparent } = request;

@@ -48,7 +48,10 @@ export const previewOptions = z.object({
 /** What is common to every request shape; sizes, steps and guidance fall back to the model's own defaults. */
 export const generateInput = z.object({
   prompt: text.min(1).max(MAX_PROMPT_LENGTH).describe("What the image shows."),
-  negative_prompt: text.max(MAX_PROMPT_LENGTH).default(DEFAULT_NEGATIVE_PROMPT).describe("What the image should not show."),
+  negative_prompt: text
+    .max(MAX_PROMPT_LENGTH)
+    .default(DEFAULT_NEGATIVE_PROMPT)
+    .describe("What the image should not show."),
   prompt_syntax: params.prompt_syntax.default("weighted"),
   num_inference_steps: params.num_inference_steps
     .max(50)

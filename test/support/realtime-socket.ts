@@ -1,7 +1,7 @@
 /** A realtime socket without a network: the test is the client. */
 import { decode, encode } from "@msgpack/msgpack";
 import type { Socket, SocketHandlers } from "../../src/http/plugins/sockets.ts";
-import type { Frame } from "../../src/http/realtime/coding.ts";
+import type { SocketFrame } from "../../src/http/realtime/coding.ts";
 
 export interface Received {
   readonly isBinary: boolean;
@@ -21,7 +21,7 @@ export class MemorySocket implements Socket {
     this.#handlers = handlers;
   }
 
-  send({ data, isBinary }: Frame): Promise<void> {
+  send({ data, isBinary }: SocketFrame): Promise<void> {
     const message = (isBinary ? decode(data) : JSON.parse(data.toString())) as Record<string, unknown>;
     this.received.push({ isBinary, message });
     return this.isSlow ? new Promise((resolve) => this.#held.push(resolve)) : Promise.resolve();

@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { WebSocket, WebSocketServer } from "ws";
 import { LatentcastError } from "../../errors.ts";
-import type { Frame } from "../realtime/coding.ts";
+import type { SocketFrame } from "../realtime/coding.ts";
 import { wantsSocket } from "../upgrade.ts";
 
 /** Proxies cut connections that are silent for 60 s, some after 30. A peer that has not answered by the next ping is gone. */
@@ -18,7 +18,7 @@ const CLOSE_PATIENCE_MS = 10_000;
 const KEY = /^[+/\dA-Za-z]{22}==$/;
 
 export interface SocketHandlers {
-  message(frame: Frame): void;
+  message(frame: SocketFrame): void;
   /** Is answered, unless this closes the socket. */
   pinged(): void;
   closed(code: number): void;
@@ -29,7 +29,7 @@ export interface Socket {
   /** To be called once, at once. */
   listen(handlers: SocketHandlers): void;
   /** Resolves when the frame has left this process, or never will. */
-  send(frame: Frame): Promise<void>;
+  send(frame: SocketFrame): Promise<void>;
   close(code: number, reason: string, patienceMs?: number): void;
 }
 
@@ -149,7 +149,7 @@ class LiveSocket implements Socket {
     this.#socket.once("close", (code) => handlers.closed(code));
   }
 
-  send({ data, isBinary }: Frame): Promise<void> {
+  send({ data, isBinary }: SocketFrame): Promise<void> {
     return new Promise((resolve) => {
       const stall = setTimeout(() => this.#socket.terminate(), STALL_MS).unref();
       this.#socket.send(data, { binary: isBinary }, () => {

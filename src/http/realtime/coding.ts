@@ -9,13 +9,13 @@ import { msgpackProblem } from "./msgpack-shape.ts";
 
 export type Coding = "msgpack" | "json";
 
-export interface Frame {
+export interface SocketFrame {
   readonly data: Buffer;
   readonly isBinary: boolean;
 }
 
 /** Throws `invalid_request` for everything that is not one map of fields, and what `readJson` throws. */
-export function decodeFrame({ data, isBinary }: Frame): Message {
+export function decodeFrame({ data, isBinary }: SocketFrame): Message {
   const value = isBinary ? decodeMsgpack(data) : readJson(data);
   // Neither a list nor bytes nor a Date.
   if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype)
@@ -29,7 +29,7 @@ export function imageForm(coding: Coding, wantsUrl: boolean): ImageForm {
   return wantsUrl ? "both" : "content";
 }
 
-export function encodeImages(message: ImageMessage, coding: Coding): Frame {
+export function encodeImages(message: ImageMessage, coding: Coding): SocketFrame {
   if (coding === "json") return { data: toJsonBytes(message), isBinary: false };
   const images = message.images.map(({ url, ...image }) =>
     url === undefined ? image : { ...image, url: url.toJSON() },
@@ -38,7 +38,7 @@ export function encodeImages(message: ImageMessage, coding: Coding): Frame {
   return { data: Buffer.from(buffer, byteOffset, byteLength), isBinary: true };
 }
 
-export function encodeControl(message: object): Frame {
+export function encodeControl(message: object): SocketFrame {
   return { data: Buffer.from(JSON.stringify(message)), isBinary: false };
 }
 

@@ -16,14 +16,14 @@ import { fitSize } from "../../dialects/fit-size.ts";
 import type { RequestId } from "../../dialects/realtime/schema.ts";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
 import { openInputs, type ReadFile } from "../../images/source.ts";
-import type { CallerTurns, Turn } from "../../jobs/caller-turns.ts";
+import type { CallerTurns, CallerTurn } from "../../jobs/caller-turns.ts";
 import { terminalError, type JobEvent } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import type { JobService } from "../../jobs/service.ts";
 import type { Submission } from "../../jobs/submission.ts";
 import type { BeginImage } from "../plugins/limits.ts";
 import type { Socket } from "../plugins/sockets.ts";
-import { decodeFrame, encodeControl, encodeImages, imageForm, type Coding, type Frame } from "./coding.ts";
+import { decodeFrame, encodeControl, encodeImages, imageForm, type Coding, type SocketFrame } from "./coding.ts";
 import { MessageRate } from "./message-rate.ts";
 
 export interface SessionOptions {
@@ -110,7 +110,7 @@ export class RealtimeSession {
     if (this.#inputs.running === undefined) this.#close(GOING_AWAY, "the server is shutting down");
   }
 
-  #receive({ data, isBinary }: Frame): void {
+  #receive({ data, isBinary }: SocketFrame): void {
     if (this.#isClosing || !this.#count()) return;
     this.totals.inputs += 1;
     let message: Message | undefined;
@@ -158,7 +158,7 @@ export class RealtimeSession {
   }
 
   /** Never rejects. */
-  async #draw(input: Queued, turn: Turn): Promise<void> {
+  async #draw(input: Queued, turn: CallerTurn): Promise<void> {
     const { signal } = this.#gone;
     const { jobs, caller, begin, readFile } = this.#options;
     const submission: Submission = {
@@ -176,7 +176,7 @@ export class RealtimeSession {
       if (signal.aborted) return;
       if (this.#inputs.isCancelling) return this.#supersede(input);
       this.#job = jobs.submit({ ...submission, inputs }, admission);
-      for await (const { event } of this.#job.follow({ signal })) await this.#tell(this.#job, event, input, turn);
+      for await (const { event } of this.#job.follow({ signal })) await this.#send(this.#job, event, input, turn);
     } catch (error) {
       this.#refuse(input.requestId, error);
     } finally {
@@ -185,7 +185,7 @@ export class RealtimeSession {
     }
   }
 
-  async #tell({ seed }: Job, event: JobEvent, input: Queued, turn: Turn): Promise<void> {
+  async #send({ seed }: Job, event: JobEvent, input: Queued, turn: CallerTurn): Promise<void> {
     const { requestId, coding, wantsUrl } = input;
     const form = imageForm(coding, wantsUrl);
     switch (event.kind) {

@@ -39,7 +39,7 @@ export interface RealtimeDoor {
 
 /** As fal's clients have it. */
 const MAX_BUFFERING = 60;
-/** A socket that was only opened to be refused, so that its client hears why. */
+/** A socket that was only opened to be refused, so that its client gets the reason. */
 const REFUSAL_PATIENCE_MS = 1_000;
 const UNAUTHORIZED_CODE = 1_008;
 

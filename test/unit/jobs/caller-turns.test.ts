@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { CallerTurns, type Turn } from "../../../src/jobs/caller-turns.ts";
+import { CallerTurns, type CallerTurn } from "../../../src/jobs/caller-turns.ts";
 
 const never = new AbortController().signal;
 
 /** Takes a turn and notes by name when it has it. */
 function taking(turns: CallerTurns) {
   const order: string[] = [];
-  const held = new Map<string, Turn>();
+  const held = new Map<string, CallerTurn>();
   const take = (name: string, caller: string, signal: AbortSignal = never): void => {
     void turns.take(caller, signal).then((turn) => {
       order.push(turn === undefined ? `${name} left` : name);
