@@ -10,21 +10,20 @@ import pytest
 
 from latentcast_worker.model.shared_cores import SharedCores
 
-THREADS = 4
 CALL_SECONDS = 0.05
-QUIET, CONTENDED = 0.01, 0.3
+QUIET, CONTENDED = 0.1, 0.6
 
 
 @dataclass
 class Machine:
-    """Calls take `CALL_SECONDS`, in which each thread waits a share of the time for a core."""
+    """Calls take `CALL_SECONDS`, for a share of which threads wait for a core."""
 
     seconds: float = 0.0
     waited: float = 0.0
     teams: list[FakeTeam] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.cores = SharedCores(THREADS, lambda: self.waited, self.gather, lambda: self.seconds)
+        self.cores = SharedCores(lambda: self.waited, self.gather, lambda: self.seconds)
 
     def gather(self) -> FakeTeam:
         self.teams.append(FakeTeam())
@@ -32,7 +31,7 @@ class Machine:
 
     def call(self, share: float) -> None:
         self.seconds += CALL_SECONDS
-        self.waited += share * THREADS * CALL_SECONDS
+        self.waited += share * CALL_SECONDS
 
     def run(self, *shares: float) -> bool:
         """True if the threads of a call after these would sleep while they wait for one another."""

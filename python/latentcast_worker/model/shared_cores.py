@@ -22,9 +22,9 @@ import torch
 # For each thread, so that torch surely computes in parallel: it gives a thread 32768 numbers at least.
 _NUMBERS_PER_THREAD = 1 << 16
 
-# The share of their time that the threads wait for a core. On two cores it is 0.24 to 0.42 beside one busy program, in
-# either way of waiting, and 0.01 in a call on a quiet machine.
-_CONTENDED_SHARE = 0.1
+# How long all threads together wait for a core, as a share of the call. Beside one busy program it is 0.48 to 0.84 on
+# two cores, in either way of waiting; on a quiet machine 0.01 to 0.03.
+_CONTENDED_SHARE = 0.4
 
 # Calls in a row below that share before threads look for long again. A call that looks in vain takes twice as long.
 _CALM_CALLS = 2
@@ -64,12 +64,10 @@ class SharedCores:
 
     def __init__(
         self,
-        threads: int,
         waited: Callable[[], float],
         gather: Callable[[], Team] = IdleTeam,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._threads = threads
         self._waited = waited
         self._gather = gather
         self._clock = clock
@@ -83,7 +81,7 @@ class SharedCores:
         waited, began = self._waited(), self._clock()
         call()
         self._ended = self._clock()
-        self._judge((self._waited() - waited) > _CONTENDED_SHARE * self._threads * (self._ended - began))
+        self._judge(self._waited() - waited > _CONTENDED_SHARE * (self._ended - began))
 
     def _judge(self, is_contended: bool) -> None:
         if is_contended:
@@ -102,10 +100,9 @@ class SharedCores:
 
 def watch_cores(device: torch.device) -> SharedCores | None:
     """None where no threads wait for one another, and where the system does not say how long they wait for a core."""
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or _waited_seconds() is None:
+    if device.type != "cpu" or torch.get_num_threads() == 1 or _waited_seconds() is None:
         return None
-    return SharedCores(threads, lambda: _waited_seconds() or 0.0)
+    return SharedCores(lambda: _waited_seconds() or 0.0)
 
 
 def _waited_seconds() -> float | None:
