@@ -122,6 +122,7 @@ describe("fal.realtime", () => {
   });
 
   it("that was idle opens a new socket with its next input", async () => {
+    logs.length = 0;
     const { send, close, errors, result } = connect();
     send(ask("a"));
     await result("a");
