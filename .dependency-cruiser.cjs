@@ -9,6 +9,7 @@ const LAYERS = require("./scripts/lib/layers.json");
 /** Libraries with pitfalls, and the one file where they are handled. */
 const OWNERS = {
   zeromq: ["worker/transport.ts"],
+  execa: ["processes/child.ts"],
   sharp: ["images/decode.ts", "images/encode.ts"],
   ws: ["http/plugins/sockets.ts"],
   "@msgpack/msgpack": ["http/realtime/coding.ts"],

@@ -1,6 +1,6 @@
 /** One child process: in a process group of its own, read line by line, ended without waiting for grandchildren. */
-import { spawn, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
+import { execa } from "execa";
 
 export interface Launch {
   readonly file: string;
@@ -35,7 +35,7 @@ const STDERR_TAIL_LINES = 20;
 /** Tracebacks and progress bars stay readable; a runaway line does not fill the memory. */
 const MAX_LINE_LENGTH = 4_000;
 
-/** Groups to kill when this process ends without having stopped them: it does not take detached children with it. */
+/** Groups to kill when this process ends without having stopped them; execa's own cleanup is off for detached children. */
 const liveGroups = new Set<number>();
 process.on("exit", () => {
   for (const pid of liveGroups) signalGroup(pid, "SIGKILL");
@@ -43,31 +43,27 @@ process.on("exit", () => {
 
 export function spawnChild(launch: Launch, onLine: (line: string, stream: "stdout" | "stderr") => void): Child {
   const startedAt = performance.now();
-  let child: ChildProcess;
-  try {
-    child = spawn(launch.file, launch.args, {
-      env: launch.env,
-      cwd: launch.cwd,
-      // A process group of its own, so that signals reach compile helpers and data loaders too.
-      detached: true,
-      // A worker reads EOF on stdin as the death of its parent, however that happened.
-      stdio: "pipe",
-      windowsHide: true,
-    });
-  } catch (error) {
-    // Arguments that no process can have, such as too long ones. What the system refuses comes as an event.
-    return neverStarted(error instanceof Error ? error.message : String(error));
-  }
+  const child = execa(launch.file, [...launch.args], {
+    env: { ...launch.env },
+    extendEnv: false,
+    ...(launch.cwd === undefined ? {} : { cwd: launch.cwd }),
+    // A process group of its own, so that signals reach compile helpers and data loaders too.
+    detached: true,
+    // A worker reads EOF on stdin as the death of its parent, however that happened.
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+    buffer: false,
+    reject: false,
+  });
   const { pid } = child;
   if (pid !== undefined) liveGroups.add(pid);
-  // A child that dies closes the pipe; nothing is ever written to it. There are no pipes where no descriptors were left.
-  child.stdin?.on("error", () => undefined);
+  // A child that dies closes the pipe; nothing is ever written to it.
+  child.stdin.on("error", () => undefined);
 
   const stderrTail: string[] = [];
   for (const stream of ["stdout", "stderr"] as const) {
-    const input = child[stream];
-    if (!input) continue;
-    createInterface({ input, crlfDelay: Infinity }).on("line", (text) => {
+    createInterface({ input: child[stream], crlfDelay: Infinity }).on("line", (text) => {
       const line = text.length > MAX_LINE_LENGTH ? `${text.slice(0, MAX_LINE_LENGTH)} [cut]` : text;
       if (stream === "stderr") {
         stderrTail.push(line);
@@ -87,8 +83,10 @@ export function spawnChild(launch: Launch, onLine: (line: string, stream: "stdou
       resolve({ code, signal, stderrTail, ranForMs: performance.now() - startedAt, spawnError });
     };
     child.once("exit", (code, signal) => settle(code, signal, null));
-    child.once("error", (error) => {
-      if (pid === undefined) settle(null, null, error.message);
+    // Never rejects (`reject: false`). It waits for whoever holds stdout, so it is of use only for a child that was never there:
+    // arguments that no process can have bring no event.
+    void child.then(({ originalMessage = "" }) => {
+      if (pid === undefined) settle(null, null, originalMessage);
     });
   });
 
@@ -103,23 +101,18 @@ export function spawnChild(launch: Launch, onLine: (line: string, stream: "stdou
     stop: async (graceMs) => {
       if (stopping) kill();
       stopping = true;
-      child.stdin?.end();
+      child.stdin.end();
       if (pid !== undefined && liveGroups.has(pid)) signalGroup(pid, "SIGTERM");
       const timer = setTimeout(kill, graceMs);
       try {
         return await exited;
       } finally {
         clearTimeout(timer);
-        child.stdout?.destroy();
-        child.stderr?.destroy();
+        child.stdout.destroy();
+        child.stderr.destroy();
       }
     },
   };
-}
-
-function neverStarted(spawnError: string): Child {
-  const exited = Promise.resolve({ code: null, signal: null, stderrTail: [], ranForMs: 0, spawnError });
-  return { pid: undefined, exited, kill: () => undefined, stop: () => exited };
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {

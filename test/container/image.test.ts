@@ -1,16 +1,14 @@
-import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { createFalClient } from "@fal-ai/client";
+import { execa } from "execa";
 import { GenericContainer, getContainerRuntimeClient, Wait, type StartedTestContainer } from "testcontainers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { post, postStream } from "../support/sse.ts";
 
-const execute = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Where torch comes from; a machine with wheels of its own has put them into its base image. */
 const TORCH_INDEX_URL = process.env["TORCH_INDEX_URL"] ?? "";
@@ -134,12 +132,12 @@ describe("compose.yaml", () => {
     const [command, ...first] = program;
     const files = ["-p", "latentcast-test", "-f", join(root, "compose.yaml"), "-f", override, "--profile", "cpu"];
     const compose = (...rest: string[]) =>
-      execute(command, [...first, ...files, ...rest], { env: { ...process.env, LATENTCAST_PORT: "0" } });
+      execa(command, [...first, ...files, ...rest], { env: { LATENTCAST_PORT: "0" } });
     try {
       await compose("up", "--detach", "--no-build", "cpu");
       const { stdout: address } = await compose("port", "cpu", "8080");
       expect(address).toMatch(/^127\.0\.0\.1:/);
-      const url = `http://${address.trim()}`;
+      const url = `http://${address}`;
       await eventually(async () => expect((await fetch(`${url}/ready`)).status).toBe(200), START_TIMEOUT_MS);
       expect((await post(url, { prompt: "x", num_inference_steps: 2, width: 64, height: 64 })).status).toBe(200);
       expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ workers: [{ state: "ready" }] });
@@ -154,11 +152,8 @@ describe("compose.yaml", () => {
 async function findCompose(): Promise<readonly [string, ...string[]] | undefined> {
   for (const program of [["docker", "compose"], ["docker-compose"]] as const) {
     const [command, ...first] = program;
-    const isThere = await execute(command, [...first, "version"]).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return program;
+    const { failed } = await execa(command, [...first, "version"], { reject: false });
+    if (!failed) return program;
   }
   return undefined;
 }
