@@ -14,7 +14,7 @@ const FOLDER = /^latentcast-[a-zA-Z0-9]{6}$/;
 const YOUNG_MS = 60_000;
 
 /** The longest path of a socket: `sun_path` has 108 bytes on Linux and 104 on macOS, with a NUL at the end. */
-const LONGEST_PATH_BYTES = process.platform === "linux" ? 107 : 103;
+export const LONGEST_PATH_BYTES = process.platform === "linux" ? 107 : 103;
 
 /**
  * A new folder in the first of these that is there, can be written and has a path short enough for a socket in it. Rejects with one
@@ -76,7 +76,7 @@ async function removeIfDead(folder: string): Promise<void> {
 }
 
 /** When in doubt it is. */
-function isListening(path: string): Promise<boolean> {
+export function isListening(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once("connect", () => {

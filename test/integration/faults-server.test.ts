@@ -237,6 +237,33 @@ describe("a server that is killed", () => {
   });
 });
 
+describe("a server whose cache folder cannot be written", () => {
+  it("keeps its cache in the temporary folder, and one that is killed leaves it to the next one to remove", async () => {
+    // Nobody makes folders there, not even root.
+    const env = { LATENTCAST_CACHE_DIR: "/dev/null/cache" };
+    await using first = await serve("never_ready", env);
+    await first.url();
+    const caches = async (): Promise<string[]> =>
+      (await readdir(join(first.directory, "tmp"))).filter((name) => name.startsWith("latentcast-cache-"));
+    const left = await caches();
+    expect(left).toHaveLength(1);
+    const shared = { ...env, TMPDIR: join(first.directory, "tmp") };
+    await using beside = await serve("never_ready", shared);
+    await beside.url();
+    expect(await caches()).toHaveLength(2);
+    first.child.kill("SIGKILL");
+    await first.exit;
+    await using next = await serve("never_ready", shared);
+    await next.url();
+    const now = await caches();
+    expect(now).toHaveLength(2);
+    expect(now).not.toContain(left[0]);
+    next.child.kill("SIGTERM");
+    expect(await next.exit).toBe(0);
+    expect(await caches()).toHaveLength(1);
+  });
+});
+
 describe("a data folder that cannot be used", () => {
   const refused = async (dataDir: string): Promise<string> => {
     const directory = await mkdtemp(join(tmpdir(), "latentcast-fault-"));
