@@ -1,6 +1,6 @@
 /** What a dialect adds to the first event over `/stream`: the same request on the same server, told in another shape. */
 import { figure, interleave, type Figure, type Settings } from "./lib/figures.ts";
-import { startStubServer } from "./lib/servers.ts";
+import { monotonicSeconds, startStubServer } from "./lib/servers.ts";
 import { stream, type StreamTimes } from "./lib/stream-client.ts";
 
 const STEP_MS = 30;
@@ -31,7 +31,7 @@ const DIALECTS = [
 
 export async function dialects(settings: Settings): Promise<Figure[]> {
   await using server = await startStubServer(settings, { stepMs: STEP_MS });
-  const figures: Figure[] = [];
+  const figures = [await polledProgress(server.url, settings)];
   for (const { what, path, body, plain, note, gate } of DIALECTS) {
     await stream(server.url, body, { path });
     const pairs = await interleave(
@@ -53,6 +53,42 @@ export async function dialects(settings: Settings): Promise<Figure[]> {
     );
   }
   return figures;
+}
+
+/** A1111's API has no events: its first is the first progress that shows an image, asked for again and again without a pause. */
+async function polledProgress(url: string, settings: Settings): Promise<Figure> {
+  const body = { prompt: "a", steps: STEPS, seed: 1 };
+  const plain = { ...PLAIN, output_format: "png", preview: { every: 1, max_per_second: 4, quality: 80 } };
+  await firstImageMs(url, body);
+  const pairs = await interleave(
+    settings.repeats * PAIRS_PER_REPEAT,
+    () => firstImageMs(url, body),
+    async () => firstEventMs(await stream(url, plain)),
+  );
+  const facts = { id: "dialects", what: "first image in A1111's progress", unit: "ms" } as const;
+  const note = "later than over /stream, asked for without a pause";
+  return figure(
+    { ...facts, note, gate: { most: 2 } },
+    pairs.map(({ a, b }) => a - b),
+  );
+}
+
+async function firstImageMs(url: string, body: object): Promise<number> {
+  const posted = monotonicSeconds();
+  const drawn = fetch(`${url}/sdapi/v1/txt2img`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  }).then((response) => response.arrayBuffer());
+  const drawing = { hasEnded: false };
+  const watched = drawn.finally(() => (drawing.hasEnded = true));
+  let seen = Number.NaN;
+  while (!drawing.hasEnded && Number.isNaN(seen)) {
+    const progress = await (await fetch(`${url}/sdapi/v1/progress`)).text();
+    if (!progress.includes('"current_image":null')) seen = monotonicSeconds();
+  }
+  await watched;
+  return (seen - posted) * 1_000;
 }
 
 function firstEventMs({ posted, firstPreview = Number.NaN }: StreamTimes): number {

@@ -51,6 +51,8 @@ export type DialectEvent =
 
 /** How one request is fitted to the model, and what its responses look like. */
 export interface Exchange {
+  /** A name that the client gave the request, to ask for it by. */
+  readonly label?: string | undefined;
   /** Of the final JPEG, WebP or AVIF, 1 to 100; the server's own if absent. */
   readonly outputQuality?: number | undefined;
   /** What the loaded model makes of the input. */
@@ -59,6 +61,8 @@ export interface Exchange {
   preview(event: JobPreview, job: Job): object | undefined | Promise<object | undefined>;
   /** @param images The finished images where the client will find them: inside the answer, or as files. */
   result(result: JobResult, job: Job, images: readonly ServedImage[]): object;
+  /** What a request answers that its own caller has ended; without this, it fails with `cancelled`. */
+  interrupted?(job: Job, preview: JobPreview | undefined): Promise<object>;
   /** The event as Server-Sent Events; several, where the dialect has several for it. */
   frame(event: DialectEvent): string | Buffer;
 }

@@ -1,4 +1,5 @@
 /** The dialects there are. */
+import { a1111Dialect } from "./a1111/dialect.ts";
 import type { Dialect, QueueDialect } from "./dialect.ts";
 import { fastSdxlDialect } from "./fast-sdxl/dialect.ts";
 import { latentcastDialect } from "./latentcast/dialect.ts";
@@ -6,7 +7,7 @@ import { openaiDialect } from "./openai/dialect.ts";
 
 export const QUEUE_DIALECTS: readonly QueueDialect[] = [latentcastDialect, fastSdxlDialect];
 
-export const DIALECTS: readonly Dialect[] = [...QUEUE_DIALECTS, openaiDialect];
+export const DIALECTS: readonly Dialect[] = [...QUEUE_DIALECTS, openaiDialect, a1111Dialect];
 
 /** Ours has every path that no prefix claims. */
 export function dialectAt(path: string): Dialect {

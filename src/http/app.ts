@@ -40,11 +40,13 @@ import { playgroundRoutes } from "./routes/playground.ts";
 import { proxyRoutes } from "./routes/proxy.ts";
 import { queueRoutes } from "./routes/queue.ts";
 import { realtimeRoutes } from "./routes/realtime.ts";
+import { sdapiRoutes } from "./routes/sdapi.ts";
 import { storageRoutes } from "./routes/storage.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { webhookKeyRoutes } from "./routes/webhook-keys.ts";
 import { trackShutdown, type Shutdown } from "./shutdown.ts";
 import { SOCKET_CONSTRAINT } from "./upgrade.ts";
+import { RequestsUnderWay } from "./under-way.ts";
 
 export interface AppOptions {
   readonly config: Config;
@@ -146,7 +148,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
   const sockets = acceptSockets(app, { maxFrameBytes: config.realtimeFrameBytes });
 
   const readFile = (key: string): Promise<Buffer | undefined> => readObject(storage.objects, key);
-  generateRoutes(app, { jobs, images, readFile, publicUrl });
+  const underWay = new RequestsUnderWay();
+  generateRoutes(app, { jobs, images, readFile, publicUrl, underWay });
   const realtime = realtimeRoutes(app, {
     ...{ jobs, readFile, sockets, begin, metrics },
     limits: {
@@ -156,6 +159,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
       idleMs: config.realtimeIdleMs,
     },
   });
+  sdapiRoutes(app, { jobs, underWay, apiKeys: config.apiKeys });
   tokenRoutes(app, tokens);
   modelRoutes(app, jobs);
   queueRoutes(app, { requests, publicUrl, webhooks: options.webhookAddresses });

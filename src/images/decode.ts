@@ -12,8 +12,8 @@ export interface DecodedImage {
   readonly height: number;
 }
 
-/** What marks the change in a mask: white, or the transparent part (as in OpenAI's API; white where there is no transparency). */
-export type MaskMark = "white" | "transparent";
+/** What marks the change in a mask: white, black, or the transparent part (as in OpenAI's API; white where there is no transparency). */
+export type MaskMark = "white" | "black" | "transparent";
 
 /** The bytes are not an image that can be read; the text says why and goes to the client. */
 export class UnreadableImage extends Error {
@@ -43,9 +43,10 @@ export function decodeMask(bytes: Uint8Array, mark: MaskMark): Promise<DecodedIm
       // There may be no alpha channel, or one that is opaque throughout.
       if (!clear.bytes.equals(Buffer.alloc(clear.bytes.byteLength))) return clear;
     }
-    return read(bytes, (image) =>
-      image.flatten({ background: "black" }).greyscale().toColourspace("b-w").extractChannel(0),
-    );
+    return read(bytes, (image) => {
+      const grey = image.flatten({ background: "black" }).greyscale().toColourspace("b-w").extractChannel(0);
+      return mark === "black" ? grey.negate() : grey;
+    });
   });
 }
 

@@ -4,7 +4,7 @@
  */
 import { Changes } from "../async/changes.ts";
 import { isSuperseded } from "../schema/superseded.ts";
-import { isTerminal, type JobEvent, type QueuedEvent, type TerminalEvent } from "./events.ts";
+import { isTerminal, type JobEvent, type JobPreview, type QueuedEvent, type TerminalEvent } from "./events.ts";
 
 export interface Entry {
   /** Counts from 1. Numbers of superseded events are missing. */
@@ -43,6 +43,11 @@ export class EventLog {
   get place(): QueuedEvent | undefined {
     const place = this.#newest("queued", "started");
     return place?.event.kind === "queued" ? place.event : undefined;
+  }
+
+  get newestPreview(): JobPreview | undefined {
+    const newest = this.#newest("preview");
+    return newest?.event.kind === "preview" ? newest.event : undefined;
   }
 
   /** Previews that slow listeners did not get to see. */

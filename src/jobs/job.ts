@@ -66,6 +66,11 @@ export class Job {
     return this.#log.place?.position ?? 0;
   }
 
+  /** Of a job that has ended, too. */
+  get newestPreview(): JobPreview | undefined {
+    return this.#log.newestPreview;
+  }
+
   /** Previews that slow listeners did not get to see. */
   get dropped(): number {
     return this.#log.dropped;

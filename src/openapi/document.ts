@@ -36,6 +36,7 @@ const ERROR = outputSchema("ErrorBody", errorBody);
 const TAGS = {
   Images: "Make images, at once or as they form.",
   OpenAI: "The same in the shape of OpenAI's API.",
+  AUTOMATIC1111: "The same in the shape of A1111's web UI.",
   Queue: "Submit a request and get its result later.",
   Files: "Finished images and uploads.",
   Service: "How the server is.",

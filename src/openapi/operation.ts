@@ -44,7 +44,7 @@ export type RequestBody =
 
 export interface Operation {
   readonly id: string;
-  readonly tag: "Images" | "OpenAI" | "Queue" | "Files" | "Service";
+  readonly tag: "Images" | "OpenAI" | "AUTOMATIC1111" | "Queue" | "Files" | "Service";
   readonly summary: string;
   readonly description: string;
   readonly parameters?: readonly Parameter[];

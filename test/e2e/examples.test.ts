@@ -56,7 +56,7 @@ function inProcess(): Record<string, string> {
 
 const names = await readdir(new URL("examples/", root));
 const found = (
-  await Promise.all(["README.md", "docs/clients.md", "docs/openai.md", "docs/realtime.md"].map(blocks))
+  await Promise.all(["README.md", "docs/clients.md", "docs/openai.md", "docs/a1111.md", "docs/realtime.md"].map(blocks))
 ).flat();
 
 describe("the example", () => {

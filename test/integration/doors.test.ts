@@ -110,7 +110,7 @@ describe("responses", () => {
 });
 
 describe("names of other APIs", () => {
-  it.each(["/v2/images/generations", "/sdapi/v1/txt2img", "/wp-json/x", "/openai/deployments/x", "/queue/v1/images"])(
+  it.each(["/v2/images/generations", "/controlnet/detect", "/wp-json/x", "/openai/deployments/x", "/queue/v1/images"])(
     "%s is no model",
     async (path) => {
       for (const method of ["POST", "GET"]) {

@@ -63,6 +63,11 @@ function tokenOf({ query }: FastifyRequest): string | undefined {
   return typeof token === "string" ? token : undefined;
 }
 
+/** Whether it is one of `keys`; with none, everything is. */
+export function isKey(keys: readonly string[], given: string): boolean {
+  return keys.length === 0 || isKnown(keys.map(digest), digest(given));
+}
+
 /** What programs for OpenAI's and Azure's API send besides fal's `Key`. */
 function keyOf({ authorization = "", "api-key": azureKey }: IncomingHttpHeaders): string | undefined {
   const [, scheme = "", value = ""] = /^(Key|Bearer|Basic)\s+(.+)$/i.exec(authorization) ?? [];

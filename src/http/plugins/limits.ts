@@ -7,6 +7,8 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** The request lasts as long as its image takes, and counts against the caller's limit meanwhile. */
     waitsForImage?: boolean;
+    /** A poll or a cancellation, though it comes as a `POST`: it passes however often it is sent. */
+    isUncounted?: boolean;
   }
 }
 
@@ -40,7 +42,8 @@ export async function limitCallers(
       cache: KEPT_CALLERS,
       keyGenerator: ({ caller }) => caller,
       // Work comes by POST and over sockets. Probes, polls for a queued request's state and cancellations must always get through.
-      allowList: ({ method, raw }) => method !== "POST" && !wantsSocket(raw),
+      allowList: ({ method, raw, routeOptions }) =>
+        (method !== "POST" && !wantsSocket(raw)) || routeOptions.config.isUncounted === true,
       errorResponseBuilder: (_request, { ttl }) =>
         new LatentcastError("rate_limited", { retryAfterSeconds: Math.max(1, Math.ceil(ttl / 1_000)) }),
     });

@@ -11,13 +11,15 @@ import type { Job } from "../../jobs/job.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import type { JobService } from "../../jobs/service.ts";
 import type { Submission } from "../../jobs/submission.ts";
-import { toJsonBytes } from "../../schema/json.ts";
 import type { PublishedImages } from "../../storage/published-images.ts";
 import { startTimeoutMs } from "../fal-headers.ts";
 import { acceptForms } from "../plugins/forms.ts";
 import { traceparent } from "../plugins/request-spans.ts";
 import { publicUrl } from "../public-url.ts";
+import { callerOf } from "../request-owner.ts";
+import { sendJson } from "../send-json.ts";
 import { sendEvents, StreamFailure } from "../sse.ts";
+import type { RequestsUnderWay } from "../under-way.ts";
 
 export interface GenerateRoutesOptions {
   readonly jobs: JobService;
@@ -25,6 +27,7 @@ export interface GenerateRoutesOptions {
   /** Uploads and results that a request may start from. */
   readonly readFile: ReadFile;
   readonly publicUrl: string | null;
+  readonly underWay: RequestsUnderWay;
 }
 
 /**
@@ -81,7 +84,7 @@ function takesAnyName(pattern: string): boolean {
 
 async function begin(
   route: Required<Pick<DialectRoute, "path" | "delivery" | "read">>,
-  { jobs, images, readFile, publicUrl: configuredUrl }: GenerateRoutesOptions,
+  { jobs, images, readFile, underWay, publicUrl: configuredUrl }: GenerateRoutesOptions,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<Accepted> {
@@ -113,6 +116,7 @@ async function begin(
   // As data URIs they may be as long as the body, and the job keeps its input.
   const { image_url: _image, mask_url: _mask, ...plain } = input;
   const job = jobs.submit({ ...submission, input: plain, inputs }, admission);
+  underWay.add({ caller: callerOf(request), exchange, job }, gone.signal);
   const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
   return {
     delivery: route.delivery(asked),
@@ -133,17 +137,16 @@ async function resolvedWithin(job: Job, patienceMs: number): Promise<void> {
 }
 
 /** Runs the request to its end and answers the result. */
-async function answer({ events, render }: Accepted, reply: FastifyReply): Promise<FastifyReply> {
+async function answer({ exchange, job, events, render }: Accepted, reply: FastifyReply): Promise<FastifyReply> {
   for await (const { event } of events) {
     if (!isTerminal(event)) continue;
     if (event.kind === "succeeded") return sendJson(reply, await render(event.result));
+    const isInterrupted = event.kind === "cancelled" && event.reason === "cancelled_by_client";
+    if (isInterrupted && exchange.interrupted !== undefined)
+      return sendJson(reply, await exchange.interrupted(job, job.newestPreview));
     throw terminalError(event);
   }
   throw new LatentcastError("cancelled");
-}
-
-function sendJson(reply: FastifyReply, body: object): FastifyReply {
-  return reply.header("content-type", "application/json; charset=utf-8").send(toJsonBytes(body));
 }
 
 async function* frames({ exchange, job, events, render }: Accepted): AsyncGenerator<string | Buffer, void, undefined> {
