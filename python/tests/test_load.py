@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +33,8 @@ from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
 
 from .loading import SILENT, load_model, reporter_to
 from .requests import a_params
+
+PACKAGE_ROOT = Path(__file__).parents[1]
 
 
 def load(folder: Path, cache_dir: Path, tiny_vae: str = "unused") -> tuple[SdxlModel, list[str]]:
@@ -177,6 +183,22 @@ def test_a_failed_download_says_why(monkeypatch: pytest.MonkeyPatch, error: Exce
     with pytest.raises(LoadError, match="some/model") as caught:
         find_model("some/model", SILENT, half_precision=False)
     assert caught.value.code == code
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_setting(tmp_path: Path) -> None:
+    # In a process of its own: the hub's client reads its settings when it is imported. Nobody makes folders in a file.
+    (tmp_path / "file").touch()
+    program = (
+        "from latentcast_worker.model.hub import find_model\n"
+        "from latentcast_worker.model.port import LoadError, Reporter\n"
+        "silent = Reporter(loading=lambda _: None, log=lambda *_, **__: None)\n"
+        "try:\n    find_model('some/model', silent, half_precision=False)\n"
+        "except LoadError as error:\n    print(error.code, error)\n"
+    )
+    env = {"HF_HOME": str(tmp_path / "file" / "cache"), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": os.defpath}
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(command, cwd=PACKAGE_ROOT, env=env, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"download_failed HF_HOME: \S+file/cache\S* cannot be used \(ENOTDIR\), .*some/model.*\n", told)
 
 
 # Settings

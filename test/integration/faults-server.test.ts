@@ -23,6 +23,8 @@ interface Server extends AsyncDisposable {
   readonly child: ChildProcess;
   readonly exit: Promise<number | null>;
   url(): Promise<string>;
+  /** Everything that it wrote. */
+  said(): string;
 }
 
 /** The command as an operator runs it, with the real worker or a fixture. `wrapper` is a program that it runs under, given the data folder as its first argument. */
@@ -64,6 +66,7 @@ async function serve(
     directory,
     child,
     exit,
+    said: () => said.join("\n"),
     url: () =>
       eventually(() => {
         const found = /listens on (http:\S+)/.exec(said.join("\n"))?.[1];
@@ -142,6 +145,26 @@ describe("a server that is signalled", () => {
       await leavesNothing(server);
     },
   );
+});
+
+describe("a server that may drain for a year", () => {
+  it("finishes what is under way, and ends when it is done", async () => {
+    await using server = await serve("fixture_worker", {
+      LATENTCAST_DRAIN_TIMEOUT_SECONDS: "31536000",
+      LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1",
+    });
+    const url = await server.url();
+    await isReady(url);
+    const drawn = post(url, { prompt: "x", num_inference_steps: 20 });
+    await eventually(async () => expect((await workerOf(url)).jobs).toBe(1), START_TIMEOUT_MS);
+    server.child.kill("SIGTERM");
+    const response = await drawn;
+    expect([response.status, await response.json()]).toMatchObject([200, { prompt: "x" }]);
+    expect(await server.exit).toBe(0);
+    // Node's own words for a timer that it fires too early.
+    expect(server.said()).not.toContain("TimeoutOverflowWarning");
+    await leavesNothing(server);
+  });
 });
 
 describe("a server whose processes are all signalled at once, as by a service manager", () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from collections.abc import Callable
@@ -64,6 +65,11 @@ def _download(model: str, fetch: Callable[[type[Any]], str], reporter: Reporter)
     except EntryNotFoundError as error:
         raise LoadError("model_not_found", f"{model} is not among the files of its repository on the hub") from error
     except OSError as error:  # A full disk, a refused folder, and every HTTP error of the hub's client.
+        if error.errno is not None and error.filename is not None:
+            reason = f"{error.filename} cannot be used ({errno.errorcode.get(error.errno, error.errno)})"
+            raise LoadError(
+                "download_failed", f"HF_HOME: {reason}, so {model} is not downloaded; name a folder that can be written"
+            ) from error
         raise LoadError("download_failed", f"{model} could not be downloaded: {error}") from error
 
 
