@@ -2,8 +2,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { addressOf, eventually as patiently, useCommandLine } from "../support/command-line.ts";
-import { eventually } from "../support/eventually.ts";
+import { addressOf, eventually, useCommandLine } from "../support/command-line.ts";
 import { FORM_TYPE, formBytes, formData, type Part } from "../support/forms.ts";
 import { twoColours } from "../support/images.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
@@ -291,7 +290,7 @@ describe("two hundred clients", () => {
       socket.write(form);
       return socket;
     });
-    await eventually(() => expect(server.jobs.snapshot().counters.succeeded).toBe(before + 200), 60_000);
+    await eventually(() => expect(server.jobs.snapshot().counters.succeeded).toBe(before + 200));
     for (const socket of sockets) socket.destroy();
     await expectWell();
   });
@@ -324,10 +323,10 @@ describe("a server process", () => {
   it("finishes an edit at SIGTERM", async () => {
     const run = cli.start(["serve", "--port", "0"], { env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2" } });
     const url = await addressOf(run);
-    await patiently(async () => expect((await fetch(`${url}/ready`)).status).toBe(200));
+    await eventually(async () => expect((await fetch(`${url}/ready`)).status).toBe(200));
     const body = formData({ image: new Blob([new Uint8Array(image)]), prompt: "x", steps: "20", stream: "true" });
     const response = await fetch(`${url}${PATH}`, { method: "POST", body });
-    await patiently(async () => {
+    await eventually(async () => {
       const health: unknown = await (await fetch(`${url}/health`)).json();
       expect(health).toMatchObject({ workers: [{ jobs: 1 }] });
     });
