@@ -179,9 +179,13 @@ export async function buildApp(options: AppOptions): Promise<App> {
   return { fastify: app, shutdown: { close: shutdown.close, drain: realtime.drain } };
 }
 
+/** Each plugin and the stream listen once for the end of a response: with forms eleven do, where Node warns of a leak. */
+const MAX_RESPONSE_LISTENERS = 20;
+
 /** The id on every answer, and no cache in between unless a route says otherwise: most answers are about now. */
 function nameRequests(app: FastifyInstance): void {
   app.addHook("onRequest", async (request, reply) => {
     reply.headers({ "x-fal-request-id": request.id, "x-request-id": request.id }).header("cache-control", "no-store");
+    reply.raw.setMaxListeners(MAX_RESPONSE_LISTENERS);
   });
 }
