@@ -206,10 +206,14 @@ describe("a program for the same picture", () => {
       const { name, bytes } = await playground.download(/^Save$/);
       await writeFile(join(folder, name), bytes);
       await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
-      await page.getByRole("button", { name: "Copy as Python" }).click();
-      const program = await page.evaluate(() => navigator.clipboard.readText());
-      await promisify(execFile)(testPython(), ["-c", program], { cwd: folder });
-      expect(await readFile(join(folder, "picture-0.jpg"))).toEqual((await playground.download(/^Download$/)).bytes);
+      const picture = (await playground.download(/^Download$/)).bytes;
+      for (const button of ["Copy as Python", "Copy for OpenAI's client"]) {
+        await page.getByRole("button", { name: button }).click();
+        const program = await page.evaluate(() => navigator.clipboard.readText());
+        await promisify(execFile)(testPython(), ["-c", program], { cwd: folder });
+        expect(await readFile(join(folder, "picture-0.jpg"))).toEqual(picture);
+        await rm(join(folder, "picture-0.jpg"));
+      }
       await page.getByRole("button", { name: "Copy as curl" }).click();
       const curl = await page.evaluate(() => navigator.clipboard.readText());
       const body = curl.slice(0, curl.indexOf("} |") + 1);
