@@ -5,11 +5,11 @@ import type { Environment } from "./config/environment.ts";
 import { LatentcastError } from "./errors.ts";
 import { loadEncoder } from "./images/encode.ts";
 import { terminalError, isTerminal, type EncodedImage, type JobResult, type TerminalEvent } from "./jobs/events.ts";
-import { openInputs } from "./images/source.ts";
+import type { InputReader } from "./images/source.ts";
 import type { Job } from "./jobs/job.ts";
 import { invalidRequest } from "./jobs/request.ts";
 import type { JobService } from "./jobs/service.ts";
-import { startJobs, type RuntimeOptions } from "./runtime.ts";
+import { openInputReader, startJobs, type RuntimeOptions } from "./runtime.ts";
 import { generateInput, type GenerateInput } from "./schema/input.ts";
 import { parseObject } from "./schema/parse.ts";
 
@@ -82,13 +82,18 @@ export async function startOrchestrator(
 ): Promise<InProcessOrchestrator> {
   const { log = pino({ level: "silent" }) } = options;
   await loadEncoder();
-  const jobs = await startJobs({ ...withProcessDefaults(options), log });
+  const { config, env } = withProcessDefaults(options);
+  const jobs = await startJobs({ ...options, config, env, log });
+  // There are no files here that an address could lead to.
+  const inputReader = openInputReader(config, () => Promise.resolve(undefined));
+  const open = (input: OrchestratorInput, generateOptions?: GenerateOptions): JobStream =>
+    new JobStream(jobs, inputReader, input, generateOptions);
   return {
     ready: async () => {
       await jobs.modelLoaded();
     },
-    generate: (input, generateOptions) => new JobStream(jobs, input, generateOptions).result(),
-    stream: (input, generateOptions) => new JobStream(jobs, input, generateOptions),
+    generate: (input, generateOptions) => open(input, generateOptions).result(),
+    stream: open,
     close: () => jobs.close(),
     [Symbol.asyncDispose]: () => jobs.close(),
   };
@@ -96,13 +101,15 @@ export async function startOrchestrator(
 
 class JobStream implements InProcessStream {
   readonly #jobs: JobService;
+  readonly #inputReader: InputReader;
   readonly #input: OrchestratorInput;
   readonly #signal: AbortSignal | undefined;
   #job: Promise<Job> | undefined;
   #isRead = false;
 
-  constructor(jobs: JobService, input: OrchestratorInput, { signal }: GenerateOptions = {}) {
+  constructor(jobs: JobService, inputReader: InputReader, input: OrchestratorInput, { signal }: GenerateOptions = {}) {
     this.#jobs = jobs;
+    this.#inputReader = inputReader;
     this.#input = input;
     this.#signal = signal;
   }
@@ -138,12 +145,15 @@ class JobStream implements InProcessStream {
   async #start(): Promise<Job> {
     const parsed = parseObject(generateInput, withAddresses(this.#input));
     if (!parsed.ok) throw invalidRequest(parsed.problems);
-    // There are no files here that an address could lead to.
-    const inputs = await openInputs(parsed.input, () => Promise.resolve(undefined));
     const signal = this.#signal;
-    if (signal?.aborted === true) throw new LatentcastError("cancelled");
+    const opened = await this.#inputReader.open(parsed.input, signal);
+    if (signal?.aborted === true) {
+      opened?.inputs.release();
+      throw new LatentcastError("cancelled");
+    }
+    const { image_url: _image, mask_url: _mask, ...input } = parsed.input;
     // Kept: the events and the result may be asked for one after the other.
-    const job = this.#jobs.submit({ input: parsed.input, inputs, warnings: parsed.warnings, keep: true });
+    const job = this.#jobs.submit({ input, inputs: opened?.inputs, warnings: parsed.warnings, keep: true });
     signal?.addEventListener("abort", () => this.#jobs.cancel(job, "cancelled_by_client"), { once: true });
     return job;
   }

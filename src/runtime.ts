@@ -8,11 +8,14 @@ import type { Environment } from "./config/environment.ts";
 import { buildApp } from "./http/app.ts";
 import { dialectNamed } from "./dialects/registry.ts";
 import { loadEncoder } from "./images/encode.ts";
+import { InputMemory } from "./images/input-memory.ts";
+import { InputReader, type InputReaderOptions } from "./images/source.ts";
 import type { JobObserver } from "./jobs/observer.ts";
 import { JobLog } from "./observability/job-log.ts";
 import { Metrics } from "./observability/metrics.ts";
 import { startTracing } from "./observability/tracing.ts";
 import { JobService } from "./jobs/service.ts";
+import { fetchImage } from "./net/fetch-image.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import type { Launch } from "./processes/child.ts";
 import { openStorage } from "./storage/open.ts";
@@ -103,11 +106,12 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     ...webhookAddresses,
   });
   const images = new PublishedImages(storage.objects);
+  const inputReader = openInputReader(config, (key) => readObject(storage.objects, key));
   const requests = new RequestService({
     jobs,
     store,
     images,
-    readFile: (key) => readObject(storage.objects, key),
+    inputReader,
     dialect: dialectNamed,
     log,
     closing,
@@ -124,6 +128,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     jobs,
     storage,
     images,
+    inputReader,
     requests,
     webhookKeys: webhookKey.publicKeys,
     webhookAddresses,
@@ -161,6 +166,18 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
       await open.close();
     },
   };
+}
+
+/** What requests may start from. */
+export function openInputReader(
+  { fetchImages, inputLimitBytes }: Config,
+  readFile: InputReaderOptions["readFile"],
+): InputReader {
+  return new InputReader({
+    memory: new InputMemory(inputLimitBytes),
+    readFile,
+    fetchImage: fetchImages ? (address, signal) => fetchImage(address, signal) : undefined,
+  });
 }
 
 /** Clients of such a server can reach private addresses themselves. */

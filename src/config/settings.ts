@@ -229,6 +229,18 @@ export const SETTINGS = {
     value: whole(1_024, 2 ** 30),
     help: "Largest request body.",
   }),
+  fetchImages: setting<boolean>({
+    env: ["LATENTCAST_FETCH_IMAGES"],
+    default: "0",
+    value: toggle,
+    help: "Fetch `image_url` and `mask_url` from other servers, over https and from public addresses only.",
+  }),
+  inputLimitBytes: setting<number>({
+    env: ["LATENTCAST_INPUT_LIMIT_BYTES"],
+    default: String(512 * 2 ** 20),
+    value: whole(2 ** 20, 2 ** 50),
+    help: "Memory that the images of unfinished requests may hold together; more are answered 429 with Retry-After.",
+  }),
   metadata: setting<boolean>({
     env: ["LATENTCAST_METADATA"],
     default: "1",

@@ -91,12 +91,13 @@ export interface Dialect {
  * is its input alone, so everything about its answer follows from that.
  */
 export interface QueueDialect extends Dialect, Exchange {
-  parse(body: unknown): Parsed<ParsedInput>;
+  /** @param path That it was sent to, or would have been without the queue: variants of a model need fields of their own. */
+  parse(body: unknown, path: string): Parsed<ParsedInput>;
   preview(event: JobPreview, job: Job): object;
 }
 
 /** Of a queue dialect: every request is answered alike. */
-export function readWith(dialect: QueueDialect, body: unknown): ReadRequest {
-  const parsed = dialect.parse(body);
+export function readWith(dialect: QueueDialect, { body, path }: DialectRequest): ReadRequest {
+  const parsed = dialect.parse(body, path);
   return parsed.ok ? { ...parsed, exchange: dialect } : parsed;
 }

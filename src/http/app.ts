@@ -7,8 +7,8 @@ import type { JobService } from "../jobs/service.ts";
 import { packageVersion } from "../package-info.ts";
 import type { AddressRules } from "../net/addresses.ts";
 import type { Storage } from "../storage/open.ts";
-import { readObject } from "../storage/read-object.ts";
 import type { PublishedImages } from "../storage/published-images.ts";
+import type { InputReader } from "../images/source.ts";
 import type { RequestService } from "../requests/service.ts";
 import type { KeySet } from "../requests/webhook-key.ts";
 import { AccessTokens } from "./access-tokens.ts";
@@ -54,6 +54,7 @@ export interface AppOptions {
   readonly storage: Storage;
   readonly images: PublishedImages;
   readonly requests: RequestService;
+  readonly inputReader: InputReader;
   /** What webhooks are signed with. */
   readonly webhookKeys: KeySet;
   /** Which addresses they may have. */
@@ -96,7 +97,7 @@ export interface App {
 }
 
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { config, jobs, storage, images, requests, log, metrics, tracing } = options;
+  const { config, jobs, storage, images, inputReader, requests, log, metrics, tracing } = options;
   const { publicUrl } = config;
   const app = Fastify({
     loggerInstance: log,
@@ -147,11 +148,10 @@ export async function buildApp(options: AppOptions): Promise<App> {
   metricsRoutes(app, metrics);
   const sockets = acceptSockets(app, { maxFrameBytes: config.realtimeFrameBytes });
 
-  const readFile = (key: string): Promise<Buffer | undefined> => readObject(storage.objects, key);
   const underWay = new RequestsUnderWay();
-  generateRoutes(app, { jobs, images, readFile, publicUrl, underWay });
+  generateRoutes(app, { jobs, images, inputReader, publicUrl, underWay });
   const realtime = realtimeRoutes(app, {
-    ...{ jobs, readFile, sockets, begin, metrics },
+    ...{ jobs, inputReader, sockets, begin, metrics },
     limits: {
       maxFrameBytes: config.realtimeFrameBytes,
       messagesPerSecond: config.realtimeMessagesPerSecond,

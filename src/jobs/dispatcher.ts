@@ -282,6 +282,7 @@ export class Dispatcher implements WorkerListener {
 
   #finish(job: Job, event: TerminalEvent): void {
     if (!job.finish(event)) return;
+    job.submission.inputs?.release();
     this.#observe((observer) => observer.finished?.(job, event));
     this.#unfinished.remove(job);
   }

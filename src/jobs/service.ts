@@ -123,20 +123,21 @@ export class JobService {
   /**
    * Accepts a job; while no model is loaded it is pending, and `job.resolved` settles when one is. Throws what {@link admit} throws,
    * and `invalid_request` where the loaded model cannot make it.
+   * @param submission Its images are released when the job ends, and when this throws.
    * @param admission What {@link admit} promised; used up, or released when this throws.
    */
   submit(submission: Submission, admission = this.admit(submission)): Job {
     using place = admission;
-    if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
-    const { id = randomUUID() } = submission;
-    const job = new Job({ ...submission, id, input: drawSeed(submission.input) }, performance.now(), (abandoned) => {
-      this.cancel(abandoned, "client_gone");
-    });
-    const { loaded } = this.#dispatcher;
-    if (loaded !== undefined) job.resolve(this.#resolve(job.submission, loaded));
-    place.consume();
-    this.#dispatcher.add(job);
-    return job;
+    try {
+      if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
+      const job = this.#newJob(submission);
+      place.consume();
+      this.#dispatcher.add(job);
+      return job;
+    } catch (error) {
+      submission.inputs?.release();
+      throw error;
+    }
   }
 
   /** Ends a job for its listeners at once and frees its worker at the next step boundary. False when it had ended already. */
@@ -189,6 +190,16 @@ export class JobService {
       jobsInFlight: (slot) => this.#dispatcher.jobsInFlight(slot),
       counters: this.#counters,
     });
+  }
+
+  #newJob(submission: Submission): Job {
+    const { id = randomUUID() } = submission;
+    const job = new Job({ ...submission, id, input: drawSeed(submission.input) }, performance.now(), (abandoned) => {
+      this.cancel(abandoned, "client_gone");
+    });
+    const { loaded } = this.#dispatcher;
+    if (loaded !== undefined) job.resolve(this.#resolve(job.submission, loaded));
+    return job;
   }
 
   get #status(): ServiceStatus {

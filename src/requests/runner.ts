@@ -5,7 +5,7 @@ import { pause } from "../async/timer.ts";
 import type { QueueDialect } from "../dialects/dialect.ts";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
 import type { InputImages } from "../images/inputs.ts";
-import { openInputFiles, type ReadFile } from "../images/source.ts";
+import type { InputReader } from "../images/source.ts";
 import type { Admission } from "../jobs/admission.ts";
 import { terminalError, isTerminal, type JobResult, type TerminalEvent } from "../jobs/events.ts";
 import type { JobService } from "../jobs/service.ts";
@@ -24,8 +24,8 @@ export interface RequestRunnerOptions {
   readonly jobs: Pick<JobService, "admit" | "submit" | "cancel">;
   readonly store: RequestStore;
   readonly images: PublishedImages;
-  /** Uploads and results that a request may start from. */
-  readonly readFile: ReadFile;
+  /** What requests may start from. */
+  readonly inputReader: InputReader;
   /** Throws for a name that no dialect has. */
   readonly dialect: (name: string) => QueueDialect;
   readonly log: Logger;
@@ -69,6 +69,7 @@ export class RequestRunner {
       const { preview } = dialect(request.dialect);
       live = new LiveRequest(request, job, new RequestEvents(this.#ids, (event) => preview(event, job)));
     } catch (error) {
+      inputs?.release();
       const failure = toLatentcastError(error);
       // A request that comes while the server ends is the next one's.
       if (failure.code !== "draining") this.endUnrun(request.id, failure);
@@ -87,7 +88,7 @@ export class RequestRunner {
     let inputs: InputImages | undefined;
     try {
       const files = request.inputFiles === undefined ? undefined : await this.#options.store.inputFiles(request.id);
-      if (files !== undefined) inputs = await openInputFiles(files);
+      if (files !== undefined) inputs = await this.#options.inputReader.reopen(files, request.input ?? {});
     } catch (error) {
       this.endUnrun(request.id, toLatentcastError(error));
       return;

@@ -4,7 +4,7 @@
  */
 import { drawSeed } from "../jobs/submission.ts";
 import { LatentcastError } from "../errors.ts";
-import { openInputFiles, readInputFiles, type ReadFile } from "../images/source.ts";
+import type { InputReader } from "../images/source.ts";
 import type { ParsedInput } from "../schema/input.ts";
 import type { RequestStore, StoredRequest } from "../storage/request-store.ts";
 import type { LiveRequest } from "./live-request.ts";
@@ -26,11 +26,11 @@ const MAX_ATTEMPTS = 3;
 export class RequestService {
   readonly #store: RequestStore;
   readonly #runner: RequestRunner;
-  readonly #readFile: ReadFile;
+  readonly #inputReader: InputReader;
 
   constructor(options: RequestRunnerOptions) {
     this.#store = options.store;
-    this.#readFile = options.readFile;
+    this.#inputReader = options.inputReader;
     this.#runner = new RequestRunner(options);
   }
 
@@ -62,10 +62,14 @@ export class RequestService {
     const { image_url: _image, mask_url: _mask, ...plain } = input;
     const request = toRequest(submission, drawSeed(plain), warnings);
     using admission = this.#runner.admit(request, maxWaiting);
-    const files = await readInputFiles(input, this.#readFile);
-    const inputs = files === undefined ? undefined : await openInputFiles(files);
-    await this.#store.accept(request, undefined, files);
-    return this.#runner.begin(request, admission, inputs)?.job.position ?? 0;
+    const opened = await this.#inputReader.open(input);
+    try {
+      await this.#store.accept(request, undefined, opened?.files);
+    } catch (error) {
+      opened?.inputs.release();
+      throw error;
+    }
+    return this.#runner.begin(request, admission, opened?.inputs)?.job.position ?? 0;
   }
 
   /** Undefined when there is no such request for this caller; so it is for all that follow. */

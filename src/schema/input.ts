@@ -73,7 +73,7 @@ export const generateInput = z.object({
     .nullish()
     .describe("Layers of the text encoders left out for the prompt, as diffusers counts them; none if absent or null."),
   image_url: imageAddress.describe(
-    "The image to start from: a data URI, or the address of a file that was uploaded to this server.",
+    "The image to start from: a data URI, or the address of a file that was uploaded to this server. Other addresses only where the server fetches them.",
   ),
   mask_url: imageAddress.describe("White where the image is to change; all of it if absent. Needs `image_url`."),
   strength: params.strength

@@ -1,9 +1,17 @@
 /** The shape of `fal-ai/fast-sdxl`: programs written for that model find its fields, sizes and defaults here. */
 import { inlineImage, type Served } from "../../storage/published-images.ts";
 import type { ModelInfo } from "../../protocol/messages.ts";
-import { asGenerateInput, fastSdxlInput, IMAGE_SIZES, type FastSdxlInput, type FastSdxlResult } from "./schema.ts";
+import {
+  asGenerateInput,
+  fastSdxlInput,
+  imageToImageInput,
+  inpaintingInput,
+  IMAGE_SIZES,
+  type FastSdxlInput,
+  type FastSdxlResult,
+} from "./schema.ts";
 import { MAX_SEED, type ParsedInput } from "../../schema/input.ts";
-import { parseObject } from "../../schema/parse.ts";
+import { parseObject, type Parsed } from "../../schema/parse.ts";
 import { readWith, type QueueDialect } from "../dialect.ts";
 import { falErrorResponse, falFrame } from "../fal-error.ts";
 import { fitSize } from "../fit-size.ts";
@@ -29,9 +37,9 @@ export const fastSdxlDialect: QueueDialect = {
   ],
   // Programs that ask for a model of fal's read this shape, whichever model it is: LiteLLM takes `images[0]` for all of them.
   prefixes: ["/fal-ai"],
-  read: ({ body }) => readWith(fastSdxlDialect, body),
-  parse: (body) => {
-    const parsed = parseObject(fastSdxlInput, withNumbers(body, NUMBERS));
+  read: (request) => readWith(fastSdxlDialect, request),
+  parse: (body, path) => {
+    const parsed = parseInput(withNumbers(body, NUMBERS), path);
     if (!parsed.ok) return parsed;
     const input = toInput(parsed.input);
     return {
@@ -57,6 +65,18 @@ export const fastSdxlDialect: QueueDialect = {
   error: falErrorResponse,
   frame: falFrame,
 };
+
+/** Variants of the model have names below its own. */
+function parseInput(body: unknown, path: string): Parsed<FastSdxlInput> {
+  switch (/\/(image-to-image|inpainting)(\/stream)?\/?$/.exec(path)?.[1]) {
+    case "image-to-image":
+      return parseObject(imageToImageInput, body);
+    case "inpainting":
+      return parseObject(inpaintingInput, body);
+    default:
+      return parseObject(fastSdxlInput, body);
+  }
+}
 
 function toInput({ image_size: size, seed, ...input }: FastSdxlInput): ParsedInput {
   const [width, height] = typeof size === "string" ? IMAGE_SIZES[size] : [size?.width, size?.height];

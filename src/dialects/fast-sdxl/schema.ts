@@ -44,6 +44,14 @@ export const fastSdxlInput = z.object({
   request_id: ignored("every request has its id in the header x-fal-request-id"),
 });
 
+const imageAddress = z.string().min(1);
+
+/** Of `…/image-to-image`, which needs an image. */
+export const imageToImageInput = fastSdxlInput.extend({ image_url: imageAddress });
+
+/** Of `…/inpainting`, which needs a mask too. */
+export const inpaintingInput = imageToImageInput.extend({ mask_url: imageAddress });
+
 /** The same under our names. What differs from our own limits is spelled out; everything else is checked by them. */
 export const asGenerateInput = generateInput.extend({
   width: z.int().min(1).max(14_142).optional(),

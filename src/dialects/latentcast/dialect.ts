@@ -17,7 +17,7 @@ export const latentcastDialect: QueueDialect = {
     // Sub paths are variants of a model; here there is one.
     { path: "/:owner/:alias/*", delivery: deliveryByPath },
   ],
-  read: ({ body }) => readWith(latentcastDialect, body),
+  read: (request) => readWith(latentcastDialect, request),
   parse: (body) => parseObject(generateInput, body),
   // A size that the model cannot make is refused, not changed.
   fit: (input) => ({ input, warnings: [] }),

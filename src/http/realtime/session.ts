@@ -15,7 +15,7 @@ import {
 import { fitSize } from "../../dialects/fit-size.ts";
 import type { RequestId } from "../../dialects/realtime/schema.ts";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
-import { openInputs, type ReadFile } from "../../images/source.ts";
+import type { InputReader } from "../../images/source.ts";
 import type { CallerTurns, CallerTurn } from "../../jobs/caller-turns.ts";
 import { terminalError, type JobEvent } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
@@ -28,8 +28,8 @@ import { MessageRate } from "./message-rate.ts";
 
 export interface SessionOptions {
   readonly jobs: Pick<JobService, "admit" | "submit" | "cancel">;
-  /** Uploads and results that an input may start from. */
-  readonly readFile: ReadFile;
+  /** What an input may start from. */
+  readonly inputReader: InputReader;
   readonly turns: CallerTurns;
   readonly begin: BeginImage;
   readonly onSuperseded: () => void;
@@ -160,9 +160,10 @@ export class RealtimeSession {
   /** Never rejects. */
   async #draw(input: Queued, turn: CallerTurn): Promise<void> {
     const { signal } = this.#gone;
-    const { jobs, caller, begin, readFile } = this.#options;
+    const { jobs, caller, begin, inputReader } = this.#options;
+    const { image_url: _image, mask_url: _mask, ...plain } = input.input;
     const submission: Submission = {
-      input: input.input,
+      input: plain,
       id: randomUUID(),
       warnings: input.warnings,
       fit: fitSize,
@@ -172,10 +173,13 @@ export class RealtimeSession {
     try {
       release = begin(caller);
       using admission = jobs.admit(submission);
-      const inputs = await openInputs({ ...input.input, image_bytes: input.imageBytes }, readFile);
-      if (signal.aborted) return;
-      if (this.#inputs.isCancelling) return this.#supersede(input);
-      this.#job = jobs.submit({ ...submission, inputs }, admission);
+      const opened = await inputReader.open({ ...input.input, image_bytes: input.imageBytes }, signal);
+      if (signal.aborted || this.#inputs.isCancelling) {
+        opened?.inputs.release();
+        if (!signal.aborted) this.#supersede(input);
+        return;
+      }
+      this.#job = jobs.submit({ ...submission, inputs: opened?.inputs }, admission);
       for await (const { event } of this.#job.follow({ signal })) await this.#send(this.#job, event, input, turn);
     } catch (error) {
       this.#refuse(input.requestId, error);

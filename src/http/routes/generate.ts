@@ -4,7 +4,7 @@ import type { Delivery, Dialect, DialectRoute, Exchange } from "../../dialects/d
 import { modelName } from "../../dialects/model-name.ts";
 import { DIALECTS } from "../../dialects/registry.ts";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
-import { openInputs, openSources, type ReadFile } from "../../images/source.ts";
+import type { InputReader } from "../../images/source.ts";
 import type { Entry } from "../../jobs/event-log.ts";
 import { terminalError, isTerminal, type JobResult } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
@@ -24,8 +24,8 @@ import type { RequestsUnderWay } from "../under-way.ts";
 export interface GenerateRoutesOptions {
   readonly jobs: JobService;
   readonly images: PublishedImages;
-  /** Uploads and results that a request may start from. */
-  readonly readFile: ReadFile;
+  /** What requests may start from. */
+  readonly inputReader: InputReader;
   readonly publicUrl: string | null;
   readonly underWay: RequestsUnderWay;
 }
@@ -84,7 +84,7 @@ function takesAnyName(pattern: string): boolean {
 
 async function begin(
   route: Required<Pick<DialectRoute, "path" | "delivery" | "read">>,
-  { jobs, images, readFile, underWay, publicUrl: configuredUrl }: GenerateRoutesOptions,
+  { jobs, images, inputReader, underWay, publicUrl: configuredUrl }: GenerateRoutesOptions,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<Accepted> {
@@ -96,7 +96,9 @@ async function begin(
   request.body = undefined;
   const read = route.read(asked);
   if (!read.ok) throw invalidRequest(read.problems);
-  const { input, warnings, exchange } = read;
+  const { warnings, exchange } = read;
+  // As data URIs they may be as long as the body, and the job keeps its input.
+  const { image_url: _image, mask_url: _mask, ...input } = read.input;
   const gone = new AbortController();
   // `request.signal` fires as soon as a POST body has been read; only the response knows when its client leaves.
   reply.raw.once("close", () => gone.abort());
@@ -112,11 +114,12 @@ async function begin(
   };
   // Admitted first: no input image is decoded for a request that is refused.
   using admission = jobs.admit(submission);
-  const inputs = await (read.inputs === undefined ? openInputs(input, readFile) : openSources(read.inputs, readFile));
-  // As data URIs they may be as long as the body, and the job keeps its input.
-  const { image_url: _image, mask_url: _mask, ...plain } = input;
-  const job = jobs.submit({ ...submission, input: plain, inputs }, admission);
-  underWay.add({ caller: callerOf(request), exchange, job }, gone.signal);
+  const { signal } = gone;
+  const opened = await (read.inputs === undefined
+    ? inputReader.open(read.input, signal)
+    : inputReader.openSources(read.inputs, input, signal));
+  const job = jobs.submit({ ...submission, inputs: opened?.inputs }, admission);
+  underWay.add({ caller: callerOf(request), exchange, job }, signal);
   const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
   return {
     delivery: route.delivery(asked),

@@ -66,7 +66,7 @@ export function queueRoutes(app: FastifyInstance, { requests, ...options }: Queu
       webhookUrl: webhookUrl(webhook, webhooks),
       traceparent: traceparent(request),
     };
-    const parsed = dialect.parse(request.body);
+    const parsed = dialect.parse(request.body, `/${request.params["*"] ?? ""}`);
     const maxWaiting = maxLength !== undefined && /^\d+$/.test(maxLength) ? Number(maxLength) : undefined;
     let position = 0;
     try {

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { modelName } from "../../dialects/model-name.ts";
 import { UNAUTHORIZED } from "../../dialects/realtime/messages.ts";
 import { LatentcastError } from "../../errors.ts";
-import type { ReadFile } from "../../images/source.ts";
+import type { InputReader } from "../../images/source.ts";
 import { CallerTurns } from "../../jobs/caller-turns.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import type { JobService } from "../../jobs/service.ts";
@@ -16,7 +16,7 @@ import { FOR_SOCKETS } from "../upgrade.ts";
 
 export interface RealtimeRoutesOptions {
   readonly jobs: JobService;
-  readonly readFile: ReadFile;
+  readonly inputReader: InputReader;
   readonly sockets: Sockets;
   /** Counts a job against the caller's limit of images at once. */
   readonly begin: BeginImage;
@@ -47,7 +47,7 @@ const UNAUTHORIZED_CODE = 1_008;
 const PATHS = ["/realtime", "/:owner/:alias", "/:owner/:alias/*"];
 
 export function realtimeRoutes(app: FastifyInstance, options: RealtimeRoutesOptions): RealtimeDoor {
-  const { jobs, readFile, sockets, begin, metrics, limits } = options;
+  const { jobs, inputReader, sockets, begin, metrics, limits } = options;
   const sessions = new Set<RealtimeSession>();
   const connections = new Map<string, number>();
   const turns = new CallerTurns(() => jobs.imagesAtOnce);
@@ -74,7 +74,7 @@ export function realtimeRoutes(app: FastifyInstance, options: RealtimeRoutesOpti
     const { caller, log } = request;
     const openedAtMs = performance.now();
     const session = new RealtimeSession(socket, {
-      ...{ jobs, readFile, turns, begin, caller, places },
+      ...{ jobs, inputReader, turns, begin, caller, places },
       ...{ maxWaitingBytes: limits.maxFrameBytes, messagesPerSecond: limits.messagesPerSecond, idleMs: limits.idleMs },
       onSuperseded: () => metrics.realtimeSuperseded.inc(),
     });

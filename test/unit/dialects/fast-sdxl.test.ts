@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { fastSdxlDialect } from "../../../src/dialects/fast-sdxl/dialect.ts";
 
 const input = (body: object) => {
-  const parsed = fastSdxlDialect.parse(body);
+  const parsed = fastSdxlDialect.parse(body, "/fal-ai/fast-sdxl");
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
   return parsed;
 };
@@ -47,8 +47,23 @@ describe("fast-sdxl's input", () => {
     [{ prompt: "x", image_size: { width: 0, height: 5 } }, "width"],
     [{ prompt: "x", image_size: "huge" }, "image_size"],
   ])("refuses %j by the field's name", (body, field) => {
-    const parsed = fastSdxlDialect.parse(body);
+    const parsed = fastSdxlDialect.parse(body, "/fal-ai/fast-sdxl");
     expect(parsed.ok ? [] : parsed.problems.map(({ loc }) => loc.at(-1))).toEqual([field]);
+  });
+
+  it.each([
+    ["/fal-ai/fast-sdxl/image-to-image", ["image_url"]],
+    ["/fal-ai/fast-sdxl/image-to-image/stream", ["image_url"]],
+    ["/fal-ai/fast-lightning-sdxl/inpainting", ["image_url", "mask_url"]],
+    ["/fal-ai/fast-sdxl/stream", []],
+  ])("needs what the variant starts from: %s", (path, fields) => {
+    const problems = (body: object): unknown[] => {
+      const parsed = fastSdxlDialect.parse({ prompt: "x", ...body }, path);
+      return parsed.ok ? [] : parsed.problems.map(({ loc }) => loc.at(-1));
+    };
+    expect(problems({})).toEqual(fields);
+    expect(problems({ image_url: null, mask_url: null })).toEqual(fields);
+    expect(problems({ image_url: "data:,", mask_url: "data:," })).toEqual([]);
   });
 });
 

@@ -36,7 +36,7 @@ describe("our own dialect", () => {
   });
 
   it("never changes a size that was asked for", () => {
-    const parsed = parse({ prompt: "x", width: 2_048, height: 64 });
+    const parsed = parse({ prompt: "x", width: 2_048, height: 64 }, "/");
     const { input } = parsed.ok ? parsed : expect.unreachable("it was refused");
     expect(fit(input, modelInfo({ max_side: 512 }))).toEqual({ input, warnings: [] });
   });

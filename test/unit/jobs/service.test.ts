@@ -242,6 +242,21 @@ describe("a job that starts from an image", () => {
     expect(after).toEqual(before);
   });
 
+  it("holds its pixels until it ends, and not when it is refused", async () => {
+    const { jobs, worker, submit, ending } = await jobService();
+    worker.ready();
+    const inputs = inputImages(64, 64);
+    const job = submit("a", { inputs });
+    await inputs.fit({ width: 64, height: 64 });
+    expect(inputs.frames).toHaveLength(1);
+    jobs.cancel(job, "client_gone");
+    await ending(job);
+    const refused = inputImages(64, 64);
+    expect(() => submit("b", { inputs: refused, input: { width: 2048 } })).toThrow("width");
+    await refused.fit({ width: 64, height: 64 });
+    expect([inputs.frames, refused.frames]).toEqual([undefined, undefined]);
+  });
+
   it("is drawn after it was accepted before a model was loaded", async () => {
     const { worker, submit, eventually } = await jobService();
     const job = submit("a", { inputs: inputImages(1_000, 500) });

@@ -2,6 +2,8 @@ import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { latentcastDialect } from "../../../src/dialects/latentcast/dialect.ts";
 import { LatentcastError } from "../../../src/errors.ts";
+import { InputMemory } from "../../../src/images/input-memory.ts";
+import { InputReader } from "../../../src/images/source.ts";
 import { RequestPutOff, type RequestEvent } from "../../../src/requests/request-events.ts";
 import { RequestService } from "../../../src/requests/service.ts";
 import type { RequestRef, RequestSubmission } from "../../../src/requests/submission.ts";
@@ -12,15 +14,18 @@ import type { RequestStore } from "../../../src/storage/request-store.ts";
 import { ended, request, unfinishedIds } from "../../contract/store-under-test.ts";
 import { eventually } from "../../support/eventually.ts";
 import { FakeJobs } from "../../support/fake-jobs.ts";
+import { dataUri, twoColours } from "../../support/images.ts";
 import { openSqliteStore, type SqliteStoreUnderTest } from "../../support/sqlite-store.ts";
 
 let store: SqliteStoreUnderTest;
 let jobs: FakeJobs;
 let closing: AbortController;
+let memory: InputMemory;
 beforeEach(async () => {
   store = await openSqliteStore();
   jobs = new FakeJobs();
   closing = new AbortController();
+  memory = new InputMemory(2 ** 30);
 });
 afterEach(() => store[Symbol.asyncDispose]());
 
@@ -32,7 +37,7 @@ function service(requests: RequestStore = store.requests, dialect = latentcastDi
     jobs,
     store: requests,
     images: new PublishedImages(store.objects),
-    readFile: (key) => readObject(store.objects, key),
+    inputReader: new InputReader({ memory, readFile: (key) => readObject(store.objects, key) }),
     dialect: () => dialect,
     log: pino({ level: "silent" }),
     closing: closing.signal,
@@ -77,6 +82,18 @@ describe("an accepted request", () => {
     await isEnded(subject, "1");
     expect(await subject.response(ref("1"))).toMatchObject({ status: 200 });
     expect(await store.requests.find("1")).toMatchObject({ attempts: 1, result: { error: null, inferenceMs: 2 } });
+  });
+
+  it("that is refused holds no image, at whatever point", async () => {
+    const withImage = { ...input, image_url: dataUri(await twoColours(16, 16, "red", "blue")) };
+    const full = storeWith({ accept: () => Promise.reject(new LatentcastError("storage_full")) });
+    await expect(service(full).accept(submission("1"), withImage)).rejects.toMatchObject({ code: "storage_full" });
+    jobs.failure = new LatentcastError("invalid_request");
+    await service().accept(submission("2"), withImage);
+    expect(memory.heldBytes).toBe(0);
+    jobs.failure = undefined;
+    await service().accept(submission("3"), withImage);
+    expect(memory.heldBytes).toBe(16 * 16 * 3);
   });
 
   it("that is refused is not stored, whether the queue or the disk is full", async () => {

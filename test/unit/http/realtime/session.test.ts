@@ -1,6 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { RealtimeSession, type SessionOptions } from "../../../../src/http/realtime/session.ts";
 import { LatentcastError } from "../../../../src/errors.ts";
+import { InputMemory } from "../../../../src/images/input-memory.ts";
+import { InputReader } from "../../../../src/images/source.ts";
 import { CallerTurns } from "../../../../src/jobs/caller-turns.ts";
 import { jobService } from "../../../support/memory-service.ts";
 import { MemorySocket } from "../../../support/realtime-socket.ts";
@@ -13,7 +15,7 @@ async function connected(options: Partial<SessionOptions> = {}) {
   const socket = new MemorySocket();
   const session = new RealtimeSession(socket, {
     jobs,
-    readFile: () => Promise.resolve(undefined),
+    inputReader: new InputReader({ memory: new InputMemory(2 ** 30), readFile: () => Promise.resolve(undefined) }),
     turns: new CallerTurns(() => 1),
     begin: () => () => undefined,
     onSuperseded: () => undefined,
