@@ -16,10 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentcast_worker.model.acceleration import AcceleratedUNet
-from latentcast_worker.model.decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
-from latentcast_worker.model.devices import describe_device, open_device
-from latentcast_worker.model.fused_tiny import fuse_tiny
-from latentcast_worker.model.group_norm import split_group_norms
+from latentcast_worker.model.decode import FullDecoder, PreviewRenderer
+from latentcast_worker.model.devices import open_device
+from latentcast_worker.model.encode import ImageEncoder
 from latentcast_worker.model.port import WriteLog
 from latentcast_worker.model.prompts import PromptEncoder
 from latentcast_worker.model.sdxl import SdxlModel
@@ -44,10 +43,10 @@ class RandomModel:
 
 def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
     """`configs` is a diffusers folder of which only configs and tokenizers are read."""
-    device = open_device(device_name)
-    cuda = device.type == "cuda"
+    runs_on = open_device(device_name)
+    device = runs_on.tensors
     torch.manual_seed(0)
-    half, brain = (torch.float16, torch.bfloat16) if cuda else (torch.float32, torch.float32)
+    half, brain = (torch.float16, torch.bfloat16) if runs_on.takes_half else (torch.float32, torch.float32)
     with _made_on(device, half):
         unet: Any = UNet2DConditionModel.from_config(_config(configs / "unet"))
         encoders = (
@@ -64,10 +63,7 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
     for part in (unet, vae, tiny, *encoders):
         part.eval().requires_grad_(False)
     tiny.to(memory_format=torch.channels_last)
-    if cuda:
-        split_group_norms(unet)
-        split_group_norms(vae)
-        fuse_tiny(tiny)
+    runs_on.suit(unet, vae, tiny)
     tokenizers = tuple(CLIPTokenizer.from_pretrained(configs / name) for name in ("tokenizer", "tokenizer_2"))
     scheduler = EulerDiscreteScheduler.from_config(_config(configs / "scheduler", "scheduler_config.json"))
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -87,7 +83,7 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
             is_noise=True,
             examples=(),
         ),
-        device=describe_device(device, half),
+        device=runs_on.describe(half),
         capabilities=Capabilities(
             preview_decoders=renderer.decoders,
             max_batch=1,
@@ -96,15 +92,16 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
             early_steps=EARLY_STEPS,
         ),
         costs=CallCosts.solo(),
-        prompts=PromptEncoder((tokenizers[0], tokenizers[1]), encoders, device),
+        prompts=PromptEncoder((tokenizers[0], tokenizers[1]), encoders, device, graphs=runs_on.prompt_graphs()),
         unet=AcceleratedUNet(unet, device, log),
         dtype=half,
         latent_channels=unet.config.in_channels,
         size_factor=factor,
         scheduler=scheduler,
+        encoder=ImageEncoder(vae, factor, device, for_inpainting=False),
         decoder=FullDecoder(vae),
-        previews=StreamPreviews(renderer, device) if cuda else InlinePreviews(renderer),
-        torch_device=device,
+        previews=runs_on.previews(renderer),
+        runs_on=runs_on,
     )
     return RandomModel(model, unet, vae)
 

@@ -12,6 +12,7 @@ import { fanOut } from "./fan-out.ts";
 import { fidelity } from "./fidelity.ts";
 import { firstPreview } from "./first-preview.ts";
 import { host } from "./host.ts";
+import { images } from "./images.ts";
 import { isWithin, missing, type Benchmark, type Figure } from "./lib/figures.ts";
 import { root } from "./lib/processes.ts";
 import { table } from "./lib/table.ts";
@@ -35,6 +36,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   polling,
   fidelity,
   demo,
+  images,
   neighbour,
   shortcuts,
   start,
