@@ -198,7 +198,7 @@ export async function startJobs(
   const devices = await resolveDevices(config.devices, env);
   const model = resolveModel(
     config.model,
-    devices.some(({ kind }) => kind === "cuda"),
+    devices.some(({ kind }) => kind !== "cpu"),
   );
   const cacheDir = await usableCacheFolder(config.cacheDir, (text) => log.warn(text));
   const launch = async (slot: number, incarnation: number, endpoint: string): Promise<Launch> => {

@@ -84,6 +84,9 @@ class Capabilities:
     """Sum of width * height * images over the jobs held at once."""
     early_steps: int
     """Steps that the engine gives a newcomer ahead of older jobs."""
+    first_call_seconds: float | None = None
+    """What the first call of a size may take, where a library searches its kernels then; null: no longer than others.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

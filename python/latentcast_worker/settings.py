@@ -13,7 +13,7 @@ from .fields import Fields
 Distillation = Literal["none", "lightning", "hyper", "turbo", "dmd2", "lcm", "tcd"]
 PredictionType = Literal["epsilon", "v_prediction", "v_prediction_zero_snr"]
 ShortcutName = Literal["cfg-cutoff", "step-cache", "few-step"]
-TorchDevice = Literal["cpu", "cuda:0"]
+TorchDevice = Literal["cpu", "cuda:0", "xpu:0", "mps"]
 
 DISTILLATIONS: tuple[Distillation, ...] = get_args(Distillation)
 PREDICTION_TYPES: tuple[PredictionType, ...] = get_args(PredictionType)

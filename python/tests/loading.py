@@ -29,6 +29,11 @@ def load_model(
     **changes: Any,
 ) -> SdxlModel:
     """`changes` are fields of the worker's settings."""
+    settings = worker_settings(model, cache_dir, **changes)
+    return load_sdxl(ModelSource(str(model), name, configs), settings, reporter)
+
+
+def worker_settings(model: Path, cache_dir: Path, **changes: Any) -> WorkerSettings:
     settings: dict[str, Any] = {
         "endpoint": "unused",
         "slot": 0,
@@ -40,4 +45,4 @@ def load_model(
         "max_batch": 1,
         "shortcuts": (),
     }
-    return load_sdxl(ModelSource(str(model), name, configs), WorkerSettings(**{**settings, **changes}), reporter)
+    return WorkerSettings(**{**settings, **changes})

@@ -39,7 +39,7 @@ export const SETTINGS = {
     flag: "model",
     default: "auto",
     value: z.string().min(1, "is empty"),
-    help: "`auto` (SDXL base with a CUDA device, else `demo`), `demo`, `noise` (random weights), a diffusers folder or `.safetensors` checkpoint, or a hub id, also with the path of a file in it.",
+    help: "`auto` (SDXL base with a GPU, else `demo`), `demo`, `noise` (random weights), a diffusers folder or `.safetensors` checkpoint, or a hub id, also with the path of a file in it.",
   }),
   tinyVae: setting<string>({
     env: ["LATENTCAST_TINY_VAE"],
@@ -73,10 +73,10 @@ export const SETTINGS = {
     flag: "devices",
     default: "auto",
     value: commaList.refine(
-      (items) => items.every((item) => /^(auto|cpu|cuda:\d+)$/.test(item)),
-      "use auto, cpu or cuda:N",
+      (items) => items.every((item) => /^(auto|cpu|mps|(cuda|rocm|xpu):\d+)$/.test(item)),
+      "use auto, cpu or cuda:N (or rocm:N, xpu:N, mps)",
     ),
-    help: "`auto` (one worker per CUDA device, else one on the CPU), or a list such as `cuda:0,cuda:1` or `cpu,cpu`.",
+    help: "`auto` (one worker per CUDA device, else one on the CPU), or a list such as `cuda:0,cuda:1`, `cpu,cpu`, `rocm:0`, `xpu:0` or `mps`; the last three need a torch that is built for them.",
   }),
   python: setting<string | null>({
     env: ["LATENTCAST_PYTHON"],

@@ -161,6 +161,7 @@ export class Dispatcher implements WorkerListener {
         this.#observe((observer) => observer.preview?.(job, report.preview_seconds));
         return;
       case "result":
+        worker.noteDrawn(run.request);
         this.#release(worker, run);
         void this.#succeed(run, report, payload);
         return;

@@ -1,5 +1,5 @@
 /** What one ready worker holds and how fast it is: the basis of admission, dispatch, estimates and of what counts as a hang. */
-import { executedSteps, imagePixelsOf, pixelsOf } from "../protocol/params.ts";
+import { executedSteps, imagePixelsOf, pixelsOf, type GenerationParams } from "../protocol/params.ts";
 import type { WorkerInfo } from "../worker/slot-state.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
 import type { Job } from "./job.ts";
@@ -34,6 +34,7 @@ export class WorkerLoad {
   readonly runs = new Map<string, HeldJob>();
   #secondsPerPixelStep: number;
   #newestSecondsPerPixelStep = 0;
+  readonly #drawnSizes = new Set<string>();
 
   constructor(slot: number, incarnation: number, info: WorkerInfo) {
     this.slot = slot;
@@ -119,12 +120,26 @@ export class WorkerLoad {
     const largest = Math.max(...params.map(imagePixelsOf));
     const images = params.reduce((sum, { num_images: count }) => sum + count, 0);
     const rows = Math.min(images, this.info.capabilities.max_batch);
-    return { seconds: secondsPerPixel === 0 ? null : secondsPerPixel * largest * rows };
+    const { first_call_seconds: firstCallSeconds } = this.info.capabilities;
+    const isFirstCall = firstCallSeconds !== null && params.some((each) => !this.#drawnSizes.has(sizeOf(each)));
+    return {
+      seconds: secondsPerPixel === 0 ? null : secondsPerPixel * largest * rows,
+      ...(isFirstCall ? { atLeastSeconds: firstCallSeconds } : {}),
+    };
+  }
+
+  /** It drew a whole image of this size: everything that is done at this size was done once. */
+  noteDrawn({ params }: JobRequest): void {
+    this.#drawnSizes.add(sizeOf(params));
   }
 
   #pixels(): number {
     return [...this.runs.values()].reduce((sum, { request }) => sum + pixelsOf(request.params), 0);
   }
+}
+
+function sizeOf({ width, height }: Pick<GenerationParams, "width" | "height">): string {
+  return `${width}x${height}`;
 }
 
 /** Whether the engine begins it ahead of older jobs: who sees no previews gains nothing from an early start. */

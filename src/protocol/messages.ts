@@ -119,6 +119,11 @@ export const capabilities = z.object({
   max_jobs: z.int().min(1).describe("Jobs the engine holds at once."),
   max_pixels: z.int().min(1).describe("Sum of width * height * images over the jobs held at once."),
   early_steps: count.describe("Steps that the engine gives a newcomer ahead of older jobs."),
+  first_call_seconds: seconds
+    .nullable()
+    .describe(
+      "What the first call of a size may take, where a library searches its kernels then; null: no longer than others.",
+    ),
 });
 
 export const reportMessage = z.discriminatedUnion("type", [

@@ -16,8 +16,8 @@ export const predictionType = z.enum(PREDICTION_TYPES);
 /** Ways in which models are distilled to few steps; `model/distillation.py` has their defaults. */
 export const distillation = z.enum(DISTILLATIONS);
 export const shortcutName = z.enum(SHORTCUTS);
-/** A worker sees at most one CUDA device, through CUDA_VISIBLE_DEVICES. */
-export const torchDevice = z.enum(["cpu", "cuda:0"]);
+/** By torch's names. A worker sees at most one device of a kind, through variables of its driver. */
+export const torchDevice = z.enum(["cpu", "cuda:0", "xpu:0", "mps"]);
 
 export const cpuShare = z
   .object({ index: z.int().min(0), count: z.int().min(1) })

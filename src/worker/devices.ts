@@ -8,12 +8,20 @@ export type Device =
       readonly share?: { readonly index: number; readonly count: number };
     }
   | {
-      readonly kind: "cuda";
-      /** `CUDA_VISIBLE_DEVICES` of the worker, which then sees its device as `cuda:0`. */
+      /** NVIDIA's, AMD's and Intel's. */
+      readonly kind: "cuda" | "rocm" | "xpu";
+      /** Its driver's number: the worker sees this device alone, as the first of its kind. */
       readonly visible: string;
+    }
+  | {
+      /** Apple's: a machine has one. */
+      readonly kind: "mps";
     };
 
-/** @param wanted The `devices` setting: `["auto"]` or labels. */
+/**
+ * `auto` takes what this project is measured on, CUDA devices or else the CPU; whoever has another names it.
+ * @param wanted The `devices` setting: `["auto"]` or labels.
+ */
 export async function resolveDevices(
   wanted: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
@@ -24,16 +32,18 @@ export async function resolveDevices(
     return visible.map((device) => ({ kind: "cuda", visible: device }));
   }
   const count = wanted.filter((label) => label === "cpu").length;
-  const visible = count === wanted.length ? [] : await visibleCudaDevices(env);
+  const visible = wanted.some((label) => label.startsWith("cuda:")) ? await visibleCudaDevices(env) : [];
   return wanted.map((label, place) => {
     if (label === "cpu") {
       // Two workers that each start a thread per core are slower than one.
       const index = wanted.slice(0, place).filter((earlier) => earlier === "cpu").length;
       return count === 1 ? cpu : { kind: "cpu", share: { index, count } };
     }
-    const index = Number(label.slice("cuda:".length));
+    if (label === "mps") return { kind: "mps" };
+    const [kind, index = "0"] = label.split(":");
+    if (kind === "rocm" || kind === "xpu") return { kind, visible: index };
     // Not seen by the driver's tool: the worker's own attempt brings the clearer error.
-    return { kind: "cuda", visible: visible[index] ?? String(index) };
+    return { kind: "cuda", visible: visible[Number(index)] ?? index };
   });
 }
 

@@ -39,7 +39,7 @@ export function workerLaunch(options: WorkerLaunchOptions): Launch {
       PYTHONUNBUFFERED: "1",
       PYTHONDONTWRITEBYTECODE: "1",
       ...openmpWaiting(env),
-      ...(device.kind === "cuda" ? { CUDA_VISIBLE_DEVICES: device.visible, CUDA_DEVICE_ORDER: "PCI_BUS_ID" } : {}),
+      ...deviceVariables(device, env),
     }),
   };
 }
@@ -65,7 +65,33 @@ export function configuredSettings(
   };
 }
 
+/** How a worker is kept to its device, by the variables of that device's driver. */
+function deviceVariables(device: Device, env: Environment): Record<string, string> {
+  switch (device.kind) {
+    case "cuda":
+      return { CUDA_VISIBLE_DEVICES: device.visible, CUDA_DEVICE_ORDER: "PCI_BUS_ID" };
+    case "rocm":
+      // MIOpen's own way tries every kernel in the first call of each size, for minutes (ROCm/legacy-rocm-build#5474).
+      return { HIP_VISIBLE_DEVICES: device.visible, MIOPEN_FIND_MODE: env["MIOPEN_FIND_MODE"] ?? "FAST" };
+    case "xpu":
+      return { ZE_AFFINITY_MASK: device.visible };
+    case "mps":
+    case "cpu":
+      return {};
+  }
+}
+
 function deviceSettings(device: Device): Pick<WorkerSettings, "device" | "cpu_share"> {
-  if (device.kind === "cuda") return { device: "cuda:0", cpu_share: null };
-  return { device: "cpu", cpu_share: device.share ?? null };
+  switch (device.kind) {
+    case "cuda":
+    // To torch, AMD's devices are CUDA devices.
+    case "rocm":
+      return { device: "cuda:0", cpu_share: null };
+    case "xpu":
+      return { device: "xpu:0", cpu_share: null };
+    case "mps":
+      return { device: "mps", cpu_share: null };
+    case "cpu":
+      return { device: "cpu", cpu_share: device.share ?? null };
+  }
 }

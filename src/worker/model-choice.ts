@@ -2,8 +2,8 @@
 
 const SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0";
 
-/** SDXL where there is a CUDA device to run it, else the model that comes with the package. */
-export function resolveModel(model: string, hasCuda: boolean): string {
+/** SDXL where there is a GPU to run it, else the model that comes with the package. */
+export function resolveModel(model: string, hasGpu: boolean): string {
   if (model !== "auto") return model;
-  return hasCuda ? SDXL_BASE : "demo";
+  return hasGpu ? SDXL_BASE : "demo";
 }

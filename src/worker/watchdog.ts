@@ -10,6 +10,8 @@ const TIMES_STEP = 30;
 export interface LongestPiece {
   /** What it is expected to take; null when nothing has been measured. */
   readonly seconds: number | null;
+  /** Patience that it has in any case. */
+  readonly atLeastSeconds?: number;
 }
 
 export interface StallLimits {
@@ -20,9 +22,12 @@ export interface StallLimits {
 }
 
 /** How long a worker that holds this work may show no progress. */
-export function stallLimitMs({ minimumMs, unknownMs }: StallLimits, { seconds }: LongestPiece): number {
+export function stallLimitMs(
+  { minimumMs, unknownMs }: StallLimits,
+  { seconds, atLeastSeconds = 0 }: LongestPiece,
+): number {
   if (seconds === null) return Math.max(minimumMs, unknownMs);
-  return Math.max(minimumMs, seconds * 1_000 * TIMES_STEP);
+  return Math.max(minimumMs, seconds * 1_000 * TIMES_STEP, atLeastSeconds * 1_000);
 }
 
 export class Watchdog {

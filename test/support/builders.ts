@@ -36,6 +36,7 @@ export function workerInfo(capabilities: Partial<Capabilities> = {}): WorkerInfo
       max_jobs: 64,
       max_pixels: 2 ** 26,
       early_steps: 2,
+      first_call_seconds: null,
       ...capabilities,
     },
     versions: {},

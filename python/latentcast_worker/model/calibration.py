@@ -52,7 +52,7 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
         unet.use(known.speed)
     elif unet.is_tunable:
         # A replayed graph does not tell DeepCache what its deep layers gave.
-        allow_graphs = model.deepcache is None
+        allow_graphs = model.deepcache is None and model.runs_on.has_graphs
         tune(unet, lambda: _call_seconds(plain), log, exact=exact, allow_graphs=allow_graphs)
     _warm_up(model)
     if known is None:
@@ -138,7 +138,7 @@ def _warm_up(model: SdxlModel) -> None:
     samples = model.prepare(_params(model, 1))
     model.step(samples)
     # On CUDA often enough for their graphs to be captured.
-    for repeat in range(REPEATS + 1 if model.torch_device.type == "cuda" else 1):
+    for repeat in range(REPEATS + 1 if model.runs_on.has_graphs else 1):
         model.prepare(replace(_params(model, 1), prompt=f"calibration {repeat}"))
         for decoder in model.capabilities.preview_decoders:
             model.start_preview(samples, PreviewPlan(every=1, quality=70, decoder=decoder, source="x0")).wait()

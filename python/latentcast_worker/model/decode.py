@@ -89,7 +89,7 @@ def _fit(images: Tensor, max_side: int | None) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class FinishedPreview:
-    """A preview of a device that computes in the calling thread."""
+    """A preview that is on the host already."""
 
     pixels: Tensor
     finite: Tensor
@@ -115,14 +115,14 @@ class CudaPreview:
 
 
 class InlinePreviews:
-    """Previews on a CPU: steps use all its cores already, so a thread beside them would only slow both."""
+    """Previews between two steps. On a CPU, steps use all its cores already: a thread beside them would slow both."""
 
     def __init__(self, renderer: PreviewRenderer) -> None:
         self._renderer = renderer
 
     def start(self, latents: Tensor, plan: PreviewPlan) -> PendingPreview:
         with memory_guard():
-            return FinishedPreview(*self._renderer.render(latents, plan))
+            return FinishedPreview(*(tensor.cpu() for tensor in self._renderer.render(latents, plan)))
 
 
 class StreamPreviews:

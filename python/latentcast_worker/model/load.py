@@ -16,22 +16,20 @@ from .calibration import calibrate
 from .calibration_store import CalibrationStore
 from .checkpoint.parts import SDXL_CONFIGS, CheckpointParts
 from .checkpoint.prediction import prediction_options
-from .decode import FullDecoder, InlinePreviews, PreviewRenderer, StreamPreviews
+from .decode import FullDecoder, PreviewRenderer
 from .deepcache import DeepCache
-from .devices import describe_device, has_fast_bf16, open_device
+from .devices import Device, Dtypes, open_device
 from .distillation import PLAIN, UNNAMED, Sampling, recognise, sampling_of
 from .encode import ImageEncoder
 from .families import Prediction
-from .fused_tiny import fuse_tiny
-from .group_norm import split_group_norms
 from .hub import find_model
 from .memory import memory_guard
 from .parts import FolderParts, ModelParts
 from .port import DeviceOutOfMemoryError, LoadError, Reporter
 from .prompts import PromptEncoder
+from .residency import Residency, RestingModules, bytes_of, plan_residency, tile_vae
 from .schedulers import make_scheduler, own_scheduler_name
 from .sdxl import SdxlModel
-from .settings import ModelSettings
 from .shared_cores import watch_cores
 from .vae import load_tiny_vae, load_vae
 
@@ -54,26 +52,13 @@ class ModelSource:
     configs: Path = SDXL_CONFIGS
 
 
-@dataclass(frozen=True, slots=True)
-class _Dtypes:
-    unet: torch.dtype
-    vae: torch.dtype
-    tiny: torch.dtype
-
-    @classmethod
-    def choose(cls, device: torch.device, settings: ModelSettings) -> _Dtypes:
-        if device.type == "cuda":
-            # fp16 is what is published; SDXL's VAE overflows in it and gives black images, bf16 has the range.
-            return cls(torch.float16, torch.bfloat16, torch.bfloat16)
-        fast_bf16 = has_fast_bf16()
-        unet = torch.bfloat16 if settings.cpu_dtype == "bfloat16" and fast_bf16 else torch.float32
-        # The tiny decoder in bf16 and channels last takes a third of its fp32 time, and previews are JPEGs anyway.
-        return cls(unet, torch.float32, torch.bfloat16 if fast_bf16 else torch.float32)
-
-
 def load_sdxl(source: ModelSource, settings: WorkerSettings, reporter: Reporter) -> SdxlModel:
     """Loads and warms up what `source` names; `settings.model` is what the user called it. Raises LoadError."""
-    device = open_device(settings.device)
+    return load_on(open_device(settings.device), source, settings, reporter)
+
+
+def load_on(device: Device, source: ModelSource, settings: WorkerSettings, reporter: Reporter) -> SdxlModel:
+    """The same on a device that is open already."""
     try:
         with memory_guard(), torch.inference_mode():
             parts = _open_parts(source, device, reporter)
@@ -87,31 +72,24 @@ def load_sdxl(source: ModelSource, settings: WorkerSettings, reporter: Reporter)
         raise LoadError("out_of_memory", f"{source.model} does not fit into the memory of {settings.device}") from error
 
 
-def _open_parts(source: ModelSource, device: torch.device, reporter: Reporter) -> ModelParts:
-    path = find_model(source.model, reporter, half_precision=device.type == "cuda")
+def _open_parts(source: ModelSource, device: Device, reporter: Reporter) -> ModelParts:
+    path = find_model(source.model, reporter, half_precision=device.takes_half)
     if path.is_dir():
-        return FolderParts(path, device, reporter)
-    return CheckpointParts(path, device, reporter, source.configs)
+        return FolderParts(path, device.tensors, reporter)
+    return CheckpointParts(path, device.tensors, reporter, source.configs)
 
 
 def _assemble(
-    source: ModelSource, settings: WorkerSettings, parts: ModelParts, device: torch.device, reporter: Reporter
+    source: ModelSource, settings: WorkerSettings, parts: ModelParts, device: Device, reporter: Reporter
 ) -> SdxlModel:
     own = parts.settings
-    dtypes = _Dtypes.choose(device, own)
+    dtypes = device.dtypes(own)
     if parts.in_channels not in (LATENT_CHANNELS, INPAINTING_CHANNELS):
         raise LoadError("model_invalid", f"{parts.name} {_of_images(parts.in_channels)}: name a text-to-image model")
     tokenizers = parts.tokenizers()
     encoders = parts.text_encoders(dtypes.unet)
     unet = parts.unet(dtypes.unet)
-    vae = (
-        load_vae(settings.vae, dtypes.vae, device, reporter, source.configs)
-        if settings.vae is not None
-        else parts.vae(dtypes.vae)
-    )
-    if device.type == "cuda":
-        split_group_norms(unet)
-        split_group_norms(vae)
+    vae = _load_vae(source, settings, parts, device, dtypes, reporter)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     published = parts.scheduler()
     guidance_width = unet.config.time_cond_proj_dim
@@ -120,12 +98,16 @@ def _assemble(
     if sampling.family is not None:
         reporter.log("info", f"{source.name} is sampled as {sampling}")
     tiny_vae = str(parts.folder / own.tiny_vae) if own.tiny_vae else settings.tiny_vae
-    tiny = load_tiny_vae(tiny_vae, dtypes.tiny, device, factor, reporter)
-    if tiny is not None and device.type == "cuda":
-        fuse_tiny(tiny)
-    renderer = PreviewRenderer(tiny, own.latent_rgb, device)
-    accelerated = AcceleratedUNet(unet, device, reporter.log)
+    tiny = load_tiny_vae(tiny_vae, dtypes.tiny, device.tensors, factor, reporter)
+    device.suit(unet, vae, tiny)
+    renderer = PreviewRenderer(tiny, own.latent_rgb, device.tensors)
+    accelerated = AcceleratedUNet(unet, device.tensors, reporter.log)
     native = own.native_size or (unet.config.sample_size * factor,) * 2
+    residency = plan_residency(device.free_bytes(), bytes_of(encoders), native[0] * native[1])
+    if residency != Residency():
+        reporter.log("info", f"to fit into the memory of {device.tensors}: {residency}")
+    if residency.tiles_vae:
+        tile_vae(vae)
     return SdxlModel(
         info=ModelInfo(
             id=source.name,
@@ -142,31 +124,47 @@ def _assemble(
             examples=own.examples,
             vocabulary=own.vocabulary,
         ),
-        device=describe_device(device, dtypes.unet),
+        device=device.describe(dtypes.unet),
         capabilities=Capabilities(
             preview_decoders=renderer.decoders,
             max_batch=1,
             max_jobs=MAX_JOBS,
             max_pixels=MAX_PIXELS,
             early_steps=EARLY_STEPS,
+            first_call_seconds=device.first_call_seconds,
         ),
         costs=CallCosts.solo(),
-        prompts=PromptEncoder(tokenizers, encoders, device),
+        prompts=PromptEncoder(
+            tokenizers,
+            encoders,
+            device.tensors,
+            graphs=None if residency.encoders_rest else device.prompt_graphs(),
+            resting=RestingModules(encoders, device.tensors) if residency.encoders_rest else None,
+        ),
         unet=accelerated,
         dtype=dtypes.unet,
         latent_channels=vae.config.latent_channels,
         size_factor=factor,
         scheduler=scheduler,
-        encoder=ImageEncoder(vae, factor, device, for_inpainting=parts.in_channels == INPAINTING_CHANNELS),
+        encoder=ImageEncoder(vae, factor, device.tensors, for_inpainting=parts.in_channels == INPAINTING_CHANNELS),
         decoder=FullDecoder(vae),
-        previews=StreamPreviews(renderer, device) if device.type == "cuda" else InlinePreviews(renderer),
-        torch_device=device,
+        previews=device.previews(renderer),
+        runs_on=device,
         shortcuts=frozenset(settings.shortcuts),
         sampling=sampling,
         guidance_width=guidance_width,
         deepcache=DeepCache(unet, accelerated) if "step-cache" in settings.shortcuts else None,
-        cores=watch_cores(device),
+        cores=watch_cores(device.tensors),
     )
+
+
+def _load_vae(
+    source: ModelSource, settings: WorkerSettings, parts: ModelParts, device: Device, dtypes: Dtypes, reporter: Reporter
+) -> Any:
+    if settings.vae is None:
+        return parts.vae(dtypes.vae)
+    half = device.takes_half
+    return load_vae(settings.vae, dtypes.vae, device.tensors, reporter, source.configs, half_precision=half)
 
 
 def _sampling(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..protocol import PromptSyntax
 from .acceleration_graphs import Graphs
 from .prompt_chunks import Chunk, split_prompt
+from .residency import RestingModules
 
 # A chunk is 77 tokens of 2,048 half-precision numbers and the pooled ones: 0.3 MB on CUDA, twice that on a CPU.
 CACHED_CHUNKS = 256
@@ -33,13 +35,24 @@ class TextEmbedding:
 
 
 class PromptEncoder:
-    """Both text encoders with their tokenizers, and a cache: negative prompts repeat."""
+    """Both text encoders with their tokenizers, and a cache: negative prompts repeat.
 
-    def __init__(self, tokenizers: tuple[Any, Any], encoders: tuple[Any, Any], device: torch.device) -> None:
+    `graphs` captures the encoders' calls. `resting` brings the encoders to the device for as long as they encode.
+    """
+
+    def __init__(
+        self,
+        tokenizers: tuple[Any, Any],
+        encoders: tuple[Any, Any],
+        device: torch.device,
+        *,
+        graphs: Graphs | None = None,
+        resting: RestingModules | None = None,
+    ) -> None:
         self._parts = tuple(zip(tokenizers, encoders, strict=True))
         self._device = device
-        # At once: transformers 5.17 builds a mask only while a graph is captured, and then the bits are others.
-        self._graphs = Graphs(torch.cuda.Stream(device, priority=-1), at_once=True) if device.type == "cuda" else None
+        self._graphs = graphs
+        self._resting = resting
         self._cache: OrderedDict[_Key, TextEmbedding] = OrderedDict()
         self.projection_dim = int(encoders[1].config.projection_dim)
         # Hidden states are the token embeddings and one per layer: at this value the smaller encoder gives the former.
@@ -75,7 +88,8 @@ class PromptEncoder:
         if cached is not None:
             self._cache.move_to_end(key)
             return cached
-        embedding = self._encode(*key)
+        with nullcontext() if self._resting is None else self._resting.in_use():
+            embedding = self._encode(*key)
         self._cache[key] = embedding
         while len(self._cache) > 1 and sum(kept.chunks for kept in self._cache.values()) > CACHED_CHUNKS:
             self._cache.popitem(last=False)

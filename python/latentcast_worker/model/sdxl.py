@@ -18,6 +18,7 @@ from .acceleration import AcceleratedUNet
 from .decode import FullDecoder, InlinePreviews, StreamPreviews
 from .deepcache import DeepCache
 from .denoise import SdxlSample, denoise_step, embed_guidance, first_latents, make_conditioning
+from .devices import Device
 from .distillation import PLAIN, Sampling
 from .encode import ImageEncoder
 from .image_start import EncodedBeside, EncodedImage, EncodedInpainting
@@ -47,13 +48,17 @@ class SdxlModel:
     encoder: ImageEncoder
     decoder: FullDecoder
     previews: InlinePreviews | StreamPreviews
-    torch_device: torch.device
+    runs_on: Device
     shortcuts: Shortcuts = frozenset()
     deepcache: DeepCache | None = None
     sampling: Sampling = PLAIN
     guidance_width: int | None = None
     """`time_cond_proj_dim` of a UNet with guidance inside."""
     cores: SharedCores | None = None
+
+    @property
+    def torch_device(self) -> torch.device:
+        return self.runs_on.tensors
 
     def check(self, params: GenerationParams) -> None:
         low, high = self.info.min_side, self.info.max_side
@@ -140,9 +145,8 @@ class SdxlModel:
             step()
         else:
             self.cores.watch(step)
-        if self.torch_device.type == "cuda":
-            # One wait per step keeps the host's decisions and the device's work together: cancelling takes one step.
-            torch.cuda.current_stream().synchronize()
+        # One wait per step keeps the host's decisions and the device's work together: cancelling takes one step.
+        self.runs_on.wait()
 
     @torch.inference_mode()
     def start_preview(self, samples: Sequence[SdxlSample], plan: PreviewPlan) -> PendingPreview:
@@ -160,11 +164,10 @@ class SdxlModel:
         return pixels if sample.paste is None else sample.paste.over(pixels)
 
     def release_memory(self) -> None:
-        if self.torch_device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.runs_on.release_memory()
 
     def device_memory_bytes(self) -> int:
-        return torch.cuda.memory_reserved(self.torch_device) if self.torch_device.type == "cuda" else 0
+        return self.runs_on.used_bytes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,11 @@ from .parts import load_folder
 from .port import LoadError, Reporter
 
 
-def load_vae(name: str, dtype: torch.dtype, device: torch.device, reporter: Reporter, configs: Path) -> Any:
-    """A VAE by hub id, folder or file. Raises LoadError."""
-    path = find_model(name, reporter, half_precision=device.type == "cuda")
+def load_vae(
+    name: str, dtype: torch.dtype, device: torch.device, reporter: Reporter, configs: Path, *, half_precision: bool
+) -> Any:
+    """A VAE by hub id, folder or file; `half_precision` as in `find_model`. Raises LoadError."""
+    path = find_model(name, reporter, half_precision=half_precision)
     reporter.loading(Loading(stage="weights", progress=None, detail="vae"))
     if path.is_file():
         return load_vae_file(path, dtype, device, reporter, configs)

@@ -99,6 +99,17 @@ describe("the longest piece of work", () => {
     expect(load.longestPiece()).toEqual({ seconds: expect.closeTo(1.6, 5) });
   });
 
+  it("has more patience for the first image of a size where kernels are searched then", () => {
+    const load = worker(0, { first_call_seconds: 600 });
+    const [small, large] = [jobRequest(), jobRequest({ width: 128, height: 128 })];
+    give(load, "a", 0, small);
+    expect(load.longestPiece()).toMatchObject({ atLeastSeconds: 600 });
+    load.noteDrawn(small);
+    expect(load.longestPiece()).not.toHaveProperty("atLeastSeconds");
+    give(load, "b", 0, large);
+    expect(load.longestPiece()).toMatchObject({ atLeastSeconds: 600 });
+  });
+
   it("is unknown on a worker that has measured nothing", () => {
     const load = new WorkerLoad(0, 1, { ...workerInfo(), stepSeconds: 0 });
     give(load, "a");

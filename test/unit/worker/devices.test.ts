@@ -66,6 +66,15 @@ describe("resolveDevices", () => {
     expect(await resolveDevices(["auto"], { PATH: "/nonexistent" })).toEqual([{ kind: "cpu" }]);
   });
 
+  it("devices of other makers are those that are named", async () => {
+    expect(await resolveDevices(["rocm:1", "xpu:0", "mps", "cpu"], { PATH: "/nonexistent" })).toEqual([
+      { kind: "rocm", visible: "1" },
+      { kind: "xpu", visible: "0" },
+      { kind: "mps" },
+      { kind: "cpu" },
+    ]);
+  });
+
   it("workers that share the CPU get equal parts of its cores", async () => {
     expect(await resolveDevices(["cpu", "cpu"], {})).toEqual([
       { kind: "cpu", share: { index: 0, count: 2 } },

@@ -46,6 +46,27 @@ describe("a worker's launch", () => {
     expect(env).toMatchObject({ CUDA_VISIBLE_DEVICES: "3", CUDA_DEVICE_ORDER: "PCI_BUS_ID" });
   });
 
+  it("keeps a worker to its device with the variables of that device's driver", () => {
+    const amd = launched({ kind: "rocm", visible: "1" });
+    expect(amd.settings).toMatchObject({ device: "cuda:0", cpu_share: null });
+    expect(amd.env).toMatchObject({ HIP_VISIBLE_DEVICES: "1", MIOPEN_FIND_MODE: "FAST" });
+    const intel = launched({ kind: "xpu", visible: "2" });
+    expect(intel.settings).toMatchObject({ device: "xpu:0", cpu_share: null });
+    expect(intel.env).toMatchObject({ ZE_AFFINITY_MASK: "2" });
+    expect(launched({ kind: "mps" }).settings).toMatchObject({ device: "mps", cpu_share: null });
+  });
+
+  it("leaves alone what was decided about AMD's search for kernels", () => {
+    const { env } = workerLaunch({
+      env: { MIOPEN_FIND_MODE: "NORMAL", HSA_OVERRIDE_GFX_VERSION: "11.0.0" },
+      python: "python",
+      pythonPath: "",
+      device: { kind: "rocm", visible: "0" },
+      settings,
+    });
+    expect(env).toMatchObject({ MIOPEN_FIND_MODE: "NORMAL", HSA_OVERRIDE_GFX_VERSION: "11.0.0" });
+  });
+
   it("passes no variable on that workers do not need", () => {
     const { env } = launched({ kind: "cpu" });
     expect(env).toMatchObject({ PATH: "/bin", PYTHONPATH: "/package/python" });

@@ -39,6 +39,11 @@ describe("the limit of silence", () => {
     expect(stallLimitMs(limits, { seconds: 0.05 })).toBe(30_000);
   });
 
+  it("is at least what the work may take in any case", () => {
+    expect(stallLimitMs(limits, { seconds: 0.05, atLeastSeconds: 600 })).toBe(600_000);
+    expect(stallLimitMs(limits, { seconds: 70, atLeastSeconds: 600 })).toBe(2_100_000);
+  });
+
   it("is generous while nothing has been measured", () => {
     expect(stallLimitMs(limits, { seconds: null })).toBe(1_800_000);
   });
