@@ -60,6 +60,7 @@ def _params(steps: int) -> GenerationParams:
         seed=0,
         guidance_scale=5.0,
         num_images=1,
+        loras=(),
     )
 
 

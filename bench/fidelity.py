@@ -32,6 +32,7 @@ def main() -> None:
         seed=1,
         guidance_scale=model.info.default_guidance_scale,
         num_images=1,
+        loras=(),
     )
     (sample,) = model.prepare(params)
     shown: list[dict[PreviewSource, Pixels]] = []

@@ -81,6 +81,7 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
             default_scheduler="euler",
             prediction_type="epsilon",
             is_noise=True,
+            takes_loras=False,
             examples=(),
         ),
         device=runs_on.describe(half),
@@ -133,6 +134,7 @@ def request(
         seed=seed,
         guidance_scale=5.0,
         num_images=images,
+        loras=(),
     )
     return Generate(job_id=name, incarnation=0, params=params, inputs=InputSizes(), preview=preview)
 

@@ -16,6 +16,7 @@ import { images } from "./images.ts";
 import { isWithin, missing, type Benchmark, type Figure } from "./lib/figures.ts";
 import { root } from "./lib/processes.ts";
 import { table } from "./lib/table.ts";
+import { lora } from "./lora.ts";
 import { neighbour } from "./neighbour.ts";
 import { page } from "./page.ts";
 import { polling } from "./polling.ts";
@@ -39,6 +40,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   images,
   neighbour,
   shortcuts,
+  lora,
   start,
   page,
   baseline,

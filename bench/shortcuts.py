@@ -57,6 +57,7 @@ def _picture(model: SdxlModel, shortcuts: Shortcuts, seed: int) -> tuple[float, 
         seed=seed,
         guidance_scale=info.default_guidance_scale,
         num_images=1,
+        loras=(),
     )
     began = time.perf_counter()
     (sample,) = model.prepare(params)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from latentcast_worker import policy
 from latentcast_worker.inputs import InputImages
-from latentcast_worker.model.port import Encoded, Pixels
+from latentcast_worker.model.port import Encoded, Fetched, Pixels
 from latentcast_worker.policy import CallCosts, Shape
 from latentcast_worker.protocol import (
     PREVIEW_DECODERS,
@@ -64,6 +64,7 @@ class StubModel:
         default_guidance_scale=5.0,
         prediction_type="epsilon",
         is_noise=True,
+        takes_loras=False,
         examples=(),
     )
     device = DeviceInfo(id="cpu", name="simulated", memory_bytes=0, dtype="none")
@@ -97,8 +98,13 @@ class StubModel:
         time.sleep(self.decode_seconds / 2)
         return inputs
 
-    def prepare(self, params: GenerationParams, encoded: Encoded | None = None) -> Sequence[StubSample]:
-        del encoded
+    def fetch(self, _params: GenerationParams, _progress: Callable[[], None]) -> None:
+        return None
+
+    def prepare(
+        self, params: GenerationParams, encoded: Encoded | None = None, fetched: Fetched | None = None
+    ) -> Sequence[StubSample]:
+        del encoded, fetched
         time.sleep(self.prepare_seconds)
         shape = (params.height // FACTOR, params.width // FACTOR)
         return [StubSample(params.num_inference_steps, shape) for _ in range(params.num_images)]

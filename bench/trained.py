@@ -22,7 +22,7 @@ def model_arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def load_exact(options: argparse.Namespace, *shortcuts: ShortcutName) -> SdxlModel:
+def load_exact(options: argparse.Namespace, *shortcuts: ShortcutName, lora_dir: str | None = None) -> SdxlModel:
     """The model of `model_arguments` on the CPU, no call shared; its log goes to stderr."""
     settings = WorkerSettings(
         endpoint="unused",
@@ -33,6 +33,7 @@ def load_exact(options: argparse.Namespace, *shortcuts: ShortcutName) -> SdxlMod
         device="cpu",
         cache_dir=str(options.cache_dir),
         max_batch=1,
+        lora_dir=lora_dir,
         shortcuts=shortcuts,
     )
     reporter = Reporter(lambda _report: None, lambda _level, line: print(line, file=sys.stderr))

@@ -27,6 +27,7 @@ import { SigningKey } from "./requests/webhook-key.ts";
 import { WebhookSender } from "./requests/webhooks.ts";
 import { managedPython } from "./python/environment.ts";
 import { usableCacheFolder } from "./worker/cache-folder.ts";
+import { checkLoraFolder } from "./worker/lora-folder.ts";
 import { resolveModel } from "./worker/model-choice.ts";
 import { resolveDevices } from "./worker/devices.ts";
 import { configuredSettings, workerLaunch } from "./worker/launch.ts";
@@ -200,6 +201,7 @@ export async function startJobs(
     config.model,
     devices.some(({ kind }) => kind !== "cpu"),
   );
+  await checkLoraFolder(config.loraDir);
   const cacheDir = await usableCacheFolder(config.cacheDir, (text) => log.warn(text));
   const launch = async (slot: number, incarnation: number, endpoint: string): Promise<Launch> => {
     const device = devices[slot];

@@ -49,7 +49,14 @@ class Arrival:
     payload: Sequence[bytes] = ()
 
 
-EngineEvent: TypeAlias = Arrival | PreviewEvent
+@dataclass(frozen=True, slots=True)
+class FetchEnded:
+    """What a job needs beside the model is loaded, or cannot be."""
+
+    arrival: int
+
+
+EngineEvent: TypeAlias = Arrival | PreviewEvent | FetchEnded
 
 
 class Engine(Generic[S]):
@@ -82,7 +89,7 @@ class Engine(Generic[S]):
                     self._handle(self._inbox.get())
                 else:
                     self._take(iteration)
-                    self._telemetry.iterations += 1
+                    self._telemetry.note_work()
         finally:
             self._previews.stop()
 
@@ -116,6 +123,9 @@ class Engine(Generic[S]):
             case PreviewFailed(arrival, code, message):
                 if job := self._jobs.get(arrival):
                     self._fail(job, code, message)
+            case FetchEnded(arrival):
+                if job := self._jobs.get(arrival):
+                    self._take_fetched(job)
             case PreviewCrashed(error):
                 raise error
             case _:
@@ -152,8 +162,24 @@ class Engine(Generic[S]):
             return
         try:
             self._model.check(request.params)
+            job.fetching = self._model.fetch(request.params, self._telemetry.note_work)
         except InvalidRequestError as error:
-            self._fail(job, "invalid_request", str(error))
+            self._fail(job, "invalid_request", str(error), error.field)
+            return
+        if job.fetching is not None:
+            arrival = job.arrival
+            job.fetching.add_done_callback(lambda _: self._inbox.put(FetchEnded(arrival)))
+
+    def _take_fetched(self, job: Job[S]) -> None:
+        assert job.fetching is not None
+        try:
+            job.fetched = job.fetching.result()
+        except InvalidRequestError as error:
+            self._fail(job, "invalid_request", str(error), error.field)
+        except DeviceOutOfMemoryError:
+            self._model.release_memory()
+            self._fail(job, "out_of_memory", OUT_OF_MEMORY)
+        job.fetching = None
 
     # Iterations
 
@@ -196,7 +222,7 @@ class Engine(Generic[S]):
     def _prepare(self, job: Job[S]) -> None:
         self._start(job)
         job.warnings = self._model.warnings(job.params)
-        samples = self._with_memory(job, lambda: self._model.prepare(job.params, job.encoded))
+        samples = self._with_memory(job, lambda: self._model.prepare(job.params, job.encoded, job.fetched))
         if samples is not None:
             job.samples = samples
 
@@ -302,13 +328,15 @@ class Engine(Generic[S]):
         )
         self._end(job, result, [_rgb8(pixels) for pixels in job.images])
 
-    def _fail(self, job: Job[S], code: FailureCode, message: str) -> None:
-        request = job.request
-        self._end(job, Failed(job_id=request.job_id, incarnation=request.incarnation, code=code, message=message))
+    def _fail(self, job: Job[S], code: FailureCode, message: str, field: str | None = None) -> None:
+        ref = job.request
+        self._end(job, Failed(job_id=ref.job_id, incarnation=ref.incarnation, code=code, message=message, field=field))
 
     def _end(self, job: Job[S], report: Report, payload: Payload = ()) -> None:
         """The one way out: no preview of the job can follow its last report."""
         self._previews.withdraw(job.arrival)
+        if job.fetching is not None:
+            job.fetching.cancel()
         del self._jobs[job.arrival]
         self._post(report, payload)
 

@@ -27,6 +27,14 @@ class Fields:
     def nested(self, name: str) -> Fields:
         return Fields(self._value(name), f"{self._where}.{name}")
 
+    def items(self, name: str) -> tuple[Fields, ...]:
+        """A list of objects."""
+        values = self._value(name)
+        if not isinstance(values, list):
+            raise self._problem(name, "is not a list")
+        items = enumerate(cast(list[object], values))
+        return tuple(Fields(value, f"{self._where}.{name}.{index}") for index, value in items)
+
     def text(self, name: str, min_length: int = 0) -> str:
         value = self._value(name)
         if not isinstance(value, str):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic
 
 from .inputs import InputImages, executed_steps
-from .model.port import Encoded, Pixels, S
+from .model.port import Encoded, Fetched, Pixels, S
 from .policy import JobView, PreviewState
 from .protocol import Generate, GenerationParams, PreviewPlan
 
@@ -39,6 +40,9 @@ class Job(Generic[S]):
     inputs: InputImages
     cadence: PreviewCadence | None = None
     is_started: bool = False
+    fetching: Future[Any] | None = None
+    """Until what the job needs beside the model is loaded."""
+    fetched: Fetched | None = None
     encoded: Encoded | None = None
     samples: Sequence[S] = ()
     warnings: Sequence[str] = ()
@@ -89,6 +93,7 @@ class Job(Generic[S]):
             cancelled=self.cancelled,
             has_previews=self.cadence is not None,
             preview=self.preview,
+            is_fetching=self.fetching is not None,
             needs_encode=self.inputs.image is not None and self.encoded is None,
             batch_limit=batch_limit,
         )

@@ -53,6 +53,8 @@ class JobView:
     cancelled: bool = False
     has_previews: bool = True
     preview: PreviewState = "none"
+    is_fetching: bool = False
+    """What it needs is being loaded elsewhere: it waits, and others go on."""
     needs_encode: bool = False
     """It starts from an image that has not been encoded yet."""
     batch_limit: int = 1
@@ -128,7 +130,7 @@ class CallCosts:
 
 
 def next_iteration(jobs: Sequence[JobView], costs: CallCosts, early_iterations: int = 0) -> Iteration | None:
-    """The next iteration, or None when every job waits for its preview in flight or there is no job.
+    """The next iteration, or None when every job waits, for its preview in flight or its files, or there is no job.
 
     `early_iterations` counts the iterations in a row that newcomers have just had.
     """
@@ -181,7 +183,7 @@ def _ranked(jobs: Sequence[JobView], *, early_first: bool) -> list[JobView]:
 
 
 def _has_work(job: JobView) -> bool:
-    if job.cancelled or (is_preview_due(job.preview) and _steps(job) < job.total_steps):
+    if job.cancelled or job.is_fetching or (is_preview_due(job.preview) and _steps(job) < job.total_steps):
         return False
     return not job.steps_done or _steps(job) < job.total_steps or job.decoded < len(job.steps_done)
 

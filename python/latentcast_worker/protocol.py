@@ -46,6 +46,16 @@ class JobRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """A LoRA of this server."""
+
+    path: str
+    """Its name in the folder of LoRAs; `GET /loras` lists them."""
+    scale: float
+    """How strongly it is applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationParams:
     prompt: str
     """What the image shows."""
@@ -70,6 +80,8 @@ class GenerationParams:
     """Layers of the text encoders left out for the prompt, counted as diffusers does; null leaves out none."""
     strength: float | None = None
     """How much of the input image is drawn anew; null without one. Only the last `strength` of the steps run."""
+    loras: tuple[Lora, ...]
+    """Added to the model's weights for this request, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +161,8 @@ class ModelInfo:
     """Prompts that show the model at its best."""
     vocabulary: ModelVocabulary | None = None
     """What it knows; null for a model that knows nearly everything."""
+    takes_loras: bool
+    """Whether the server has a folder of LoRAs that requests may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +275,8 @@ class Failed(JobRef):
     type: Literal["failed"] = "failed"
     code: FailureCode
     message: str
+    field: str | None = None
+    """What an `invalid_request` is about; null where the message says it all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +356,14 @@ def _read_generation_params(fields: Fields) -> GenerationParams:
         scheduler=fields.optional_choice("scheduler", SCHEDULER_NAMES),
         clip_skip=None if fields.is_null("clip_skip") else fields.integer("clip_skip", 0),
         strength=None if fields.is_null("strength") else fields.number("strength", 0, 1),
+        loras=tuple(_read_lora(each) for each in fields.items("loras")),
+    )
+
+
+def _read_lora(fields: Fields) -> Lora:
+    return Lora(
+        path=fields.text("path", min_length=1),
+        scale=fields.number("scale", -10, 10),
     )
 
 

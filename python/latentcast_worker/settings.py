@@ -53,6 +53,8 @@ class WorkerSettings:
     """null believes the model."""
     distillation: Distillation | None = None
     """null goes by the model's name."""
+    lora_dir: str | None = None
+    """Folder of the LoRAs that requests may name; null has none."""
     shortcuts: tuple[ShortcutName, ...]
     """Each changes the images."""
 
@@ -71,6 +73,7 @@ def read_worker_settings(fields: Fields) -> WorkerSettings:
         vae=None if fields.is_null("vae") else fields.text("vae", min_length=1),
         prediction_type=fields.optional_choice("prediction_type", PREDICTION_TYPES),
         distillation=fields.optional_choice("distillation", DISTILLATIONS),
+        lora_dir=None if fields.is_null("lora_dir") else fields.text("lora_dir", min_length=1),
         shortcuts=fields.choices("shortcuts", SHORTCUT_NAMES),
     )
 

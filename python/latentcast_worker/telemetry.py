@@ -18,6 +18,10 @@ class Telemetry:
     iterations: int = 0
     device_memory_bytes: Callable[[], int] = _no_device_memory
 
+    def note_work(self) -> None:
+        """A piece of work is finished: what the orchestrator's watchdog looks for. Called on any thread."""
+        self.iterations += 1
+
     def pong(self) -> Pong:
         return Pong(
             iterations=self.iterations, rss_bytes=resident_bytes(), device_memory_bytes=self.device_memory_bytes()

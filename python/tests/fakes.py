@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from latentcast_worker.codec import EngineCommand, Payload
 from latentcast_worker.engine import Arrival, Engine, EngineEvent
 from latentcast_worker.inputs import InputImages, executed_steps
 from latentcast_worker.job import Job
-from latentcast_worker.model.port import Encoded, InvalidRequestError, Model, PendingPreview, Pixels
+from latentcast_worker.model.port import Encoded, Fetched, InvalidRequestError, Model, PendingPreview, Pixels
 from latentcast_worker.policy import EARLY_STEPS, CallCosts, Shape
 from latentcast_worker.protocol import (
     PREVIEW_DECODERS,
@@ -40,6 +41,7 @@ INFO = ModelInfo(
     default_guidance_scale=5.0,
     prediction_type="epsilon",
     is_noise=True,
+    takes_loras=False,
     examples=(),
 )
 DEVICE = DeviceInfo(id="cpu", name="none", memory_bytes=0, dtype="none")
@@ -60,6 +62,10 @@ class FakeSample:
 
 def nothing(_value: object) -> None:
     return
+
+
+def fetch_nothing(_params: GenerationParams, _progress: Callable[[], None]) -> None:
+    return None
 
 
 @dataclass(slots=True)
@@ -87,8 +93,10 @@ class FakeModel:
     on_preview: Callable[[Sequence[FakeSample], PreviewPlan], PendingPreview] = start_ready_preview
     on_decode: Callable[[FakeSample], Pixels] = decode_grey
     on_encode: Callable[[InputImages], None] = nothing
+    on_fetch: Callable[[GenerationParams, Callable[[], None]], Future[Any] | None] = fetch_nothing
     max_jobs: int = 64
     prepared_with: list[Encoded | None] = field(default_factory=list["Encoded | None"])
+    fetched: list[Fetched | None] = field(default_factory=list["Fetched | None"])
     calls: list[list[str]] = field(default_factory=list[list[str]])
     releases: int = 0
     info: ModelInfo = INFO
@@ -115,8 +123,14 @@ class FakeModel:
         self.on_encode(inputs)
         return inputs
 
-    def prepare(self, params: GenerationParams, encoded: Encoded | None = None) -> Sequence[FakeSample]:
+    def fetch(self, params: GenerationParams, progress: Callable[[], None]) -> Future[Any] | None:
+        return self.on_fetch(params, progress)
+
+    def prepare(
+        self, params: GenerationParams, encoded: Encoded | None = None, fetched: Fetched | None = None
+    ) -> Sequence[FakeSample]:
         self.prepared_with.append(encoded)
+        self.fetched.append(fetched)
         shape = (params.height, params.width)
         steps = executed_steps(params)
         return [FakeSample(params.prompt, index, steps, shape) for index in range(params.num_images)]

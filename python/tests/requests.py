@@ -17,6 +17,7 @@ PARAMS = GenerationParams(
     seed=7,
     guidance_scale=5.0,
     num_images=1,
+    loras=(),
 )
 
 PLAN = PreviewPlan(every=1, quality=70, decoder="tae", source="x0")

@@ -11,12 +11,12 @@ import torch
 from diffusers.callbacks import SDXLCFGCutoffCallback
 from torch import Tensor
 
+from latentcast_worker.model.acceleration import AcceleratedUNet
 from latentcast_worker.model.deepcache import DeepCache
 from latentcast_worker.model.port import DeviceOutOfMemoryError
 from latentcast_worker.model.schedulers import make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.shortcuts import CFG_CUTOFF_RATIO
-from latentcast_worker.model.unet_call import UNetCall
 from latentcast_worker.protocol import SCHEDULER_NAMES, SchedulerName
 from latentcast_worker.settings import ShortcutName
 
@@ -47,22 +47,23 @@ def few_step(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Sdx
 class CountingUNet:
     """A UNet that notes the rows of its calls, and runs out of memory when it is told to."""
 
-    def __init__(self, unet: UNetCall) -> None:
+    def __init__(self, unet: AcceleratedUNet) -> None:
         self._unet = unet
+        self.module_for = unet.module_for
         self.rows: list[int] = []
         self.has_memory = True
 
-    def __call__(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, pooled: Tensor, time_ids: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor, **options: Any) -> Tensor:
         if not self.has_memory:
             raise DeviceOutOfMemoryError
-        self.rows.append(latents.shape[0])
-        return self._unet(latents, timesteps, tokens, pooled, time_ids)
+        self.rows.append(inputs[0].shape[0])
+        return self._unet(*inputs, **options)
 
 
 def counted(model: SdxlModel) -> tuple[SdxlModel, CountingUNet]:
     """The same model, with whole calls of its UNet counted."""
     unet: Any = CountingUNet(model.unet)
-    cache = None if model.deepcache is None else DeepCache(model.unet._unet, unet)  # pyright: ignore[reportPrivateUsage]
+    cache = None if model.deepcache is None else DeepCache(unet)
     return replace(model, unet=unet, deepcache=cache), unet
 
 

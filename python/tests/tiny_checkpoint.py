@@ -91,7 +91,7 @@ Tensors: TypeAlias = Mapping[str, Tensor]
 def original_names(unet: Tensors, vae: Tensors, first: Tensors, second: Tensors) -> dict[str, Tensor]:
     """The four state dicts of diffusers as one of the original code."""
     return {
-        **_renamed(unet, UNET, _unet_name),
+        **_renamed(unet, UNET, unet_name),
         **{f"first_stage_model.{name}": tensor for name, tensor in _vae_names(vae).items()},
         **_renamed(first, f"{CLIP_L}text_model.", lambda name: name.removeprefix("text_model.")),
         **_open_clip(second),
@@ -159,7 +159,7 @@ _OUTSIDE = {
 }
 
 
-def _unet_name(name: str) -> str:
+def unet_name(name: str) -> str:
     outside, _, kind = name.rpartition(".")
     if outside in _OUTSIDE:
         return f"{_OUTSIDE[outside]}.{kind}"

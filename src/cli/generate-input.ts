@@ -25,9 +25,10 @@ export const GENERATE_FLAGS: FlagTable = {
   ...Object.fromEntries(Object.entries(PARAMETER_FLAGS).map(([flag, { definition }]) => [flag, definition])),
   image: { value: "FILE", help: "The image to start from. Its shape is the result's, unless a size is given." },
   mask: { value: "FILE", help: "White where the image is to change. Needs --image." },
+  lora: { value: "NAME:SCALE", help: "A LoRA in --lora-dir, several with commas between; 1 without a scale." },
   previews: { value: "FOLDER", help: "Write each preview to this folder." },
   show: { help: "Draw the previews in the terminal (24-bit colour)." },
-  ...settingFlags(["model", "tiny-vae", "vae", "devices", "python"]),
+  ...settingFlags(["model", "tiny-vae", "vae", "lora-dir", "devices", "python"]),
 };
 
 export interface GenerateRequest {
@@ -57,6 +58,8 @@ export async function readGenerateRequest(
     const value = values[flag];
     if (value !== undefined) input[field] = isNumber ? numberOf(flag, value) : value;
   }
+  const { lora } = values;
+  if (lora !== undefined) input["loras"] = lora.split(",").map(loraOf);
   if (values["mask"] !== undefined && values["image"] === undefined) throw new UsageError("--mask needs --image");
   for (const flag of ["image", "mask"]) {
     const file = values[flag];
@@ -73,6 +76,12 @@ function numberOf(flag: string, value: string): number {
   if (value.trim() === "" || Number.isNaN(number))
     throw new UsageError(`--${flag}: ${JSON.stringify(value)} is not a number`);
   return number;
+}
+
+function loraOf(text: string): object {
+  const [name = "", scale, ...rest] = text.split(":");
+  if (name.trim() === "" || rest.length > 0) throw new UsageError(`--lora: ${JSON.stringify(text)} is not NAME:SCALE`);
+  return { path: name.trim(), ...(scale === undefined ? {} : { scale: numberOf("lora", scale) }) };
 }
 
 async function dataUriOf(flag: string, file: string): Promise<string> {
@@ -95,6 +104,7 @@ function checked(input: Record<string, unknown>): GenerateInput {
   const parsed = parseObject(generateInput, input);
   if (parsed.ok) return parsed.input;
   const flagOf = new Map(Object.entries(PARAMETER_FLAGS).map(([flag, { field }]) => [field, `--${flag}`]));
+  flagOf.set("loras", "--lora");
   const messages = parsed.problems.map(({ loc, msg }) => {
     const field = loc[1] ?? "prompt";
     return `${flagOf.get(field) ?? field}: ${msg}`;

@@ -29,10 +29,13 @@ const fields = z
   .object({ properties: z.record(z.string(), z.looseObject({ anyOf: z.array(z.looseObject({})).optional() })) })
   .parse(z.toJSONSchema(generateInput, { io: "input" })).properties;
 
-/** By the flag's name, without dashes. The prompt has none: it is the argument itself. */
+/** The prompt is the argument itself, and LoRAs are no single value. */
+const UNLIKE = ["prompt", "loras"];
+
+/** By the flag's name, without dashes. */
 export const PARAMETER_FLAGS: Readonly<Record<string, ParameterFlag>> = Object.fromEntries(
   Object.keys(generationParams.shape)
-    .filter((field) => field !== "prompt")
+    .filter((field) => !UNLIKE.includes(field))
     .map((field) => [SHORT_NAMES[field] ?? field.replaceAll("_", "-"), parameterFlag(field)]),
 );
 

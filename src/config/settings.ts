@@ -1,4 +1,5 @@
 /** Every setting of the server, in one table: flags, variables, help texts and docs/configuration.md are made from it. */
+import { resolve } from "node:path";
 import { z } from "zod";
 import { DISTILLATIONS, PREDICTION_TYPES, SHORTCUTS, type Shortcut } from "../protocol/worker-settings.ts";
 import { limit, commaList, orAuto, origin, secondsAsMs, trimmed, toggle, whole } from "./values.ts";
@@ -55,6 +56,14 @@ export const SETTINGS = {
     defaultText: "the model's own",
     value: trimmed.transform((value) => (value === "" ? null : value)),
     help: "VAE of the finished images: `.safetensors` file, diffusers folder or hub id.",
+  }),
+  loraDir: setting<string | null>({
+    env: ["LATENTCAST_LORA_DIR"],
+    flag: "lora-dir",
+    default: "",
+    defaultText: "none",
+    value: z.string().transform((value) => (value === "" ? null : resolve(value))),
+    help: "Folder of LoRAs (`.safetensors`) that requests may name; with the folders in it, without links.",
   }),
   predictionType: setting<(typeof PREDICTION_TYPES)[number] | null>({
     env: ["LATENTCAST_PREDICTION_TYPE"],

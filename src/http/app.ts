@@ -35,6 +35,7 @@ import { generateRoutes } from "./routes/generate.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
+import { loraRoutes } from "./routes/loras.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { playgroundRoutes } from "./routes/playground.ts";
 import { proxyRoutes } from "./routes/proxy.ts";
@@ -171,7 +172,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
     uploadLimitBytes: config.bodyLimitBytes,
   });
   webhookKeyRoutes(app, options.webhookKeys);
-  healthRoutes(app, jobs);
+  healthRoutes(app, jobs, config.loraDir);
+  loraRoutes(app, config.loraDir);
   openApiRoutes(app, documentedRoutes, { version: packageVersion(), needsKey: config.apiKeys.length > 0 });
   await playgroundRoutes(app);
   proxyRoutes(app);

@@ -10,6 +10,12 @@ export interface DescribedImage {
 
 /** JSON with the request's own field names. `seed` is the image's own, with which it is the only image of its request. */
 export function describeImage({ params, inputs }: DescribedImage, seed: number, model: string): string {
-  const { num_images: _images, strength, ...made } = params;
-  return toAsciiJson({ ...made, seed, model, ...(inputs === null ? {} : { strength, inputs: inputs.digests }) });
+  const { num_images: _images, strength, loras, ...made } = params;
+  return toAsciiJson({
+    ...made,
+    ...(loras.length === 0 ? {} : { loras }),
+    seed,
+    model,
+    ...(inputs === null ? {} : { strength, inputs: inputs.digests }),
+  });
 }

@@ -26,6 +26,7 @@ export class Job {
   #state: JobState = { kind: "pending" };
   readonly #log: EventLog;
   readonly #resolved = deferred<JobRequest>();
+  readonly #begun = deferred<void>();
 
   /** @param onAbandoned Called when the last listener of a job that is not kept leaves before its end. */
   constructor(options: JobOptions, nowMs: number, onAbandoned: (job: Job) => void) {
@@ -41,6 +42,7 @@ export class Job {
     });
     // Without a handler the rejection would end the process when nothing awaits it.
     this.#resolved.promise.catch(() => undefined);
+    this.#begun.promise.catch(() => undefined);
   }
 
   get state(): JobState {
@@ -54,6 +56,11 @@ export class Job {
   /** The request as resolved for the loaded model. Rejects with the error of a job that ends before. */
   get resolved(): Promise<JobRequest> {
     return this.#resolved.promise;
+  }
+
+  /** Resolves when a worker has begun to draw it. Rejects with the error of a job that ends before. */
+  get begun(): Promise<void> {
+    return this.#begun.promise;
   }
 
   /** Undefined while no model is loaded, and after the end. */
@@ -95,6 +102,7 @@ export class Job {
   start(nowMs: number, totalSteps: number): void {
     if (!this.#apply({ kind: "started", totalSteps })) return;
     this.startedAtMs ??= nowMs;
+    this.#begun.resolve();
     this.#log.append({ kind: "started", totalSteps });
   }
 
@@ -117,7 +125,10 @@ export class Job {
   /** The one place where a job ends. Returns false, and does nothing, when it had ended before. */
   finish(event: TerminalEvent): boolean {
     if (!this.#apply(event)) return false;
-    if (event.kind !== "succeeded") this.#resolved.reject(terminalError(event));
+    if (event.kind !== "succeeded") {
+      this.#resolved.reject(terminalError(event));
+      this.#begun.reject(terminalError(event));
+    }
     this.#log.append(event);
     return true;
   }

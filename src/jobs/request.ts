@@ -7,6 +7,7 @@ import type { Capabilities, ModelInfo, PreviewPlan } from "../protocol/messages.
 import { executedSteps, leastStrength, pixelsOf, type GenerationParams } from "../protocol/params.ts";
 import { DEFAULT_NEGATIVE_PROMPT, type OutputFormat, type ParsedInput } from "../schema/input.ts";
 import { unknownPromptWarning } from "../schema/vocabulary.ts";
+import { requestLoras } from "./loras.ts";
 import { drawSeed } from "./submission.ts";
 
 export interface JobRequest {
@@ -49,9 +50,9 @@ export function resolveRequest(
   limits: RequestLimits,
   { inputs, outputQuality, warnings = [], traceparent = null }: RequestExtras = {},
 ): JobRequest {
+  const { prompts, loras, ...found } = requestLoras(input, model);
   const params: GenerationParams = {
-    prompt: input.prompt,
-    negative_prompt: input.negative_prompt,
+    ...prompts,
     prompt_syntax: input.prompt_syntax,
     num_inference_steps: input.num_inference_steps ?? model.default_steps,
     width: input.width ?? model.native_width,
@@ -62,12 +63,14 @@ export function resolveRequest(
     scheduler: input.scheduler ?? null,
     clip_skip: input.clip_skip ?? null,
     strength: inputs === undefined ? null : (input.strength ?? DEFAULT_STRENGTH),
+    loras: [...loras],
   };
   const problems = [
     ...sideProblems("width", params.width, model),
     ...sideProblems("height", params.height, model),
     ...pixelProblems(pixelsOf(params), limits),
     ...strengthProblems(params),
+    ...found.problems,
   ];
   if (problems.length > 0) throw invalidRequest(problems);
   const preview = input.preview === false ? null : previewPlan(input.preview, capabilities);
@@ -79,6 +82,7 @@ export function resolveRequest(
     preview,
     warnings: [
       ...warnings,
+      ...found.warnings,
       ...negativePromptWarnings(params),
       ...strengthWarnings(input, inputs),
       ...previewWarnings(input.preview, preview),

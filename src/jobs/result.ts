@@ -6,7 +6,7 @@ import type { ReportOf } from "../protocol/messages.ts";
 import { imageSeed } from "../protocol/params.ts";
 import type { EncodedImage, JobResult, JobPreview } from "./events.ts";
 import type { Job } from "./job.ts";
-import type { JobRequest } from "./request.ts";
+import { invalidRequest, type JobRequest } from "./request.ts";
 
 /** `payload`: one encoded image per image of the request. */
 export function toJobPreview(seed: number, report: ReportOf<"preview">, payload: readonly Buffer[]): JobPreview {
@@ -52,7 +52,7 @@ export function jobResult(
   return {
     images,
     seed: params.seed,
-    prompt: params.prompt,
+    prompt: job.prompt,
     timings: {
       queueMs: startedAtMs - acceptedAtMs,
       inferenceMs: nowMs - startedAtMs,
@@ -63,6 +63,8 @@ export function jobResult(
 }
 
 /** The worker's words reach the client only where they are about the client's own input. */
-export function workerFailure({ code, message }: ReportOf<"failed">): LatentcastError {
+export function workerFailure({ code, message, field }: ReportOf<"failed">): LatentcastError {
+  if (code === "invalid_request" && field !== null)
+    return invalidRequest([{ loc: ["body", field], msg: message, type: "value_error" }]);
   return new LatentcastError(code, code === "invalid_request" ? { message } : { cause: message });
 }

@@ -16,7 +16,8 @@ import { sizedByImage } from "./image-size.ts";
 import type { JobObserver } from "./observer.ts";
 import { resolveRequest, type JobRequest, type Serving } from "./request.ts";
 import { finishImages } from "./result.ts";
-import { takeSnapshot, type ServiceSnapshot } from "./snapshot.ts";
+import { takeSnapshot } from "./snapshot.ts";
+import type { ServiceSnapshot } from "../schema/health.ts";
 import { deriveStatus, type Phase, type ServiceStatus } from "./status.ts";
 import { drawSeed, type Submission } from "./submission.ts";
 

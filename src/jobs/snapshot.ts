@@ -1,11 +1,9 @@
 /** The whole service at one moment, in the shape of `GET /health`: what health, gauges and tests read. */
 import type { ModelInfo } from "../protocol/messages.ts";
-import type { Health } from "../schema/health.ts";
+import type { ServiceSnapshot } from "../schema/health.ts";
 import type { Supervisor } from "../worker/supervisor.ts";
 import type { Counters } from "./counters.ts";
 import type { ServiceStatus } from "./status.ts";
-
-export type ServiceSnapshot = Health;
 
 export interface SnapshotFacts {
   readonly status: ServiceStatus;

@@ -1,7 +1,7 @@
 /** Gauges about queue and workers, read when Prometheus asks: nothing is stored that the orchestrator knows already. */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { JobService } from "../jobs/service.ts";
-import type { ServiceSnapshot } from "../jobs/snapshot.ts";
+import type { ServiceSnapshot } from "../schema/health.ts";
 
 type Worker = ServiceSnapshot["workers"][number];
 

@@ -104,6 +104,7 @@ export const modelInfo = z.object({
   is_noise: z.boolean().describe("True when the weights are random and every image is noise."),
   examples: z.array(z.string()).describe("Prompts that show the model at its best."),
   vocabulary: modelVocabulary.nullable().describe("What it knows; null for a model that knows nearly everything."),
+  takes_loras: z.boolean().describe("Whether the server has a folder of LoRAs that requests may name."),
 });
 
 export const deviceInfo = z.object({
@@ -176,6 +177,7 @@ export const reportMessage = z.discriminatedUnion("type", [
     ...jobRef.shape,
     code: failureCode,
     message: z.string(),
+    field: z.string().nullable().describe("What an `invalid_request` is about; null where the message says it all."),
   }),
   z.object({ type: z.literal("cancelled"), ...jobRef.shape, device_seconds: seconds }),
   z.object({

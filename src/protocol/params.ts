@@ -17,6 +17,16 @@ export const promptSyntax = z
     "`weighted` reads `(word:1.3)`, `[word]` and `BREAK`, and up to 600 tokens; `plain` takes the first 75 tokens as they are.",
   );
 
+/** How strong a LoRA may be, in either direction. Beyond it images fall apart; the bound only keeps numbers finite. */
+export const MAX_LORA_SCALE = 10;
+
+export const lora = z
+  .object({
+    path: z.string().min(1).describe("Its name in the folder of LoRAs; `GET /loras` lists them."),
+    scale: z.number().min(-MAX_LORA_SCALE).max(MAX_LORA_SCALE).describe("How strongly it is applied."),
+  })
+  .describe("A LoRA of this server.");
+
 export const generationParams = z.object({
   prompt: z.string().describe("What the image shows."),
   negative_prompt: z.string().describe("What the image should not show."),
@@ -41,8 +51,10 @@ export const generationParams = z.object({
     .describe(
       "How much of the input image is drawn anew; null without one. Only the last `strength` of the steps run.",
     ),
+  loras: z.array(lora).describe("Added to the model's weights for this request, in this order."),
 });
 
+export type Lora = z.infer<typeof lora>;
 export type GenerationParams = z.infer<typeof generationParams>;
 
 /** The seed that makes image `index` of a request again as a request of its own. */

@@ -36,6 +36,7 @@ export const workerSettings = z.object({
   vae: z.string().min(1).nullable().describe("Hub id, folder or file of another VAE; null is the model's own."),
   prediction_type: predictionType.nullable().describe("null believes the model."),
   distillation: distillation.nullable().describe("null goes by the model's name."),
+  lora_dir: z.string().min(1).nullable().describe("Folder of the LoRAs that requests may name; null has none."),
   shortcuts: z.array(shortcutName).describe("Each changes the images."),
 });
 

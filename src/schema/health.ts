@@ -24,7 +24,8 @@ const worker = z.looseObject({
     .describe("From the worker's newest report."),
 });
 
-export const health = z.looseObject({
+/** What the service knows of itself at any moment. */
+export const serviceSnapshot = z.looseObject({
   status: z.enum(["loading", "ready", "busy", "draining", "failed"]),
   version: z.string(),
   shortcuts: z
@@ -58,6 +59,7 @@ export const health = z.looseObject({
         })
         .nullable()
         .describe("What a small model knows; null for one that knows nearly everything."),
+      takes_loras: z.boolean().describe("Whether the server has a folder of LoRAs."),
     })
     .nullable()
     .describe("What is loaded; null until the first worker is ready."),
@@ -80,6 +82,11 @@ export const health = z.looseObject({
   }),
 });
 
+export const health = serviceSnapshot.extend({
+  loras: z.array(z.string()).describe("Names of the LoRAs that requests may use."),
+});
+
 export const ready = z.object({ status: z.enum(["ready", "busy"]) });
 
+export type ServiceSnapshot = z.infer<typeof serviceSnapshot>;
 export type Health = z.infer<typeof health>;

@@ -1,7 +1,7 @@
 /** What a client asks for: the fields of `POST /` and `POST /stream`. Browser-safe. */
 import { z } from "zod";
 import { previewDecoder, previewPlan, previewSource } from "../protocol/messages.ts";
-import { generationParams } from "../protocol/params.ts";
+import { generationParams, lora } from "../protocol/params.ts";
 
 export { MAX_SEED } from "../protocol/params.ts";
 
@@ -13,6 +13,9 @@ export const DEFAULT_NEGATIVE_PROMPT = "blurry, low quality";
 const MAX_PROMPT_LENGTH = 5_000;
 /** SDXL's smaller text encoder has 12 layers: 11 leaves its token embeddings, and beyond it there is nothing to take. */
 const MAX_CLIP_SKIP = 11;
+/** Of one request, in the field and in the prompts together. */
+export const MAX_LORAS = 8;
+const MAX_LORA_NAME_LENGTH = 300;
 const SIDE_MULTIPLE = 8;
 
 /** NUL and lone surrogates cannot be tokenized, stored or sent on as UTF-8. */
@@ -82,6 +85,19 @@ export const generateInput = z.object({
     .describe(
       "How much of the image is drawn anew: the last `strength` of the steps run. 0.95 if absent; only with `image_url`.",
     ),
+  loras: z
+    .array(
+      z.object({
+        path: text
+          .min(1)
+          .max(MAX_LORA_NAME_LENGTH)
+          .describe(lora.shape.path.description ?? ""),
+        scale: lora.shape.scale.default(1),
+      }),
+    )
+    .max(MAX_LORAS)
+    .default([])
+    .describe("LoRAs of this server, applied in this order; those in prompts, `<lora:name:scale>`, follow."),
   sync_mode: z
     .boolean()
     .default(true)

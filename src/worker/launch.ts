@@ -61,6 +61,7 @@ export function configuredSettings(
     distillation: config.distillation,
     cache_dir: config.cacheDir,
     max_batch: config.maxBatch,
+    lora_dir: config.loraDir,
     shortcuts: [...config.shortcuts],
   };
 }

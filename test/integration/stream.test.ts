@@ -60,8 +60,8 @@ describe("POST /", () => {
   });
 
   it("names fields it does not know", async () => {
-    const body = await (await post(server.url, { prompt: "x", colour: "red", loras: [] })).json();
-    expect(body.warnings).toEqual(['unknown field "colour" was ignored', 'unknown field "loras" was ignored']);
+    const body = await (await post(server.url, { prompt: "x", colour: "red", embeddings: [] })).json();
+    expect(body.warnings).toEqual(['unknown field "colour" was ignored', 'unknown field "embeddings" was ignored']);
   });
 });
 

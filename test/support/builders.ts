@@ -21,6 +21,7 @@ export function modelInfo(overrides: Partial<ModelInfo> = {}): ModelInfo {
     is_noise: true,
     examples: [],
     vocabulary: null,
+    takes_loras: false,
     ...overrides,
   };
 }

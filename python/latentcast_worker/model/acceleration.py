@@ -8,6 +8,7 @@ changes bits, and exact mode promises the pipeline's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .acceleration_graphs import GraphedCall
+from .lora.layers import AdaptedModule, AdaptedRows
 from .memory import memory_guard
 from .port import DeviceOutOfMemoryError, WriteLog
 from .unet_call import UNetCall
@@ -65,10 +67,14 @@ class Speed:
 
 
 class AcceleratedUNet:
-    """The UNet as a function of its tensors. Calls and changes of `speed` belong to one thread."""
+    """The UNet as a function of its tensors. Calls and changes of `speed` belong to one thread.
 
-    def __init__(self, unet: Any, device: torch.device, log: WriteLog) -> None:
+    With `takes_loras` rows may have LoRAs. Such a call is neither compiled nor a graph, and changes nothing for others.
+    """
+
+    def __init__(self, unet: Any, device: torch.device, log: WriteLog, *, takes_loras: bool = False) -> None:
         self._unet = unet
+        self._twin = AdaptedModule(unet) if takes_loras else None
         self._device = device
         self._log = log
         self._call: UNetCall = self._call_unet
@@ -96,8 +102,18 @@ class AcceleratedUNet:
         if self.speed.compiled:
             torch.compiler.set_stance("eager_on_recompile")
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
+    def module_for(self, adapted: Sequence[AdaptedRows]) -> AbstractContextManager[Any]:
+        """The module to call for rows with these LoRAs, which it adds meanwhile."""
+        if not adapted:
+            return nullcontext(self._unet)
+        assert self._twin is not None
+        return self._twin.using(adapted)
+
+    def __call__(self, *inputs: Tensor, adapted: Sequence[AdaptedRows] = ()) -> Tensor:
         """UNetInputs, one by one -> the predicted noise, one row each."""
+        if adapted:
+            with memory_guard(), self.module_for(adapted) as twin:
+                return self._call_module(twin, *inputs)
         try:
             with memory_guard():
                 return self._call(*inputs)
@@ -111,8 +127,12 @@ class AcceleratedUNet:
             self.use(Speed(self.speed.channels_last, self.speed.attention))
             return self._call(*inputs)
 
-    def _call_unet(
+    def _call_unet(self, *inputs: Tensor) -> Tensor:
+        return self._call_module(self._unet, *inputs)
+
+    def _call_module(
         self,
+        unet: Any,
         latents: Tensor,
         timesteps: Tensor,
         tokens: Tensor,
@@ -122,7 +142,7 @@ class AcceleratedUNet:
     ) -> Tensor:
         inside = {} if guidance is None else {"timestep_cond": guidance}
         with self._attention():
-            output = self._unet(
+            output = unet(
                 latents,
                 timesteps,
                 encoder_hidden_states=tokens,

@@ -207,4 +207,5 @@ def _params(model: SdxlModel, images: int) -> GenerationParams:
         seed=0,
         guidance_scale=model.info.default_guidance_scale,
         num_images=images,
+        loras=(),
     )

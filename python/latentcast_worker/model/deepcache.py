@@ -7,45 +7,48 @@ instead of computing it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from .unet_call import UNetCall, UNetInputs
+from .acceleration import AcceleratedUNet
+from .lora.layers import AdaptedRows
+from .unet_call import UNetInputs
 
 
 class DeepCache:
-    """The two calls of a diffusers UNet2DConditionModel. `call` is how the whole of it is called.
+    """The two calls of a diffusers UNet2DConditionModel.
 
     Deep features have one row per row of the call: (channels of the outermost block, latent height, latent width) in
     the UNet's dtype, 10 MB for SDXL at 1024 x 1024 in fp16, twice that with guidance.
     """
 
-    def __init__(self, unet: Any, call: UNetCall) -> None:
+    def __init__(self, unet: AcceleratedUNet) -> None:
         self._unet = unet
-        self._call = call
 
-    def whole(self, inputs: UNetInputs) -> tuple[Tensor, Tensor]:
+    def whole(self, inputs: UNetInputs, adapted: Sequence[AdaptedRows] = ()) -> tuple[Tensor, Tensor]:
         """The predicted noise and the deep features behind it."""
         kept: list[Tensor] = []
-        # Deep features and the skip of the same size, side by side.
-        handle = (
-            self._unet.up_blocks[-1]
-            .resnets[-2]
-            .register_forward_pre_hook(lambda _layer, arguments: kept.append(arguments[0]))
-        )
-        try:
-            noise = self._call(*inputs)
-        finally:
-            handle.remove()
-        skip_channels = self._unet.down_blocks[0].resnets[0].out_channels
+        with self._unet.module_for(adapted) as module:
+            # Deep features and the skip of the same size, side by side.
+            layer = module.up_blocks[-1].resnets[-2]
+            handle = layer.register_forward_pre_hook(lambda _layer, arguments: kept.append(arguments[0]))
+            try:
+                noise = self._unet(*inputs, adapted=adapted)
+            finally:
+                handle.remove()
+            skip_channels = module.down_blocks[0].resnets[0].out_channels
         return noise, kept[-1][:, :-skip_channels].contiguous()
 
-    def outer(self, inputs: UNetInputs, deep: Tensor) -> Tensor:
+    def outer(self, inputs: UNetInputs, deep: Tensor, adapted: Sequence[AdaptedRows] = ()) -> Tensor:
         """The predicted noise, with the deep features of an earlier call."""
+        with self._unet.module_for(adapted) as module:
+            return self._outer(module, inputs, deep)
+
+    def _outer(self, unet: Any, inputs: UNetInputs, deep: Tensor) -> Tensor:
         latents, timesteps, tokens, pooled, time_ids, *guidance = inputs
-        unet = self._unet
         embedding = unet.time_embedding(unet.get_time_embed(sample=latents, timestep=timesteps), *guidance)
         conditions = {"text_embeds": pooled, "time_ids": time_ids}
         embedding = embedding + unet.get_aug_embed(

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..policy import Shape
 from .deepcache import DeepCache
 from .image_start import Inpainting
+from .lora.layers import AdaptedRows, Addition
 from .memory import memory_guard
 from .paste import Paste
 from .prompts import TextEmbedding
@@ -81,6 +82,8 @@ class SdxlSample:
     beside: Tensor | None = None
     """For UNets for inpainting: (1, 5, height / 8, width / 8), their further input channels. Until the last step."""
     paste: Paste | None = None
+    loras: Sequence[Addition] = ()
+    """What is added to the UNet's layers; one and the same object for all images of a job."""
 
     @property
     def conditioning_now(self) -> Conditioning:
@@ -112,7 +115,7 @@ def denoise_step(
     with memory_guard():
         if cache is None:
             call = _Call.gather(samples, dtype)
-            predictions = [_Prediction(noise) for noise in call.guided(unet(*call.inputs))]
+            predictions = [_Prediction(noise) for noise in call.guided(unet(*call.inputs, **call.options))]
         else:
             predictions = _predict_cached(samples, dtype, cache)
     for sample, prediction in zip(samples, predictions, strict=True):
@@ -140,6 +143,7 @@ class _Call:
     inputs: UNetInputs
     conditionings: Sequence[Conditioning]
     rows: list[int]
+    adapted: Sequence[AdaptedRows]
 
     @classmethod
     def gather(cls, samples: Sequence[SdxlSample], dtype: torch.dtype) -> _Call:
@@ -159,7 +163,11 @@ class _Call:
             _rows([conditioning.time_ids for conditioning in conditionings]),
             *_embedded_guidance(conditionings, dtype),
         )
-        return cls(inputs, conditionings, rows)
+        return cls(inputs, conditionings, rows, _adapted_rows(samples, rows))
+
+    @property
+    def options(self) -> dict[str, Sequence[AdaptedRows]]:
+        return {"adapted": self.adapted} if self.adapted else {}
 
     def guided(self, noise: Tensor) -> list[Tensor]:
         """The prediction for each sample, from what the UNet gave for all rows."""
@@ -177,14 +185,14 @@ def _predict_cached(samples: Sequence[SdxlSample], dtype: torch.dtype, cache: De
     of_fresh: list[_Prediction] = []
     if fresh := [sample for sample in samples if sample.deep is None]:
         call = _Call.gather(fresh, dtype)
-        noise, deep = cache.whole(call.inputs)
+        noise, deep = cache.whole(call.inputs, call.adapted)
         of_fresh = [_Prediction(*parts) for parts in zip(call.guided(noise), deep.split(call.rows), strict=True)]
     of_known: list[_Prediction] = []
     if known := [(sample, sample.deep) for sample in samples if sample.deep is not None]:
         call = _Call.gather([sample for sample, _ in known], dtype)
         # Where guidance has just ended, only the positive row goes on.
         deep = _rows([deep[-count:] for (_, deep), count in zip(known, call.rows, strict=True)])
-        of_known = [_Prediction(noise) for noise in call.guided(cache.outer(call.inputs, deep))]
+        of_known = [_Prediction(noise) for noise in call.guided(cache.outer(call.inputs, deep, call.adapted))]
     from_fresh, from_known = iter(of_fresh), iter(of_known)
     return [next(from_fresh if sample.deep is None else from_known) for sample in samples]
 
@@ -194,6 +202,22 @@ def _guide(noise: Tensor, conditioning: Conditioning) -> Tensor:
         return noise
     negative, positive = noise.chunk(2)
     return negative + conditioning.guidance_scale * (positive - negative)
+
+
+def _adapted_rows(samples: Sequence[SdxlSample], rows: Sequence[int]) -> list[AdaptedRows]:
+    """The rows that have LoRAs; neighbours of one job together."""
+    adapted: list[AdaptedRows] = []
+    stop = 0
+    for sample, count in zip(samples, rows, strict=True):
+        start, stop = stop, stop + count
+        if not sample.loras:
+            continue
+        last = adapted[-1] if adapted else None
+        if last is not None and last.stop == start and last.additions is sample.loras:
+            adapted[-1] = replace(last, stop=stop)
+        else:
+            adapted.append(AdaptedRows(start, stop, sample.loras))
+    return adapted
 
 
 def _embedded_guidance(conditionings: Sequence[Conditioning], dtype: torch.dtype) -> list[Tensor]:

@@ -23,6 +23,7 @@ from .distillation import PLAIN, UNNAMED, Sampling, recognise, sampling_of
 from .encode import ImageEncoder
 from .families import Prediction
 from .hub import find_model
+from .lora.open import open_loras
 from .memory import memory_guard
 from .parts import FolderParts, ModelParts
 from .port import DeviceOutOfMemoryError, LoadError, Reporter
@@ -101,7 +102,9 @@ def _assemble(
     tiny = load_tiny_vae(tiny_vae, dtypes.tiny, device.tensors, factor, reporter)
     device.suit(unet, vae, tiny)
     renderer = PreviewRenderer(tiny, own.latent_rgb, device.tensors)
-    accelerated = AcceleratedUNet(unet, device.tensors, reporter.log)
+    takes_loras = settings.lora_dir is not None
+    accelerated = AcceleratedUNet(unet, device.tensors, reporter.log, takes_loras=takes_loras)
+    about_device = device.describe(dtypes.unet)
     native = own.native_size or (unet.config.sample_size * factor,) * 2
     residency = plan_residency(device.free_bytes(), bytes_of(encoders), native[0] * native[1])
     if residency != Residency():
@@ -123,8 +126,9 @@ def _assemble(
             is_noise=own.is_noise,
             examples=own.examples,
             vocabulary=own.vocabulary,
+            takes_loras=takes_loras,
         ),
-        device=device.describe(dtypes.unet),
+        device=about_device,
         capabilities=Capabilities(
             preview_decoders=renderer.decoders,
             max_batch=1,
@@ -153,7 +157,8 @@ def _assemble(
         shortcuts=frozenset(settings.shortcuts),
         sampling=sampling,
         guidance_width=guidance_width,
-        deepcache=DeepCache(unet, accelerated) if "step-cache" in settings.shortcuts else None,
+        loras=open_loras(settings.lora_dir, unet, encoders, device.tensors, about_device.memory_bytes),
+        deepcache=DeepCache(accelerated) if "step-cache" in settings.shortcuts else None,
         cores=watch_cores(device.tensors),
     )
 

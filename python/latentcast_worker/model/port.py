@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -18,7 +19,11 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 class InvalidRequestError(ValueError):
-    """The model cannot make this image; the text says what to change."""
+    """The model cannot make this image; the text says what to change, and `field` names what it is about."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class DeviceOutOfMemoryError(RuntimeError):
@@ -59,6 +64,10 @@ class Encoded(Protocol):
     """What a model has made of a job's input images, for all images of the job. The engine only keeps it."""
 
 
+class Fetched(Protocol):
+    """What a job needs beside the model, such as LoRAs. It stays loaded while the job keeps this."""
+
+
 class PendingPreview(Protocol):
     """A preview that the device may still be working on."""
 
@@ -95,14 +104,25 @@ class Model(Protocol[S]):
         """What of the parameters will not be used as asked, one sentence each."""
         ...
 
+    def fetch(self, params: GenerationParams, progress: Callable[[], None]) -> Future[Any] | None:
+        """Begins to load what the job needs beside the model, as Fetched; None where the model is all. Returns at once.
+
+        `progress` is called from another thread while that goes on. Raises InvalidRequestError, and so does the future,
+        which also raises DeviceOutOfMemoryError. A future that is cancelled keeps nothing.
+        """
+        ...
+
     def encode(self, inputs: InputImages) -> Encoded:
         """Encodes the image that a job starts from. Raises NumericalError, DeviceOutOfMemoryError."""
         ...
 
-    def prepare(self, params: GenerationParams, encoded: Encoded | None = None) -> Sequence[S]:
+    def prepare(
+        self, params: GenerationParams, encoded: Encoded | None = None, fetched: Fetched | None = None
+    ) -> Sequence[S]:
         """Encodes the prompts and draws the first noise: one sample per image. Raises DeviceOutOfMemoryError.
 
-        `encoded` is what `encode` gave for the job; None for one that starts from noise alone.
+        `encoded` is what `encode` gave for the job, None for one that starts from noise alone; `fetched` what `fetch`
+        gave.
         """
         ...
 

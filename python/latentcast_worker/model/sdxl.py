@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,9 +23,10 @@ from .devices import Device
 from .distillation import PLAIN, Sampling
 from .encode import ImageEncoder
 from .image_start import EncodedBeside, EncodedImage, EncodedInpainting
+from .lora.store import JobLoras, LoraStore
 from .memory import memory_guard
 from .paste import Paste
-from .port import Encoded, InvalidRequestError, PendingPreview, Pixels
+from .port import Encoded, Fetched, InvalidRequestError, PendingPreview, Pixels
 from .prompts import PromptEncoder, TextEmbedding
 from .schedulers import SchedulerRun, make_scheduler, max_steps
 from .shared_cores import SharedCores
@@ -54,6 +56,7 @@ class SdxlModel:
     sampling: Sampling = PLAIN
     guidance_width: int | None = None
     """`time_cond_proj_dim` of a UNet with guidance inside."""
+    loras: LoraStore | None = None
     cores: SharedCores | None = None
 
     @property
@@ -76,6 +79,8 @@ class SdxlModel:
             raise InvalidRequestError(
                 f"num_inference_steps {params.num_inference_steps} is more than the {most} of this scheduler"
             )
+        if params.loras and self.loras is None:
+            raise InvalidRequestError("this server has no LoRAs: it was started without --lora-dir", field="loras")
 
     def warnings(self, params: GenerationParams) -> Sequence[str]:
         texts = [("prompt", params.prompt)]
@@ -84,16 +89,22 @@ class SdxlModel:
         found = [self.prompts.warning(name, text, params.prompt_syntax) for name, text in texts]
         return [warning for warning in found if warning is not None]
 
+    def fetch(self, params: GenerationParams, progress: Callable[[], None]) -> Future[JobLoras] | None:
+        return self.loras.fetch(params.loras, progress) if self.loras is not None and params.loras else None
+
     @torch.inference_mode()
     def encode(self, inputs: InputImages) -> Encoded:
         with memory_guard():
             return self.encoder.encode(inputs)
 
     @torch.inference_mode()
-    def prepare(self, params: GenerationParams, encoded: Encoded | None = None) -> Sequence[SdxlSample]:
+    def prepare(
+        self, params: GenerationParams, encoded: Encoded | None = None, fetched: Fetched | None = None
+    ) -> Sequence[SdxlSample]:
+        loras = fetched if isinstance(fetched, JobLoras) else None
         skipped = params.num_inference_steps - executed_steps(params)
         with memory_guard():
-            positive, negative = self._encode_prompts(params)
+            positive, negative = self._encode_prompts(params, loras)
             size = (params.height, params.width)
             given = isinstance(encoded, EncodedImage | EncodedInpainting | EncodedBeside)
             image = encoded if given else self.encoder.encode_nothing(size)
@@ -102,6 +113,7 @@ class SdxlModel:
                 embedded = embed_guidance(params.guidance_scale, self.guidance_width).to(self.torch_device)
                 conditioning = replace(conditioning, embedded_guidance=embedded)
             shape = (params.height // self.size_factor, params.width // self.size_factor)
+            additions = () if loras is None else loras.additions("unet")
             samples: list[SdxlSample] = []
             for index in range(params.num_images):
                 generator = torch.Generator().manual_seed(image_seed(params.seed, index))
@@ -112,10 +124,10 @@ class SdxlModel:
                 guided = guided_steps(len(on_device), self.shortcuts)
                 if image is None:
                     latents = first_latents(run, shape, self.latent_channels, self.torch_device)
-                    samples.append(SdxlSample(conditioning, run, latents, on_device, guided))
+                    samples.append(SdxlSample(conditioning, run, latents, on_device, guided, loras=additions))
                 else:
                     start = image.start(run, params.strength or 1.0)
-                    sample = SdxlSample(conditioning, run, start.latents, on_device, guided)
+                    sample = SdxlSample(conditioning, run, start.latents, on_device, guided, loras=additions)
                     sample.inpainting, sample.beside, sample.paste = start.inpainting, start.beside, image.paste
                     samples.append(sample)
             return samples
@@ -124,14 +136,17 @@ class SdxlModel:
         """The pipeline's rule: a scale of 1 or less is no guidance, and the negative prompt is not read."""
         return params.guidance_scale > 1 and self.guidance_width is None
 
-    def _encode_prompts(self, params: GenerationParams) -> tuple[TextEmbedding, TextEmbedding | None]:
+    def _encode_prompts(
+        self, params: GenerationParams, loras: JobLoras | None
+    ) -> tuple[TextEmbedding, TextEmbedding | None]:
         """Both prompts, equally long; the negative one is None without guidance."""
         syntax = params.prompt_syntax
-        positive = self.prompts.encode(params.prompt, params.clip_skip, syntax)
+        positive = self.prompts.encode(params.prompt, params.clip_skip, syntax, loras=loras)
         if not self._is_guided(params):
             return positive, None
-        negative = self.prompts.encode(params.negative_prompt, None, syntax, chunks=positive.chunks)
-        return self.prompts.encode(params.prompt, params.clip_skip, syntax, chunks=negative.chunks), negative
+        negative = self.prompts.encode(params.negative_prompt, None, syntax, chunks=positive.chunks, loras=loras)
+        longer = self.prompts.encode(params.prompt, params.clip_skip, syntax, chunks=negative.chunks, loras=loras)
+        return longer, negative
 
     def _trained_timesteps(self, params: GenerationParams) -> list[int] | None:
         if params.scheduler not in (None, self.sampling.scheduler):
@@ -164,6 +179,8 @@ class SdxlModel:
         return pixels if sample.paste is None else sample.paste.over(pixels)
 
     def release_memory(self) -> None:
+        if self.loras is not None:
+            self.loras.forget_unused()
         self.runs_on.release_memory()
 
     def device_memory_bytes(self) -> int:

@@ -14,4 +14,7 @@ A UNet that was distilled with guidance inside (`time_cond_proj_dim`) has a sixt
 """
 
 UNetCall: TypeAlias = Callable[..., Tensor]
-"""UNetInputs, one by one -> the predicted noise, one row each."""
+"""UNetInputs, one by one -> the predicted noise, one row each.
+
+Where rows have LoRAs, they are the keyword `adapted`: a sequence of AdaptedRows.
+"""

@@ -25,7 +25,7 @@ const DEFAULT_SIDE = 1_024;
 const NUMBERS = ["num_inference_steps", "guidance_scale", "num_images", "seed", "strength"];
 
 /** Ignored fields that change the image on fal: a warning names each that was sent. */
-const CONSEQUENTIAL = ["loras", "embeddings"] as const;
+const CONSEQUENTIAL = ["embeddings"] as const;
 
 export const fastSdxlDialect: QueueDialect = {
   name: "fast-sdxl",
@@ -93,6 +93,7 @@ function toInput({ image_size: size, seed, ...input }: FastSdxlInput): ParsedInp
     image_url: input.image_url,
     mask_url: input.mask_url,
     strength: input.strength,
+    loras: input.loras,
     seed: typeof seed === "number" ? seed % (MAX_SEED + 1) : null,
     ...(width === undefined || height === undefined ? {} : { width, height }),
   });

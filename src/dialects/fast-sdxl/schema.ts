@@ -33,7 +33,7 @@ export const fastSdxlInput = z.object({
   output_format: z.enum(OUTPUT_FORMATS).optional().describe("Another name for `format`, which it overrides."),
   sync_mode: z.boolean().default(false).describe("`true` puts the images into the response as data URIs."),
   preview: generateInput.shape.preview,
-  loras: ignored("no LoRA weights are loaded"),
+  loras: generateInput.shape.loras,
   embeddings: ignored("no embeddings are loaded"),
   image_url: generateInput.shape.image_url,
   mask_url: generateInput.shape.mask_url,

@@ -1,6 +1,7 @@
 /** What the paths about the server itself do. */
 import { ALWAYS, outputSchema, WITH_KEY, type Operation } from "../../openapi/operation.ts";
 import { health, ready } from "../../schema/health.ts";
+import { loraList } from "../../schema/loras.ts";
 
 export const healthOperation: Operation = {
   id: "health",
@@ -22,6 +23,15 @@ export const readyOperation: Operation = {
   answers: { 200: { description: "It would.", json: outputSchema("Ready", ready) } },
   errors: [...ALWAYS, "worker_unavailable", "draining"],
   isOpen: true,
+};
+
+export const lorasOperation: Operation = {
+  id: "loras",
+  tag: "Service",
+  summary: "List the LoRAs that requests may name",
+  description: "Read from the folder each time: a file that is put there can be named at once.",
+  answers: { 200: { description: "The LoRAs.", json: outputSchema("LoraList", loraList) } },
+  errors: WITH_KEY,
 };
 
 export const metricsOperation: Operation = {

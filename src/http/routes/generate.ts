@@ -73,7 +73,7 @@ function addRoute(app: FastifyInstance, dialect: Dialect, route: DialectRoute, o
   app.post(path, { config }, async (request, reply) => {
     const accepted = await begin({ ...route, read }, options, request, reply);
     if (accepted.delivery === "result") return answer(accepted, reply);
-    await resolvedWithin(accepted.job, STATUS_PATIENCE_MS);
+    await acceptedWithin(accepted.job, STATUS_PATIENCE_MS);
     return sendEvents(reply, frames(accepted));
   });
 }
@@ -130,13 +130,19 @@ async function begin(
   };
 }
 
-/** Resolves when the job is resolved, or after `patienceMs`. Rejects with the error of a job that is refused before. */
-async function resolvedWithin(job: Job, patienceMs: number): Promise<void> {
+/** Resolves when nothing refuses the job any more, or after `patienceMs`. Rejects with the error of a job that is refused before. */
+async function acceptedWithin(job: Job, patienceMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const patience = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, patienceMs);
   });
-  await Promise.race([job.resolved, patience]).finally(() => clearTimeout(timer));
+  await Promise.race([taken(job), patience]).finally(() => clearTimeout(timer));
+}
+
+/** Whether LoRAs fit the model is seen by the worker that reads them, which is before it begins. */
+async function taken(job: Job): Promise<void> {
+  const { params } = await job.resolved;
+  if (params.loras.length > 0) await job.begun;
 }
 
 /** Runs the request to its end and answers the result. */

@@ -2,12 +2,17 @@
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import type { JobService } from "../../jobs/service.ts";
+import type { Health } from "../../schema/health.ts";
 import { documented } from "../documented.ts";
 import { sendError } from "../error-body.ts";
+import { listLoras } from "../lora-folder.ts";
 import { healthOperation, readyOperation } from "../operations/service.ts";
 
-export function healthRoutes(app: FastifyInstance, jobs: JobService): void {
-  app.get("/health", documented(healthOperation), () => jobs.snapshot());
+export function healthRoutes(app: FastifyInstance, jobs: JobService, loraFolder: string | null): void {
+  app.get("/health", documented(healthOperation), async (): Promise<Health> => {
+    const loras = await listLoras(loraFolder);
+    return { ...jobs.snapshot(), loras: loras.map(({ path }) => path) };
+  });
 
   app.get("/ready", documented(readyOperation), (_request, reply) => {
     const { status } = jobs.snapshot();

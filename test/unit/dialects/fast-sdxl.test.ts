@@ -31,8 +31,8 @@ describe("fast-sdxl's input", () => {
   });
 
   it("names what it ignores when that changes the image", () => {
-    expect(input({ prompt: "x", loras: [{}], embeddings: [], strength: null, expand_prompt: true }).warnings).toEqual([
-      expect.stringMatching(/^loras was ignored/),
+    expect(input({ prompt: "x", embeddings: [{}], loras: [], strength: null, expand_prompt: true }).warnings).toEqual([
+      expect.stringMatching(/^embeddings was ignored/),
     ]);
   });
 

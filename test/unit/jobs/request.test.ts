@@ -64,6 +64,49 @@ describe("a resolved request", () => {
   });
 });
 
+describe("LoRAs of a request", () => {
+  const input = { prompt: "a <lora:oil:0.5>cat", negative_prompt: "<lora:detail>fog", loras: [{ path: "ink" }] };
+
+  function resolveOn(takesLoras: boolean, given: Partial<GenerateInput>) {
+    const serving = { ...workerInfo(), model: { ...model, takes_loras: takesLoras } };
+    return resolveRequest(drawSeed(generateInput.parse({ prompt: "x", ...given })), serving, { maxPixels: 2 ** 20 });
+  }
+
+  it("are those of the field and then those in its prompts, which lose their tags", () => {
+    const { params, warnings } = resolveOn(true, input);
+    expect(params).toMatchObject({ prompt: "a cat", negative_prompt: "fog" });
+    expect(params.loras).toEqual([
+      { path: "ink", scale: 1 },
+      { path: "oil", scale: 0.5 },
+      { path: "detail", scale: 1 },
+    ]);
+    expect(warnings).toEqual([]);
+  });
+
+  it("are left out with a warning where the server has none", () => {
+    const { params, warnings } = resolveOn(false, input);
+    expect(params).toMatchObject({ prompt: "a cat", negative_prompt: "fog", loras: [] });
+    expect(warnings).toEqual([expect.stringContaining("loras was ignored")]);
+    expect(resolveOn(false, { prompt: "a cat" }).warnings).toEqual([]);
+  });
+
+  it("are not looked for in plain prompts", () => {
+    const { params } = resolveOn(true, { ...input, prompt_syntax: "plain" });
+    expect(params).toMatchObject({ prompt: input.prompt, negative_prompt: input.negative_prompt });
+    expect(params.loras).toEqual([{ path: "ink", scale: 1 }]);
+  });
+
+  it.each([
+    [{ prompt: "<lora:ink:strong>" }, "prompt"],
+    [{ negative_prompt: "<lora:ink:99>" }, "negative_prompt"],
+    [{ prompt: "<lora:ink>".repeat(9) }, "loras"],
+  ])("%j is refused by the field", (given, field) => {
+    expect(() => resolveOn(true, given)).toThrow(
+      expect.objectContaining({ fields: [expect.objectContaining({ loc: ["body", field] })] }),
+    );
+  });
+});
+
 describe("a negative prompt without guidance", () => {
   it("is not used, as in diffusers, and the result says so", () => {
     for (const guidance_scale of [0, 1]) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { health } from "../../../src/schema/health.ts";
+import { serviceSnapshot } from "../../../src/schema/health.ts";
 import { inputImages } from "../../support/images.ts";
 import { jobService } from "../../support/memory-service.ts";
 
@@ -210,12 +210,12 @@ describe("closing", () => {
 describe("a snapshot", () => {
   it("is what GET /health documents", async () => {
     const { worker, submit, jobs } = await jobService({ slots: 2 });
-    health.parse(jobs.snapshot());
+    serviceSnapshot.parse(jobs.snapshot());
     worker.ready();
     submit("a");
     submit("b");
     worker.start("a");
-    expect(health.parse(jobs.snapshot())).toMatchObject({
+    expect(serviceSnapshot.parse(jobs.snapshot())).toMatchObject({
       status: "busy",
       model: { id: "test", note: "random weights: every image is noise" },
       queue: { waiting: 1, unfinished: 2 },

@@ -14,6 +14,7 @@ const settings = {
   distillation: "lcm" as const,
   cache_dir: "/cache",
   max_batch: null,
+  lora_dir: "/loras",
   shortcuts: [],
 };
 
