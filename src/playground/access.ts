@@ -22,24 +22,32 @@ export function openClient(onLine: (isUp: boolean) => void = () => undefined): L
   return createClient({ baseUrl: serverUrl(), fetch: watched(onLine), ...(apiKey === undefined ? {} : { apiKey }) });
 }
 
+/** What a `GET` answers. Rejects with a LatentcastError. */
+export async function getJson(path: string): Promise<unknown> {
+  return json(path, {});
+}
+
 /** For a socket, whose handshake takes no headers in browsers. Rejects with a LatentcastError. */
 export async function realtimeToken(): Promise<string> {
+  return text(await json("rest/tokens", { method: "POST", body: JSON.stringify({ allowed_apps: ["realtime"] }) }));
+}
+
+async function json(path: string, init: RequestInit): Promise<unknown> {
   const apiKey = readFromTab(KEY_ENTRY);
   let response: Response;
   try {
-    response = await fetch(`${serverUrl()}/rest/tokens`, {
-      method: "POST",
+    response = await fetch(`${serverUrl()}/${path}`, {
+      ...init,
       headers: {
         "content-type": "application/json",
         ...(apiKey === undefined ? {} : { authorization: `Key ${apiKey}` }),
       },
-      body: JSON.stringify({ allowed_apps: ["realtime"] }),
     });
   } catch (error) {
     throw connectionFailed(error);
   }
   if (!response.ok) throw await errorOfResponse(response);
-  return text(await response.json());
+  return response.json();
 }
 
 function watched(onLine: (isUp: boolean) => void): Fetch {

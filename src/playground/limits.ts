@@ -11,6 +11,8 @@ interface FieldSchema {
   readonly enum?: readonly string[];
   readonly anyOf?: readonly FieldSchema[];
   readonly properties?: Readonly<Record<string, FieldSchema>>;
+  readonly items?: FieldSchema;
+  readonly maxItems?: number;
 }
 
 /** JSON Schema of `POST /`, made from src/schema/input.ts. */
@@ -49,5 +51,6 @@ export function limitsOf(path: string): Limits {
 }
 
 function branches(schema: FieldSchema): readonly FieldSchema[] {
-  return schema.anyOf ?? [schema];
+  // Of a list, what is in it.
+  return (schema.anyOf ?? [schema]).map((branch) => branch.items ?? branch);
 }

@@ -13,6 +13,7 @@ import type { Plate } from "./plate.ts";
 import { describeService, watchService, type Model, type Service } from "./service.ts";
 import { Session } from "./session.ts";
 import { readLink } from "./link.ts";
+import { LoraList } from "./lora-list.ts";
 import { Live } from "./live/live.ts";
 import { InputStore } from "./input-image/input-store.ts";
 import { RequestInputs } from "./input-image/request-inputs.ts";
@@ -43,7 +44,10 @@ const session: Session = new Session(form, {
     start.follow(values);
     remember(values);
   },
-  finished: (plate) => earlier.keep(plate),
+  finished: (plate) => {
+    loadLoras();
+    return earlier.keep(plate);
+  },
   opened: look,
   changed: () => refresh(),
 });
@@ -53,6 +57,10 @@ const start: StartImage = new StartImage(form, inputs, {
   sizeLike: (image) => (model === undefined ? undefined : sizeLike(image, model)),
 });
 const live: Live = new Live(form, session, start);
+const loras = new LoraList(form, () => {
+  remember(form.read());
+  live.changed();
+});
 const startFrom = (image: Blob): void => {
   void start.take(image).then(() => find("start", HTMLElement).scrollIntoView({ block: "nearest" }));
 };
@@ -96,6 +104,7 @@ function remember(values: Values): void {
   address.set(values);
   vocabulary.read(values.prompt);
   start.refresh();
+  loras.refresh();
   const ratio = Number(values.width) / Number(values.height);
   if (ratio > 0 && Number.isFinite(ratio)) find("blank", HTMLElement).style.setProperty("--ratio", String(ratio));
 }
@@ -121,10 +130,15 @@ function showService(service: Service): void {
   session.refresh();
 }
 
+function loadLoras(): void {
+  if (model?.takesLoras === true) void loras.load();
+}
+
 let model: Model | undefined;
 function showModel(loaded: Model): void {
   if (JSON.stringify(loaded) === JSON.stringify(model)) return;
   model = loaded;
+  loadLoras();
   form.setModel(model);
   start.refresh();
   find("note", HTMLElement).textContent = model.note;

@@ -14,6 +14,8 @@ export interface Model {
   readonly examples: readonly string[];
   /** Undefined for a model that knows nearly everything. */
   readonly vocabulary: Vocabulary | undefined;
+  /** Whether requests may name LoRAs. */
+  readonly takesLoras: boolean;
   /** What a visitor should know about it, such as that it draws noise only. */
   readonly note: string;
 }
@@ -75,6 +77,7 @@ function readModel(value: unknown): Model | undefined {
     defaultGuidanceScale: number(model["default_guidance_scale"]),
     examples: list(model["examples"]).map(text),
     vocabulary: readVocabulary(model["vocabulary"]),
+    takesLoras: model["takes_loras"] === true,
     note: text(model["note"]),
   };
 }

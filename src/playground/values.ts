@@ -1,6 +1,7 @@
 /** The values of the form: as text by field name, in the page's address, and as a request. */
 import type { GenerateInput } from "../client/index.ts";
 import { limitsOf } from "./limits.ts";
+import { toLoraInput } from "./loras.ts";
 import type { Model } from "./service.ts";
 
 /** Fields whose values make the picture what it is. A link carries all of them, whatever the defaults are where it is opened. */
@@ -17,6 +18,7 @@ const PICTURE_FIELDS = [
   "image",
   "mask",
   "strength",
+  "loras",
 ] as const;
 
 /** The rest, in a link only where they differ from the default. `runs` is the page's own: requests at once, each with its seed. */
@@ -38,7 +40,7 @@ export type Values = Readonly<Record<FieldName, string>>;
 
 /** Fields that the request does not have by these names. */
 export function isOwnField(name: FieldName): boolean {
-  return name === "runs" || name === "image" || name === "mask";
+  return name === "runs" || name === "image" || name === "mask" || name === "loras";
 }
 
 /** Without an image there is no mask and no strength, whatever the form says. */
@@ -101,7 +103,8 @@ export function toInput(values: Values): GenerateInput {
     if (name.startsWith("preview.")) preview[name.slice("preview.".length)] = typed;
     else input[name] = typed;
   }
-  return { ...input, preview } as GenerateInput;
+  const loras = values.loras === "" ? {} : { loras: toLoraInput(values.loras) };
+  return { ...input, ...loras, preview } as GenerateInput;
 }
 
 /** Seeds are counted modulo this. */
