@@ -160,7 +160,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
       idleMs: config.realtimeIdleMs,
     },
   });
-  sdapiRoutes(app, { jobs, underWay, apiKeys: config.apiKeys });
+  sdapiRoutes(app, { jobs, underWay, apiKeys: config.apiKeys, loraDir: config.loraDir });
   tokenRoutes(app, tokens);
   modelRoutes(app, jobs);
   queueRoutes(app, { requests, publicUrl, webhooks: options.webhookAddresses });

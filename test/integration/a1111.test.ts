@@ -61,11 +61,25 @@ describe("txt2img", () => {
 
   it("says in `info` what was not done as asked, and does the rest", async () => {
     const { status, info } = await api().txt2img({
-      ...{ prompt: "a <lora:paper:0.8> cat, (cat:1.2)", width: 1000, height: 1000, sampler_name: "Heun" },
+      ...{
+        prompt: "a <lora:paper:0.8> <hypernet:glow:1> cat, (cat:1.2)",
+        width: 1000,
+        height: 1000,
+        sampler_name: "Heun",
+      },
       ...{ scheduler: "Beta", script_name: "X/Y/Z plot", enable_hr: true, unheard_of: 1 },
     });
     expect([status, info.width, info.sampler_name]).toEqual([200, 64, "Euler"]);
-    for (const part of ["paper", "1000x1000", "Heun", "Beta", "X/Y/Z plot", "enable_hr", "unheard_of"])
+    for (const part of [
+      "this server has no LoRAs",
+      "glow",
+      "1000x1000",
+      "Heun",
+      "Beta",
+      "X/Y/Z plot",
+      "enable_hr",
+      "unheard_of",
+    ])
       expect(info.warnings.join("\n")).toContain(part);
   });
 

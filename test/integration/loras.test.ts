@@ -109,6 +109,22 @@ describe("a LoRA of a request", () => {
     expect(await pixelsOf((await (await resultOf(queued)).json()) as Made)).toEqual(wanted);
   });
 
+  it("is listed and applied in the API of the web UI too", async () => {
+    const named = (await (await fetch(`${server.url}/sdapi/v1/loras`)).json()) as { name: string }[];
+    expect(named.map(({ name }) => name)).toEqual(["ink", "styles/oil"]);
+    const { seed, width, height } = INPUT;
+    const drawn = async (prompt: string): Promise<Buffer> => {
+      const body = { prompt, seed, width, height, steps: 3 };
+      const response = await post(`${server.url}/sdapi/v1/txt2img`, body);
+      expect(response.status).toBe(200);
+      const [image = ""] = ((await response.json()) as { images: string[] }).images;
+      return sharp(bytesOf(image)).removeAlpha().raw().toBuffer();
+    };
+    const plain = await drawn("a lake");
+    expect((await drawn("a <lora:ink:0>lake")).equals(plain)).toBe(true);
+    expect((await drawn("a <lora:ink:0.8>lake")).equals(plain)).toBe(false);
+  });
+
   it("is text in a plain prompt", async () => {
     const syntax = { prompt_syntax: "plain" };
     const tagged = await pixelsOf(await make({ ...syntax, prompt: "a <lora:ink>" }));

@@ -5,7 +5,6 @@ import { listSamplers, listSchedulers } from "./samplers.ts";
 export const LISTS: Readonly<Record<string, unknown>> = {
   samplers: listSamplers(),
   schedulers: listSchedulers(),
-  loras: [],
   upscalers: [],
   "latent-upscale-modes": [],
   "sd-vae": [],

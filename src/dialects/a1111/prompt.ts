@@ -1,4 +1,5 @@
-/** What the web UI's users write into prompts beside words. Weights and `BREAK` are read by every worker. */
+/** What the web UI's users write into prompts beside words. LoRAs, weights and `BREAK` are read in every dialect. */
+import { readLoraTags } from "../../schema/lora-tags.ts";
 
 export interface ReadPrompt {
   readonly text: string;
@@ -17,8 +18,9 @@ const COMPOSITION = /\bAND\b/;
 
 /** @param field Named in the warnings. */
 export function readPrompt(field: string, prompt: string): ReadPrompt {
-  const names = [...prompt.matchAll(NETWORK)].map(([, , name = ""]) => name.trim().slice(0, MAX_NAME_LENGTH));
-  const words = names.length === 0 ? prompt : prompt.replaceAll(NETWORK, "").replaceAll(/ {2,}/g, " ").trim();
+  const ignored = [...prompt.matchAll(NETWORK)].filter(([tag]) => !isLora(tag));
+  const names = ignored.map(([, , name = ""]) => name.trim().slice(0, MAX_NAME_LENGTH));
+  const words = names.length === 0 ? prompt : withoutIgnored(prompt);
   const text = cut(words);
   return {
     text,
@@ -29,6 +31,15 @@ export function readPrompt(field: string, prompt: string): ReadPrompt {
       ...(COMPOSITION.test(text) ? [`${field}: AND is read as text; prompts are not composed`] : []),
     ],
   };
+}
+
+function isLora(tag: string): boolean {
+  return readLoraTags(tag).loras.length === 1;
+}
+
+function withoutIgnored(prompt: string): string {
+  const kept = prompt.replaceAll(NETWORK, (tag) => (isLora(tag) ? tag : ""));
+  return kept.replaceAll(/ {2,}/g, " ").trim();
 }
 
 function networkWarnings(names: readonly string[]): string[] {

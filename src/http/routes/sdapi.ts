@@ -27,6 +27,7 @@ import type { Operation } from "../../openapi/operation.ts";
 import { packageVersion } from "../../package-info.ts";
 import { parseObject } from "../../schema/parse.ts";
 import { documented } from "../documented.ts";
+import { listLoras } from "../lora-folder.ts";
 import { isKey } from "../plugins/auth.ts";
 import { callerOf } from "../request-owner.ts";
 import { sendJson } from "../send-json.ts";
@@ -36,6 +37,7 @@ export interface SdapiRoutesOptions {
   readonly jobs: JobService;
   readonly underWay: RequestsUnderWay;
   readonly apiKeys: readonly string[];
+  readonly loraDir: string | null;
 }
 
 /** All the settings that the web UI has are 60 kB. */
@@ -47,7 +49,7 @@ interface ProgressQuery {
   Querystring: { skip_current_image?: string };
 }
 
-export function sdapiRoutes(app: FastifyInstance, { jobs, underWay, apiKeys }: SdapiRoutesOptions): void {
+export function sdapiRoutes(app: FastifyInstance, { jobs, underWay, apiKeys, loraDir }: SdapiRoutesOptions): void {
   const requestsOf = (request: FastifyRequest): RequestUnderWay[] =>
     underWay.of(callerOf(request)).filter(({ exchange }) => exchange instanceof A1111Exchange);
   const newest = (requests: readonly RequestUnderWay[]): RequestUnderWay | undefined =>
@@ -86,6 +88,9 @@ export function sdapiRoutes(app: FastifyInstance, { jobs, underWay, apiKeys }: S
   });
   app.get(`${ROOT}/sd-models`, documented(checkpointsOperation), () =>
     jobs.model === undefined ? [] : [checkpointOf(jobs.model.id)],
+  );
+  app.get(`${ROOT}/loras`, documented(listOperation("loras")), async () =>
+    (await listLoras(loraDir)).map(({ path }) => ({ name: path, alias: path, path, metadata: {} })),
   );
   for (const [name, list] of Object.entries(LISTS))
     app.get(`${ROOT}/${name}`, documented(listOperation(name)), () => list);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { readPrompt } from "../../../../src/dialects/a1111/prompt.ts";
 
 describe("a prompt", () => {
-  it.each(["", "a cat", "(cat:1.2), [dog]", "a BREAK b", "a < b", "[from:to]", "sand AND's"])(
+  it.each(["", "a cat", "(cat:1.2), [dog]", "a BREAK b", "a < b", "[from:to]", "sand AND's", "a cat <lora:paper:0.8>"])(
     "%j is left as it is",
     (text) => {
       expect(readPrompt("prompt", text)).toMatchObject({ text });
@@ -14,7 +14,7 @@ describe("a prompt", () => {
   });
 
   it.each([
-    ["a cat <lora:paper:0.8>", "a cat", "paper"],
+    ["a cat <lora:paper:0.8:0.5>", "a cat", "paper"],
     ["<LoRA:paper>, a cat", ", a cat", "paper"],
     ["a <hypernet:x:1> cat", "a cat", "x"],
   ])("%j loses its networks, and says which", (prompt, text, name) => {
@@ -22,7 +22,7 @@ describe("a prompt", () => {
   });
 
   it("with thousands of networks names a few", () => {
-    expect(readPrompt("prompt", "<lora:x:1>".repeat(3_000)).warnings).toHaveLength(6);
+    expect(readPrompt("prompt", "<hypernet:x:1>".repeat(3_000)).warnings).toHaveLength(6);
   });
 
   it.each(["[a:b:0.5]", "a [b|c]", "a cat AND a dog"])("%j says what is read as text", (prompt) => {
