@@ -96,6 +96,7 @@ def draw(file: Path) -> None:
             seed=0,
             guidance_scale=5.0,
             num_images=1,
+            loras=(),
         )
         (sample,) = model.prepare(params)
         prepared = time.perf_counter()

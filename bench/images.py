@@ -94,6 +94,7 @@ def _params(model: SdxlModel, inputs: InputImages | None) -> GenerationParams:
         guidance_scale=model.info.default_guidance_scale,
         num_images=1,
         strength=None if inputs is None else 1.0,
+        loras=(),
     )
 
 
