@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from image_params import plain_params
 from latentcast_worker.protocol import GenerationParams
 from stub_model import SIDE, StubModel, StubSample
 
@@ -50,18 +51,7 @@ def _naive_tail(values: np.ndarray) -> None:
 
 
 def _params(steps: int) -> GenerationParams:
-    return GenerationParams(
-        prompt="",
-        negative_prompt="",
-        prompt_syntax="plain",
-        num_inference_steps=steps,
-        width=SIDE,
-        height=SIDE,
-        seed=0,
-        guidance_scale=5.0,
-        num_images=1,
-        loras=(),
-    )
+    return plain_params("", steps=steps, size=(SIDE, SIDE), guidance=5.0)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import json
 
 import torch
 
+from image_params import plain_params
 from latentcast_worker.model.port import Pixels
-from latentcast_worker.protocol import GenerationParams, PreviewPlan, PreviewSource
+from latentcast_worker.protocol import PreviewPlan, PreviewSource
 from trained import likeness, load_exact, model_arguments, small
 
 
@@ -22,17 +23,8 @@ def main() -> None:
     model = load_exact(options)
     side = model.info.native_width
     prompt = model.info.examples[0] if model.info.examples else "a lighthouse at dusk"
-    params = GenerationParams(
-        prompt=prompt,
-        negative_prompt="",
-        prompt_syntax="plain",
-        num_inference_steps=options.steps,
-        width=side,
-        height=side,
-        seed=1,
-        guidance_scale=model.info.default_guidance_scale,
-        num_images=1,
-        loras=(),
+    params = plain_params(
+        prompt, steps=options.steps, size=(side, side), guidance=model.info.default_guidance_scale, seed=1
     )
     (sample,) = model.prepare(params)
     shown: list[dict[PreviewSource, Pixels]] = []

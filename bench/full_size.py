@@ -79,25 +79,14 @@ def write(file: Path) -> None:
 def draw(file: Path) -> None:
     """Prints what loading and drawing took."""
     sys.path[:0] = [str(ROOT / "python"), str(ROOT / "bench")]
-    from latentcast_worker.protocol import GenerationParams
+    from image_params import plain_params
     from trained import load_exact
 
     with tempfile.TemporaryDirectory(prefix="latentcast-full-size-") as cache:
         began = time.perf_counter()
         model = load_exact(argparse.Namespace(model=str(file), cache_dir=Path(cache)))
         loaded = time.perf_counter()
-        params = GenerationParams(
-            prompt="a lighthouse at dusk",
-            negative_prompt="",
-            prompt_syntax="plain",
-            num_inference_steps=STEPS,
-            width=SIDE,
-            height=SIDE,
-            seed=0,
-            guidance_scale=5.0,
-            num_images=1,
-            loras=(),
-        )
+        params = plain_params("a lighthouse at dusk", steps=STEPS, size=(SIDE, SIDE), guidance=5.0)
         (sample,) = model.prepare(params)
         prepared = time.perf_counter()
         for _ in range(sample.total_steps):

@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, EulerDiscreteScheduler, UN
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from image_params import plain_params
 from latentcast_worker.model.acceleration import AcceleratedUNet
 from latentcast_worker.model.decode import FullDecoder, PreviewRenderer
 from latentcast_worker.model.devices import open_device
@@ -24,7 +25,7 @@ from latentcast_worker.model.prompts import PromptEncoder
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB
 from latentcast_worker.policy import EARLY_STEPS, CallCosts
-from latentcast_worker.protocol import Capabilities, Generate, GenerationParams, InputSizes, ModelInfo, PreviewPlan
+from latentcast_worker.protocol import Capabilities, Generate, InputSizes, ModelInfo, PreviewPlan
 
 
 @dataclass(slots=True)
@@ -124,17 +125,14 @@ def unet_flops(configs: Path, side: int) -> int:
 def request(
     side: int, steps: int, *, images: int = 1, seed: int = 0, preview: PreviewPlan | None = None, name: str = "bench"
 ) -> Generate:
-    params = GenerationParams(
-        prompt="a lighthouse at dusk",
+    params = plain_params(
+        "a lighthouse at dusk",
         negative_prompt="blurry",
-        prompt_syntax="plain",
-        num_inference_steps=steps,
-        width=side,
-        height=side,
+        steps=steps,
+        size=(side, side),
+        guidance=5.0,
         seed=seed,
-        guidance_scale=5.0,
-        num_images=images,
-        loras=(),
+        images=images,
     )
     return Generate(job_id=name, incarnation=0, params=params, inputs=InputSizes(), preview=preview)
 

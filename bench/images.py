@@ -15,6 +15,7 @@ import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline
 from PIL import Image
 
+from image_params import plain_params
 from latentcast_worker.inputs import InputImages
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.protocol import GenerationParams
@@ -83,18 +84,12 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _params(model: SdxlModel, inputs: InputImages | None) -> GenerationParams:
-    return GenerationParams(
-        prompt="a beautiful sunset",
-        negative_prompt="",
-        prompt_syntax="plain",
-        num_inference_steps=STEPS,
-        width=model.info.native_width,
-        height=model.info.native_height,
-        seed=0,
-        guidance_scale=model.info.default_guidance_scale,
-        num_images=1,
+    return plain_params(
+        "a beautiful sunset",
+        steps=STEPS,
+        size=(model.info.native_width, model.info.native_height),
+        guidance=model.info.default_guidance_scale,
         strength=None if inputs is None else 1.0,
-        loras=(),
     )
 
 

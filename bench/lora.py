@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from image_params import plain_params
 from latentcast_worker.model.denoise import SdxlSample
 from latentcast_worker.model.lora.names import layers_of
 from latentcast_worker.model.sdxl import SdxlModel
@@ -72,16 +73,11 @@ def write_lora(model: SdxlModel, path: Path, seed: int) -> None:
 
 
 def params_of(model: SdxlModel, names: tuple[str, ...]) -> GenerationParams:
-    return GenerationParams(
-        prompt="a lighthouse at dusk",
-        negative_prompt="",
-        prompt_syntax="plain",
-        num_inference_steps=STEPS,
-        width=model.info.native_width,
-        height=model.info.native_height,
-        seed=0,
-        guidance_scale=model.info.default_guidance_scale,
-        num_images=1,
+    return plain_params(
+        "a lighthouse at dusk",
+        steps=STEPS,
+        size=(model.info.native_width, model.info.native_height),
+        guidance=model.info.default_guidance_scale,
         loras=tuple(Lora(path=name, scale=0.8) for name in names),
     )
 

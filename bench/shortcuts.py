@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import torch
 
+from image_params import plain_params
 from latentcast_worker.model.port import Pixels
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.shortcuts import Shortcuts
-from latentcast_worker.protocol import GenerationParams
 from latentcast_worker.settings import ShortcutName
 from trained import likeness, load_exact, model_arguments, small
 
@@ -47,17 +47,12 @@ def _picture(model: SdxlModel, shortcuts: Shortcuts, seed: int) -> tuple[float, 
     model = replace(model, shortcuts=shortcuts, deepcache=model.deepcache if "step-cache" in shortcuts else None)
     info = model.info
     prompt = info.examples[seed % len(info.examples)] if info.examples else "a lighthouse at dusk"
-    params = GenerationParams(
-        prompt=prompt,
-        negative_prompt="",
-        prompt_syntax="plain",
-        num_inference_steps=info.default_steps,
-        width=info.native_width,
-        height=info.native_height,
+    params = plain_params(
+        prompt,
+        steps=info.default_steps,
+        size=(info.native_width, info.native_height),
+        guidance=info.default_guidance_scale,
         seed=seed,
-        guidance_scale=info.default_guidance_scale,
-        num_images=1,
-        loras=(),
     )
     began = time.perf_counter()
     (sample,) = model.prepare(params)
