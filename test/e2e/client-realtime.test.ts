@@ -1,51 +1,29 @@
 /** Our own client on realtime sockets of real servers. */
-import { once } from "node:events";
-import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { createClient, LatentcastError, type RealtimeConnection, type RealtimeEvent } from "../../src/client/index.ts";
+import { type CuttableNetwork, startCuttableNetwork } from "../support/cuttable-network.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
-/** A network between client and server that can be cut. */
-let network: Server;
-const cables = new Set<Socket>();
+let network: CuttableNetwork;
 beforeAll(async () => {
   server = await startTestServer({
     worker: "fixture_worker",
     env: { LATENTCAST_API_KEYS: "secret", LATENTCAST_REALTIME_FRAME_LIMIT_BYTES: "100000" },
   });
   await server.ready();
-  network = createServer((outside) => {
-    const inside = connect(Number(new URL(server.url).port), "127.0.0.1");
-    for (const [socket, other] of [
-      [outside, inside],
-      [inside, outside],
-    ] as const) {
-      cables.add(socket);
-      socket.pipe(other);
-      socket.on("error", () => other.destroy());
-      socket.on("close", () => {
-        cables.delete(socket);
-        other.destroy();
-      });
-    }
-  });
-  network.listen(0, "127.0.0.1");
-  await once(network, "listening");
+  network = await startCuttableNetwork(server.url);
 });
 afterAll(async () => {
-  for (const cable of cables) cable.destroy();
   network.close();
   await server.close();
 });
 
 function open(options: Parameters<ReturnType<typeof createClient>["realtime"]>[0] = {}, apiKey = "secret") {
-  // A listening TCP server has an address of this form.
-  const baseUrl = `http://127.0.0.1:${(network.address() as AddressInfo).port}`;
-  return createClient({ baseUrl, apiKey, webSocket: WebSocket }).realtime(options);
+  return createClient({ baseUrl: network.url, apiKey, webSocket: WebSocket }).realtime(options);
 }
 
 /** Reads in the background and keeps everything. */
@@ -129,7 +107,7 @@ describe("client.realtime", () => {
     const { about } = reading(connection);
     const id = connection.send({ ...input, num_inference_steps: 50 });
     await eventually(() => expect(server.jobs.snapshot().queue.unfinished).toBe(1));
-    for (const cable of cables) cable.destroy();
+    network.cut();
     expect(await about(id, "result")).toMatchObject({ result: { seed: 3 } });
   });
 
@@ -137,8 +115,8 @@ describe("client.realtime", () => {
     using connection = open();
     const { about } = reading(connection);
     await about(connection.send(input), "result");
-    for (const cable of cables) cable.destroy();
-    await eventually(() => expect(cables.size).toBe(0));
+    network.cut();
+    await eventually(() => expect(network.openEnds).toBe(0));
     await about(connection.send(input), "result");
   });
 

@@ -1,48 +1,23 @@
 /** Our own client against real servers: what it does when the network and the server misbehave. */
-import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createClient, type LatentcastClient } from "../../src/client/index.ts";
+import { type CuttableNetwork, startCuttableNetwork } from "../support/cuttable-network.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
-/** A network between client and server that can be cut. */
-let network: Server;
-const cables = new Set<Socket>();
+let network: CuttableNetwork;
 let client: LatentcastClient;
 beforeAll(async () => {
   server = await startTestServer({ worker: "pause_before_preview" });
   await server.ready();
-  network = createServer((outside) => {
-    const inside = connect(Number(new URL(server.url).port), "127.0.0.1");
-    for (const [socket, other] of [
-      [outside, inside],
-      [inside, outside],
-    ] as const) {
-      cables.add(socket);
-      socket.pipe(other);
-      socket.on("error", () => other.destroy());
-      socket.on("close", () => {
-        cables.delete(socket);
-        other.destroy();
-      });
-    }
-  });
-  network.listen(0, "127.0.0.1");
-  await once(network, "listening");
-  // A listening TCP server has an address of this form.
-  client = createClient({ baseUrl: `http://127.0.0.1:${(network.address() as AddressInfo).port}` });
+  network = await startCuttableNetwork(server.url);
+  client = createClient({ baseUrl: network.url });
 });
 afterAll(async () => {
-  for (const socket of cables) socket.destroy();
   network.close();
   await server.close();
 });
-
-function cutTheNetwork(): void {
-  for (const socket of cables) socket.destroy();
-}
 
 describe("a stream", () => {
   it("brings every kind of event and the result that generate gives", async () => {
@@ -68,7 +43,7 @@ describe("a stream", () => {
     for await (const event of stream) {
       if (event.kind !== "preview") continue;
       steps.push(event.step);
-      cutTheNetwork();
+      network.cut();
     }
     expect((await stream.result()).seed).toBe(6);
     expect(steps).toEqual([...new Set(steps)].toSorted((a, b) => a - b));

@@ -76,6 +76,14 @@ class _Call:
     def __deepcopy__(self, _memo: object) -> _Call:
         return self
 
+    def factors_of(self, name: str) -> Iterator[tuple[slice, Factors, float]]:
+        """What a layer adds in this call: to which rows, with which factors, at which scale."""
+        for rows in self.rows:
+            for addition in rows.additions:
+                factors = addition.factors.get(name)
+                if factors is not None:
+                    yield slice(rows.start, rows.stop), factors, addition.scale
+
 
 class AdaptedLinear(nn.Linear):
     name_in_module: str
@@ -83,11 +91,8 @@ class AdaptedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         output = super().forward(input)
-        for rows in self.call.rows:
-            for addition in rows.additions:
-                factors = addition.factors.get(self.name_in_module)
-                if factors is not None:
-                    _add_linear(factors, addition.scale, input[rows.start : rows.stop], output[rows.start : rows.stop])
+        for rows, factors, scale in self.call.factors_of(self.name_in_module):
+            _add_linear(factors, scale, input[rows], output[rows])
         return output
 
 
@@ -97,12 +102,8 @@ class AdaptedConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         output = super().forward(input)
-        for rows in self.call.rows:
-            for addition in rows.additions:
-                factors = addition.factors.get(self.name_in_module)
-                if factors is not None:
-                    added = self._added(factors, input[rows.start : rows.stop])
-                    output[rows.start : rows.stop].add_(added, alpha=addition.scale)
+        for rows, factors, scale in self.call.factors_of(self.name_in_module):
+            output[rows].add_(self._added(factors, input[rows]), alpha=scale)
         return output
 
     def _added(self, factors: Factors, input: Tensor) -> Tensor:
