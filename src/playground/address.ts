@@ -23,20 +23,23 @@ export interface AddressHooks {
 export class Address {
   readonly #hooks: AddressHooks;
   #waiting: Values | undefined;
+  #newest: Values | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #writtenAt = Number.NEGATIVE_INFINITY;
 
   constructor(hooks: AddressHooks) {
     this.#hooks = hooks;
-    // The address is out of date for half a second after a change, and a reload may come sooner.
+    // The address is out of date for half a second after a change, and what a reload opens is older still: the browser hears of a
+    // new address a moment after the page has set it.
     addEventListener("pagehide", () => {
-      if (this.#waiting !== undefined) keepDraft(this.#waiting);
+      if (this.#newest !== undefined) keepDraft(this.#newest);
     });
   }
 
   /** Names these values: at once, or within half a second when the last change was a moment ago. Never throws. */
   set(values: Values): void {
     this.#waiting = values;
+    this.#newest = values;
     if (this.#timer !== undefined) return;
     const waitMs = this.#writtenAt + WRITE_INTERVAL_MS - performance.now();
     if (waitMs <= 0) this.#write();
@@ -63,11 +66,18 @@ export class Address {
   }
 }
 
-/** What this tab had in its form at this address, where the address alone does not say it. */
+/** What this tab had in its form before a reload or at this address, where the address alone does not say it. */
 export function readDraft(): Values | undefined {
   // This page alone writes this entry.
   const draft = JSON.parse(readFromTab(DRAFT_ENTRY) ?? "null") as Draft | null;
-  return draft?.search === location.search ? draft.values : undefined;
+  if (draft === null) return undefined;
+  if (draft.search === location.search || isReload()) return draft.values;
+  removeFromTab(DRAFT_ENTRY);
+  return undefined;
+}
+
+function isReload(): boolean {
+  return performance.getEntriesByType("navigation").some((entry) => "type" in entry && entry.type === "reload");
 }
 
 function keepDraft(values: Values): void {
