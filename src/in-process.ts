@@ -8,7 +8,7 @@ import { terminalError, isTerminal, type EncodedImage, type JobResult, type Term
 import type { InputReader } from "./images/source.ts";
 import type { Job } from "./jobs/job.ts";
 import { invalidRequest } from "./jobs/request.ts";
-import type { JobService } from "./jobs/service.ts";
+import type { Jobs } from "./jobs/jobs.ts";
 import { openInputReader, startJobs, type RuntimeOptions } from "./runtime.ts";
 import { generateInput, type GenerateInput } from "./schema/input.ts";
 import { parseObject } from "./schema/parse.ts";
@@ -100,14 +100,14 @@ export async function startOrchestrator(
 }
 
 class JobStream implements InProcessStream {
-  readonly #jobs: JobService;
+  readonly #jobs: Jobs;
   readonly #inputReader: InputReader;
   readonly #input: OrchestratorInput;
   readonly #signal: AbortSignal | undefined;
   #job: Promise<Job> | undefined;
   #isRead = false;
 
-  constructor(jobs: JobService, inputReader: InputReader, input: OrchestratorInput, { signal }: GenerateOptions = {}) {
+  constructor(jobs: Jobs, inputReader: InputReader, input: OrchestratorInput, { signal }: GenerateOptions = {}) {
     this.#jobs = jobs;
     this.#inputReader = inputReader;
     this.#input = input;

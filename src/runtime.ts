@@ -10,6 +10,7 @@ import { dialectNamed } from "./dialects/registry.ts";
 import { loadEncoder } from "./images/encode.ts";
 import { InputMemory } from "./images/input-memory.ts";
 import { InputReader, type InputReaderOptions } from "./images/source.ts";
+import type { Jobs } from "./jobs/jobs.ts";
 import type { JobObserver } from "./jobs/observer.ts";
 import { JobLog } from "./observability/job-log.ts";
 import { Metrics } from "./observability/metrics.ts";
@@ -58,7 +59,7 @@ export interface LatentcastServer {
 /** A server with its parts, for the command line, tests and benchmarks; not part of the public interface. */
 export interface RunningServer extends LatentcastServer {
   readonly app: FastifyInstance;
-  readonly jobs: JobService;
+  readonly jobs: Jobs;
 }
 
 /** How long clients may take to read responses that are ready when a drain ends. */

@@ -3,7 +3,7 @@ import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } 
 import type { Config } from "../config.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import type { Tracing } from "../observability/tracing.ts";
-import type { JobService } from "../jobs/service.ts";
+import type { Jobs } from "../jobs/jobs.ts";
 import { packageVersion } from "../package-info.ts";
 import type { AddressRules } from "../net/addresses.ts";
 import type { Storage } from "../storage/open.ts";
@@ -51,7 +51,7 @@ import { RequestsUnderWay } from "./under-way.ts";
 
 export interface AppOptions {
   readonly config: Config;
-  readonly jobs: JobService;
+  readonly jobs: Jobs;
   readonly storage: Storage;
   readonly images: PublishedImages;
   readonly requests: RequestService;

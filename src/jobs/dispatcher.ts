@@ -1,9 +1,9 @@
 /** Between jobs and workers: hands jobs to workers, turns their reports into events of the job, requeues the jobs of a worker that died. */
 import type { Logger } from "pino";
 import { LatentcastError, toLatentcastError } from "../errors.ts";
-import type { CommandFrames, ReportFrames } from "../protocol/frames.ts";
+import type { ReportFrames } from "../protocol/frames.ts";
 import type { ReportOf } from "../protocol/messages.ts";
-import type { SlotFailure } from "../worker/slot-failure.ts";
+import type { WorkerPool } from "../worker/pool.ts";
 import type { SlotState, WorkerInfo } from "../worker/slot-state.ts";
 import type { WorkerListener } from "../worker/supervisor.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
@@ -12,6 +12,7 @@ import { waitingJobs, type Waiting } from "./estimates.ts";
 import type { CancelReason, EncodedImage, TerminalEvent } from "./events.ts";
 import type { Job } from "./job.ts";
 import type { JobObserver } from "./observer.ts";
+import type { Offer } from "./offer.ts";
 import { JobQueue } from "./queue.ts";
 import { isBeingFitted, toCommand, type JobRequest } from "./request.ts";
 import { jobResult, toJobPreview, workerFailure } from "./result.ts";
@@ -20,12 +21,7 @@ import { UnfinishedJobs, type MissedDeadline } from "./unfinished-jobs.ts";
 import type { HeldJob, WorkerLoad } from "./worker-load.ts";
 
 /** What the dispatcher needs of the pool. */
-export interface Workers {
-  /** Rejects when the worker is gone; its `lost` follows. */
-  send(slot: number, frames: CommandFrames): Promise<void>;
-  /** Ends the process at once; it is replaced. */
-  kill(slot: number, failure: SlotFailure): void;
-}
+export type Workers = Pick<WorkerPool, "send" | "kill">;
 
 export interface DispatcherOptions {
   readonly log: Logger;
@@ -72,6 +68,10 @@ export class Dispatcher implements WorkerListener {
   /** Images that all ready workers together put into their UNet calls. */
   get rows(): number {
     return [...this.#workers.values()].reduce((sum, { info }) => sum + info.capabilities.max_batch, 0);
+  }
+
+  get offer(): Offer {
+    return { queued: this.#queue.size, devices: [...this.#workers.values()].map((worker) => worker.offer()) };
   }
 
   get unfinished(): number {
@@ -269,6 +269,7 @@ export class Dispatcher implements WorkerListener {
 
   #release(worker: WorkerLoad, run: HeldJob): void {
     worker.runs.delete(run.job.id);
+    this.#observe((observer) => observer.released?.(run.job));
     this.#assign();
   }
 

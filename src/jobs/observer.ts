@@ -10,6 +10,8 @@ export interface JobObserver {
   started?(job: Job): void;
   step?(job: Job, seconds: number): void;
   preview?(job: Job, seconds: number): void;
+  /** Its worker holds it no more. A result is encoded after that, a cancelled job has ended before. */
+  released?(job: Job): void;
   finished?(job: Job, event: TerminalEvent): void;
   /** A worker confirmed a cancellation after this much device time. */
   cancelled?(job: Job, deviceSeconds: number): void;

@@ -1,4 +1,4 @@
-/** The facade of jobs and workers: what HTTP, the queue and programs in this process call. */
+/** The jobs of this machine: drawn by workers that this process starts. */
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { Changes } from "../async/changes.ts";
@@ -13,9 +13,11 @@ import { Dispatcher } from "./dispatcher.ts";
 import type { CancelReason } from "./events.ts";
 import { Job } from "./job.ts";
 import { sizedByImage } from "./image-size.ts";
+import type { AdmitOptions, Jobs } from "./jobs.ts";
 import type { JobObserver } from "./observer.ts";
 import { resolveRequest, type JobRequest, type Serving } from "./request.ts";
 import { finishImages } from "./result.ts";
+import type { Offer } from "./offer.ts";
 import { takeSnapshot } from "./snapshot.ts";
 import type { ServiceSnapshot } from "../schema/health.ts";
 import { deriveStatus, type Phase, type ServiceStatus } from "./status.ts";
@@ -34,16 +36,9 @@ export interface JobServiceOptions {
   readonly workers: Pick<PoolOptions, "slots" | "launch" | "open" | "spawn">;
 }
 
-export interface AdmitOptions {
-  /** Refuses with `queue_full` when more than this many are waiting, though the service would take it. */
-  readonly maxWaiting?: number | undefined;
-  /** It was accepted before, by this server or an earlier one: the limit is not applied again. */
-  readonly isKnown?: boolean;
-}
-
 const STOP_GRACE_MS = 5_000;
 
-export class JobService {
+export class JobService implements Jobs {
   readonly #options: JobServiceOptions;
   readonly #pool: WorkerPool;
   readonly #counters: Counters;
@@ -89,22 +84,23 @@ export class JobService {
     return this.#dispatcher.loaded?.model;
   }
 
-  /** How many images can be drawn side by side; at least one, so that somebody waits for the model. */
   get imagesAtOnce(): number {
     return Math.max(1, this.#dispatcher.rows);
   }
 
-  /** Whether it takes jobs, finishes those it has, or has ended. */
   get phase(): Phase {
     return this.#phase;
   }
 
-  /** Jobs that no worker has begun, admitted ones that are not yet submitted included. */
   get waiting(): number {
     return this.#dispatcher.waiting.length + this.#promised;
   }
 
-  /** Promises a place among the waiting jobs. Throws `queue_full`, `worker_unavailable` or `draining`. */
+  /** What the workers that are ready hold, and how soon each would show one more job. */
+  get offer(): Offer {
+    return this.#dispatcher.offer;
+  }
+
   admit(
     submission: Submission,
     { maxWaiting = Number.POSITIVE_INFINITY, isKnown = false }: AdmitOptions = {},
@@ -121,12 +117,6 @@ export class JobService {
     });
   }
 
-  /**
-   * Accepts a job; while no model is loaded it is pending, and `job.resolved` settles when one is. Throws what {@link admit} throws,
-   * and `invalid_request` where the loaded model cannot make it.
-   * @param submission Its images are released when the job ends, and when this throws.
-   * @param admission What {@link admit} promised; used up, or released when this throws.
-   */
   submit(submission: Submission, admission = this.admit(submission)): Job {
     using place = admission;
     try {
@@ -141,7 +131,6 @@ export class JobService {
     }
   }
 
-  /** Ends a job for its listeners at once and frees its worker at the next step boundary. False when it had ended already. */
   cancel(job: Job, reason: CancelReason): boolean {
     return this.#dispatcher.cancel(job, reason);
   }

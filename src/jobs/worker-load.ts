@@ -3,6 +3,7 @@ import { executedSteps, imagePixelsOf, pixelsOf, type GenerationParams } from ".
 import type { WorkerInfo } from "../worker/slot-state.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
 import type { Job } from "./job.ts";
+import type { DeviceOffer } from "./offer.ts";
 import type { JobRequest } from "./request.ts";
 
 /** What decides where a job may run: what it is, and whether it is suspected of killing workers. */
@@ -75,11 +76,15 @@ export class WorkerLoad {
    * and nobody else's image is lost with it.
    */
   hasRoomFor({ request, deaths }: Placeable): boolean {
+    return this.#hasRoom(pixelsOf(request.params), deaths);
+  }
+
+  #hasRoom(pixels: number, deaths: number): boolean {
     if (this.runs.size === 0) return true;
     if (deaths > 0) return false;
     if ([...this.runs.values()].some((run) => run.job.deaths > 0)) return false;
     const { max_jobs: maxJobs, max_pixels: maxPixels } = this.info.capabilities;
-    return this.runs.size < maxJobs && this.#pixels() + pixelsOf(request.params) <= maxPixels;
+    return this.runs.size < maxJobs && this.#pixels() + pixels <= maxPixels;
   }
 
   /** Whether a job would begin as soon as it arrives: the engine takes new jobs with previews at once, others when a call has room. */
@@ -110,6 +115,23 @@ export class WorkerLoad {
 
   totalSeconds(): number {
     return [...this.runs.values()].reduce((sum, run) => sum + this.remainingSeconds(run), 0);
+  }
+
+  offer(): DeviceOffer {
+    const runs = [...this.runs.values()];
+    const nativePixels = this.info.model.native_width * this.info.model.native_height;
+    const stepSeconds = this.#secondsPerPixelStep * nativePixels;
+    const newcomers = runs.filter((run) => isEager(run.request) && run.stepsDone === 0 && run.job.ended === undefined);
+    return {
+      slot: this.slot,
+      hasRoom: this.#hasRoom(nativePixels, 0),
+      held: runs.length,
+      newcomers: newcomers.length,
+      rows: this.info.capabilities.max_batch,
+      stepSeconds,
+      firstPreviewSeconds: runs.reduce((sum, run) => sum + this.earlySeconds(run), stepSeconds),
+      backlogSeconds: this.totalSeconds(),
+    };
   }
 
   /** The longest single piece of work that the worker may be busy with, for the watchdog. Undefined when it holds no jobs. */

@@ -3,7 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 import type { TerminalEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import type { JobObserver } from "../jobs/observer.ts";
-import type { JobService } from "../jobs/service.ts";
+import type { Jobs } from "../jobs/jobs.ts";
 import { watchWorkers } from "./worker-gauges.ts";
 
 /** From a tiny image on a good card to a large one behind a queue. */
@@ -76,7 +76,7 @@ export class Metrics implements JobObserver {
   }
 
   /** Adds what is read at the time of the scrape. To be called once. */
-  watch(jobs: JobService): void {
+  watch(jobs: Jobs): void {
     watchWorkers(this.registry, jobs);
   }
 

@@ -1,13 +1,13 @@
 /** Gauges about queue and workers, read when Prometheus asks: nothing is stored that the orchestrator knows already. */
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { JobService } from "../jobs/service.ts";
+import type { Jobs } from "../jobs/jobs.ts";
 import type { ServiceSnapshot } from "../schema/health.ts";
 
 type Worker = ServiceSnapshot["workers"][number];
 
 const STATES = ["starting", "ready", "draining", "backoff", "failed", "stopped"];
 
-export function watchWorkers(registry: Registry, jobs: JobService): void {
+export function watchWorkers(registry: Registry, jobs: Jobs): void {
   const registers = [registry];
 
   gauge("queue_length", "Jobs that have not begun to be drawn.", ({ queue }) => queue.waiting);

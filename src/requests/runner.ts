@@ -8,7 +8,7 @@ import type { InputImages } from "../images/inputs.ts";
 import type { InputReader } from "../images/source.ts";
 import type { Admission } from "../jobs/admission.ts";
 import { terminalError, isTerminal, type JobResult, type TerminalEvent } from "../jobs/events.ts";
-import type { JobService } from "../jobs/service.ts";
+import type { Jobs } from "../jobs/jobs.ts";
 import type { Submission } from "../jobs/submission.ts";
 import { toAsciiJsonBytes } from "../schema/json.ts";
 import type { LogLine } from "../schema/queue.ts";
@@ -21,7 +21,7 @@ import { EventIds, finalEvent, RequestEvents, RequestPutOff, type RequestEvent }
 import { toResponse, type RequestResponse } from "./response.ts";
 
 export interface RequestRunnerOptions {
-  readonly jobs: Pick<JobService, "admit" | "submit" | "cancel">;
+  readonly jobs: Pick<Jobs, "admit" | "submit" | "cancel">;
   readonly store: RequestStore;
   readonly images: PublishedImages;
   /** What requests may start from. */

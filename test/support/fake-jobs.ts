@@ -2,7 +2,7 @@
 import { Admission } from "../../src/jobs/admission.ts";
 import type { CancelReason, JobResult } from "../../src/jobs/events.ts";
 import { Job } from "../../src/jobs/job.ts";
-import type { AdmitOptions } from "../../src/jobs/service.ts";
+import type { AdmitOptions } from "../../src/jobs/jobs.ts";
 import { drawSeed, type Submission } from "../../src/jobs/submission.ts";
 import type { LatentcastError } from "../../src/errors.ts";
 import { jobRequest } from "./builders.ts";

@@ -19,7 +19,7 @@ import type { InputReader } from "../../images/source.ts";
 import type { CallerTurns, CallerTurn } from "../../jobs/caller-turns.ts";
 import { terminalError, type JobEvent } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
-import type { JobService } from "../../jobs/service.ts";
+import type { Jobs } from "../../jobs/jobs.ts";
 import type { Submission } from "../../jobs/submission.ts";
 import type { BeginImage } from "../plugins/limits.ts";
 import type { Socket } from "../plugins/sockets.ts";
@@ -27,7 +27,7 @@ import { decodeFrame, encodeControl, encodeImages, imageForm, type Coding, type 
 import { MessageRate } from "./message-rate.ts";
 
 export interface SessionOptions {
-  readonly jobs: Pick<JobService, "admit" | "submit" | "cancel">;
+  readonly jobs: Pick<Jobs, "admit" | "submit" | "cancel">;
   /** What an input may start from. */
   readonly inputReader: InputReader;
   readonly turns: CallerTurns;

@@ -9,7 +9,7 @@ import type { Entry } from "../../jobs/event-log.ts";
 import { terminalError, isTerminal, type JobResult } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import { invalidRequest } from "../../jobs/request.ts";
-import type { JobService } from "../../jobs/service.ts";
+import type { Jobs } from "../../jobs/jobs.ts";
 import type { Submission } from "../../jobs/submission.ts";
 import type { PublishedImages } from "../../storage/published-images.ts";
 import { startTimeoutMs } from "../fal-headers.ts";
@@ -22,7 +22,7 @@ import { sendEvents, StreamFailure } from "../sse.ts";
 import type { RequestsUnderWay } from "../under-way.ts";
 
 export interface GenerateRoutesOptions {
-  readonly jobs: JobService;
+  readonly jobs: Jobs;
   readonly images: PublishedImages;
   /** What requests may start from. */
   readonly inputReader: InputReader;

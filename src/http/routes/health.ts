@@ -1,14 +1,14 @@
 /** `GET /health` describes the service and is 200 while the process lives; `GET /ready` is 200 only when a job would start. */
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
-import type { JobService } from "../../jobs/service.ts";
+import type { Jobs } from "../../jobs/jobs.ts";
 import type { Health } from "../../schema/health.ts";
 import { documented } from "../documented.ts";
 import { sendError } from "../error-body.ts";
 import { listLoras } from "../lora-folder.ts";
 import { healthOperation, readyOperation } from "../operations/service.ts";
 
-export function healthRoutes(app: FastifyInstance, jobs: JobService, loraFolder: string | null): void {
+export function healthRoutes(app: FastifyInstance, jobs: Jobs, loraFolder: string | null): void {
   app.get("/health", documented(healthOperation), async (): Promise<Health> => {
     const loras = await listLoras(loraFolder);
     return { ...jobs.snapshot(), loras: loras.map(({ path }) => path) };

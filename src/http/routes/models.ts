@@ -4,14 +4,14 @@ import { listModels, modelNamed } from "../../dialects/openai/models.ts";
 import { modelOperation, modelsOperation } from "../../dialects/openai/operations.ts";
 import type { ModelList, ModelObject } from "../../dialects/openai/schema.ts";
 import { LatentcastError } from "../../errors.ts";
-import type { JobService } from "../../jobs/service.ts";
+import type { Jobs } from "../../jobs/jobs.ts";
 import { documented } from "../documented.ts";
 
 interface ByName {
   Params: { "*"?: string; model?: string };
 }
 
-export function modelRoutes(app: FastifyInstance, jobs: JobService): void {
+export function modelRoutes(app: FastifyInstance, jobs: Jobs): void {
   const created = Math.floor(Date.now() / 1_000);
   const list = (): ModelList => listModels(jobs.model?.id, created);
   const one = ({ params }: FastifyRequest<ByName>): ModelObject => {

@@ -6,7 +6,7 @@ import { LatentcastError } from "../../errors.ts";
 import type { InputReader } from "../../images/source.ts";
 import { CallerTurns } from "../../jobs/caller-turns.ts";
 import { invalidRequest } from "../../jobs/request.ts";
-import type { JobService } from "../../jobs/service.ts";
+import type { Jobs } from "../../jobs/jobs.ts";
 import type { Metrics } from "../../observability/metrics.ts";
 import type { BeginImage } from "../plugins/limits.ts";
 import type { Socket, Sockets } from "../plugins/sockets.ts";
@@ -15,7 +15,7 @@ import { RealtimeSession } from "../realtime/session.ts";
 import { FOR_SOCKETS } from "../upgrade.ts";
 
 export interface RealtimeRoutesOptions {
-  readonly jobs: JobService;
+  readonly jobs: Jobs;
   readonly inputReader: InputReader;
   readonly sockets: Sockets;
   /** Counts a job against the caller's limit of images at once. */

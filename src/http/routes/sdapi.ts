@@ -22,7 +22,7 @@ import { progressOf, taskProgressOf } from "../../dialects/a1111/progress.ts";
 import { options, taskInput } from "../../dialects/a1111/schema.ts";
 import { LatentcastError } from "../../errors.ts";
 import { invalidRequest } from "../../jobs/request.ts";
-import type { JobService } from "../../jobs/service.ts";
+import type { Jobs } from "../../jobs/jobs.ts";
 import type { Operation } from "../../openapi/operation.ts";
 import { packageVersion } from "../../package-info.ts";
 import { parseObject } from "../../schema/parse.ts";
@@ -34,7 +34,7 @@ import { sendJson } from "../send-json.ts";
 import type { RequestsUnderWay, RequestUnderWay } from "../under-way.ts";
 
 export interface SdapiRoutesOptions {
-  readonly jobs: JobService;
+  readonly jobs: Jobs;
   readonly underWay: RequestsUnderWay;
   readonly apiKeys: readonly string[];
   readonly loraDir: string | null;

@@ -55,6 +55,32 @@ describe("a worker's room", () => {
   });
 });
 
+describe("a worker's offer", () => {
+  it("counts those with previews that wait for their first step, and prices one more job", () => {
+    const load = worker();
+    expect(load.offer()).toMatchObject({ hasRoom: true, held: 0, newcomers: 0, backlogSeconds: 0 });
+    expect(load.offer().firstPreviewSeconds).toBeCloseTo(0.1);
+    give(load, "settled", 5);
+    give(load, "new");
+    give(load, "without previews", 0, jobRequest({ preview: false }));
+    expect(load.offer()).toMatchObject({ held: 3, newcomers: 1, rows: 1, stepSeconds: 0.1 });
+    expect(load.offer().firstPreviewSeconds).toBeCloseTo(0.1 + 2 * 0.1);
+    expect(load.offer().backlogSeconds).toBeCloseTo((15 + 20 + 20) * 0.1);
+  });
+
+  it("has no room where another image of the model's own size does not fit", () => {
+    const load = worker(0, { max_pixels: 64 * 64 });
+    give(load, "a");
+    expect(load.offer().hasRoom).toBe(false);
+  });
+
+  it("forgets newcomers that were cancelled", () => {
+    const load = worker();
+    give(load, "a").finish({ kind: "cancelled", reason: "client_gone" });
+    expect(load.offer()).toMatchObject({ held: 1, newcomers: 0 });
+  });
+});
+
 describe("dispatch", () => {
   it("goes where the first preview comes soonest: fewest newcomers ahead", () => {
     const [crowded, settled] = [worker(0), worker(1)];
