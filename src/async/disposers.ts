@@ -1,9 +1,15 @@
 /** What has been opened so far, to be closed in reverse order: at the end, or when opening the next thing fails. */
+import { setMaxListeners } from "node:events";
 
 export class Disposers {
   readonly #steps: (() => unknown)[] = [];
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
+
+  constructor() {
+    // Each request whose end could not be kept waits with a listener of its own: many are no leak.
+    setMaxListeners(0, this.#closing.signal);
+  }
 
   /** Fires before the first step runs. */
   get closing(): AbortSignal {
