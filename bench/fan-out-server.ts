@@ -7,7 +7,7 @@ import fastify from "fastify";
 import { sendEvents } from "../src/http/sse.ts";
 import { encodeEvents } from "../src/http/encode-events.ts";
 import { EventLog, type Entry } from "../src/jobs/event-log.ts";
-import { EventIds, finalEvent, RequestEvents, type RequestEvent } from "../src/requests/request-events.ts";
+import { finalEvent, ProcessEventIds, RequestEvents, type RequestEvent } from "../src/requests/request-events.ts";
 import { inlineImage } from "../src/storage/published-images.ts";
 
 /** Subscribers that do not read say so; nobody waits for them. */
@@ -31,7 +31,10 @@ interface Ours {
 }
 
 function newOurs(): Ours {
-  const events = new RequestEvents(new EventIds(), ({ images, step }) => ({ images: images.map(inlineImage), step }));
+  const events = new RequestEvents(new ProcessEventIds(), ({ images, step }) => ({
+    images: images.map(inlineImage),
+    step,
+  }));
   return { log: new EventLog(), events, joined: 0, taken: 0 };
 }
 let ours = newOurs();

@@ -23,7 +23,7 @@ import { openStorage } from "./storage/open.ts";
 import { readObject } from "./storage/read-object.ts";
 import { startRetention } from "./storage/retention.ts";
 import { PublishedImages } from "./storage/published-images.ts";
-import { RequestService } from "./requests/service.ts";
+import { LocalQueue } from "./requests/local-queue.ts";
 import { SigningKey } from "./requests/webhook-key.ts";
 import { WebhookSender } from "./requests/webhooks.ts";
 import { managedPython } from "./python/environment.ts";
@@ -109,7 +109,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   });
   const images = new PublishedImages(storage.objects);
   const inputReader = openInputReader(config, (key) => readObject(storage.objects, key));
-  const requests = new RequestService({
+  const requests = new LocalQueue({
     jobs,
     store,
     images,

@@ -9,7 +9,7 @@ import type { AddressRules } from "../net/addresses.ts";
 import type { Storage } from "../storage/open.ts";
 import type { PublishedImages } from "../storage/published-images.ts";
 import type { InputReader } from "../images/source.ts";
-import type { RequestService } from "../requests/service.ts";
+import type { RequestQueue } from "../requests/request-queue.ts";
 import type { KeySet } from "../requests/webhook-key.ts";
 import { AccessTokens } from "./access-tokens.ts";
 import { collectOperations } from "./documented.ts";
@@ -54,7 +54,7 @@ export interface AppOptions {
   readonly jobs: Jobs;
   readonly storage: Storage;
   readonly images: PublishedImages;
-  readonly requests: RequestService;
+  readonly requests: RequestQueue;
   readonly inputReader: InputReader;
   /** What webhooks are signed with. */
   readonly webhookKeys: KeySet;

@@ -57,10 +57,13 @@ export class EventLog {
     return sum;
   }
 
-  /** The terminal event is the last entry: whatever comes after it is not kept. */
-  append(event: JobEvent): void {
-    if (this.terminal !== undefined) return;
-    this.#sequence += 1;
+  /**
+   * The terminal event is the last entry: whatever comes after it is not kept.
+   * @param sequence Given by the source of the events, for one that is read in several places; what is not news is not kept.
+   */
+  append(event: JobEvent, sequence = this.#sequence + 1): void {
+    if (this.terminal !== undefined || sequence <= this.#sequence) return;
+    this.#sequence = sequence;
     if (event.kind === "preview") this.#previews += 1;
     const kept = isSuperseded(event.kind)
       ? this.#entries.filter((entry) => entry.event.kind !== event.kind)

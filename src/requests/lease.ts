@@ -10,24 +10,45 @@ export interface LeaseOptions {
   readonly log: Logger;
   /** Another process runs the request, or has ended it. */
   readonly onLost: () => void;
+  /** Taken when absent. */
+  readonly claim?: Claim | undefined;
+  readonly terms?: LeaseTerms | undefined;
 }
 
-/** How long others wait before they run a request whose owner has fallen silent. */
-const LEASE_MS = 60_000;
+export interface LeaseTerms {
+  /** How long others wait before they run a request whose owner has fallen silent. */
+  readonly leaseMs: number;
+  /** Infinity where others learn of a death before the lease runs out. */
+  readonly renewalMs: number;
+}
+
 /** A renewal may fail twice, as on a full disk, before the lease runs out. */
-const RENEWAL_MS = LEASE_MS / 3;
+const TERMS: LeaseTerms = { leaseMs: 60_000, renewalMs: 20_000 };
 
 export class Lease {
   readonly #options: LeaseOptions;
-  readonly #timer: NodeJS.Timeout;
+  readonly #terms: LeaseTerms;
+  readonly #timer: NodeJS.Timeout | undefined;
   #claim: Promise<Claim | undefined>;
+  #isLost = false;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
-    this.#claim = this.#take();
-    this.#timer = setInterval(() => {
-      this.#claim = this.#renew(this.#claim);
-    }, RENEWAL_MS).unref();
+    this.#terms = options.terms ?? TERMS;
+    this.#claim = options.claim === undefined ? this.#take() : Promise.resolve(options.claim);
+    const { renewalMs } = this.#terms;
+    if (Number.isFinite(renewalMs)) this.#timer = setInterval(() => void this.renew(), renewalMs).unref();
+  }
+
+  /** Another process runs the request, or has ended it. */
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
+  /** Also asks whether the claim still holds: a write says so, a read may be old. */
+  async renew(): Promise<void> {
+    this.#claim = this.#renew(this.#claim);
+    await this.#claim;
   }
 
   /** True when this is how the request ended. Rejects with `storage_full`; it may be tried again then. */
@@ -48,11 +69,11 @@ export class Lease {
   }
 
   async #take(): Promise<Claim | undefined> {
-    const { store, id, owner, log, onLost } = this.#options;
+    const { store, id, owner, log } = this.#options;
     try {
-      const claim = await store.claim(id, owner, LEASE_MS);
+      const claim = await store.claim(id, owner, this.#terms.leaseMs);
       if (typeof claim !== "string") return claim;
-      onLost();
+      this.#lose();
     } catch (error) {
       log.warn({ requestId: id, err: error }, "the claim on a request could not be written");
     }
@@ -60,16 +81,21 @@ export class Lease {
   }
 
   async #renew(earlier: Promise<Claim | undefined>): Promise<Claim | undefined> {
-    const { store, id, log, onLost } = this.#options;
+    const { store, id, log } = this.#options;
     const claim = await earlier;
     if (claim === undefined) return undefined;
     try {
-      const renewed = await store.renew(claim, LEASE_MS);
+      const renewed = await store.renew(claim, this.#terms.leaseMs);
       if (renewed !== "lost") return renewed;
-      onLost();
+      this.#lose();
     } catch (error) {
       log.warn({ requestId: id, err: error }, "a lease could not be renewed");
     }
     return claim;
+  }
+
+  #lose(): void {
+    this.#isLost = true;
+    this.#options.onLost();
   }
 }

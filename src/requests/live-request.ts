@@ -7,23 +7,20 @@ import type { AcceptedRequest } from "../storage/request-record.ts";
 import type { Ended } from "../storage/request-store.ts";
 import type { Lease } from "./lease.ts";
 import { isSettled, nextLiveState, type LiveState, type SettledState } from "./live-state.ts";
-import type { RequestEvents } from "./request-events.ts";
 
 export class LiveRequest {
   readonly request: AcceptedRequest;
   readonly job: Job;
-  readonly events: RequestEvents;
   readonly logs: LogLine[] = [];
-  /** From the first step on. */
+  /** From the first step on, or from the start where the request was claimed before. */
   lease: Lease | undefined;
   #state: LiveState = { kind: "held" };
   readonly #changes = new Changes();
   #changeCount = 0;
 
-  constructor(request: AcceptedRequest, job: Job, events: RequestEvents) {
+  constructor(request: AcceptedRequest, job: Job) {
     this.request = request;
     this.job = job;
-    this.events = events;
   }
 
   get state(): LiveState {

@@ -28,15 +28,21 @@ export class RequestEvent {
   }
 }
 
+/** Which id the event of a number has. */
+export interface EventIds {
+  of(sequence: number): string;
+  /** Undefined for an id that means nothing here. */
+  sequenceOf(id: string | undefined): number | undefined;
+}
+
 /** Ids of the events of this process. Another process gives out other ids. */
-export class EventIds {
+export class ProcessEventIds implements EventIds {
   readonly #life = randomBytes(6).toString("base64url");
 
   of(sequence: number): string {
     return `${this.#life}.${sequence}`;
   }
 
-  /** Undefined for an id that another process gave out: its numbers mean nothing here. */
   sequenceOf(id: string | undefined): number | undefined {
     const [life, sequence = ""] = id?.split(".", 2) ?? [];
     return life === this.#life && /^\d{1,15}$/.test(sequence) ? Number(sequence) : undefined;

@@ -7,17 +7,15 @@ import { LatentcastError, toLatentcastError } from "../errors.ts";
 import type { InputImages } from "../images/inputs.ts";
 import type { InputReader } from "../images/source.ts";
 import type { Admission } from "../jobs/admission.ts";
-import { terminalError, isTerminal, type JobResult, type TerminalEvent } from "../jobs/events.ts";
+import { isTerminal, type TerminalEvent } from "../jobs/events.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { Submission } from "../jobs/submission.ts";
-import { toAsciiJsonBytes } from "../schema/json.ts";
-import type { LogLine } from "../schema/queue.ts";
 import type { PublishedImages } from "../storage/published-images.ts";
 import type { AcceptedRequest } from "../storage/request-record.ts";
-import type { Ended, EndedRequest, RequestStore } from "../storage/request-store.ts";
-import { Lease } from "./lease.ts";
+import type { Claim, EndedRequest, RequestStore } from "../storage/request-store.ts";
+import { Lease, type LeaseTerms } from "./lease.ts";
 import { LiveRequest } from "./live-request.ts";
-import { EventIds, finalEvent, RequestEvents, RequestPutOff, type RequestEvent } from "./request-events.ts";
+import { failure, isSameEnd, makeEnd, type MadeEnd } from "./made-end.ts";
 import { toResponse, type RequestResponse } from "./response.ts";
 
 export interface RequestRunnerOptions {
@@ -31,14 +29,26 @@ export interface RequestRunnerOptions {
   readonly log: Logger;
   /** Fires when the server ends: what cannot be kept then is left to the next one. */
   readonly closing: AbortSignal;
+  /** Of the claims on requests, where the usual terms do not fit. */
+  readonly terms?: LeaseTerms | undefined;
+}
+
+export interface BeginOptions {
+  /** Absent for a request that was accepted by another process. */
+  readonly admission?: Admission | undefined;
+  /** The images that it starts from. */
+  readonly inputs?: InputImages | undefined;
+  /** Absent for a request that is claimed when it starts. */
+  readonly claim?: Claim | undefined;
 }
 
 const STORE_RETRY_MS = 5_000;
+/** A request that was running each time the server died is probably why it died. */
+const MAX_ATTEMPTS = 3;
 
 export class RequestRunner {
   readonly #options: RequestRunnerOptions;
   readonly #live = new Map<string, LiveRequest>();
-  readonly #ids = new EventIds();
   /** Names this process in claims. */
   readonly #owner = randomUUID();
 
@@ -55,26 +65,22 @@ export class RequestRunner {
     return this.#options.jobs.admit(this.#toSubmission(request), { maxWaiting });
   }
 
-  /**
-   * Undefined for a request that ended at once, or that comes while the server ends.
-   * @param admission Absent for a request that was accepted by an earlier process.
-   * @param inputs The images that it starts from.
-   */
-  begin(request: AcceptedRequest, admission?: Admission, inputs?: InputImages): LiveRequest | undefined {
-    const { jobs, dialect, log } = this.#options;
+  /** Undefined for a request that ended at once, or that comes while the server ends. */
+  begin(request: AcceptedRequest, { admission, inputs, claim }: BeginOptions = {}): LiveRequest | undefined {
+    const { jobs, log } = this.#options;
     let live: LiveRequest;
     try {
       const submission = { ...this.#toSubmission(request), inputs };
       const job = jobs.submit(submission, admission ?? jobs.admit(submission, { isKnown: true }));
-      const { preview } = dialect(request.dialect);
-      live = new LiveRequest(request, job, new RequestEvents(this.#ids, (event) => preview(event, job)));
+      live = new LiveRequest(request, job);
     } catch (error) {
       inputs?.release();
-      const failure = toLatentcastError(error);
+      const failed = toLatentcastError(error);
       // A request that comes while the server ends is the next one's.
-      if (failure.code !== "draining") this.endUnrun(request.id, failure);
+      if (failed.code !== "draining") void this.endUnrun(request.id, failed, claim);
       return undefined;
     }
+    if (claim !== undefined) live.lease = this.#lease(live, claim);
     this.#live.set(request.id, live);
     live.log("queued");
     this.#run(live).catch((error: unknown) => {
@@ -83,22 +89,32 @@ export class RequestRunner {
     return live;
   }
 
-  /** Begins a request that an earlier process accepted, with the images that the store kept for it. */
-  async resume(request: AcceptedRequest): Promise<void> {
+  /**
+   * Begins a request that another process accepted, with the images that the store kept for it.
+   * @param attempts How often it has been run, and never to its end.
+   */
+  async resume(request: AcceptedRequest, attempts: number): Promise<void> {
+    if (attempts >= MAX_ATTEMPTS) {
+      const message = "The server ended each time it ran this request.";
+      void this.endUnrun(request.id, new LatentcastError("worker_crashed", { message }));
+      return;
+    }
     let inputs: InputImages | undefined;
     try {
       const files = request.inputFiles === undefined ? undefined : await this.#options.store.inputFiles(request.id);
       if (files !== undefined) inputs = await this.#options.inputReader.reopen(files, request.input ?? {});
     } catch (error) {
-      this.endUnrun(request.id, toLatentcastError(error));
+      void this.endUnrun(request.id, toLatentcastError(error));
       return;
     }
-    this.begin(request, undefined, inputs);
+    this.begin(request, { inputs });
   }
 
-  /** Ends a request that has no job. */
-  endUnrun(id: string, error: LatentcastError): void {
-    void this.#keep(id, () => this.#options.store.cancel(id, this.failure(error)));
+  /** Ends a request that has no job. Resolves like a write of the end; undefined when the server ended before it was kept. */
+  endUnrun(id: string, error: LatentcastError, claim?: Claim): Promise<boolean | undefined> {
+    const { store } = this.#options;
+    const ended = failure(error);
+    return this.#keep(id, () => (claim === undefined ? store.cancel(id, ended) : store.end(claim, ended)));
   }
 
   /** Resolves when the end is kept. */
@@ -107,30 +123,9 @@ export class RequestRunner {
     await live.settled;
   }
 
-  /** Ends after the last event, or when `signal` fires. Throws {@link RequestPutOff} when there will be no last one. */
-  async *events(
-    live: LiveRequest,
-    lastEventId: string | undefined,
-    signal: AbortSignal,
-  ): AsyncGenerator<RequestEvent, void, undefined> {
-    for await (const entry of live.job.follow({ after: this.#ids.sequenceOf(lastEventId), signal })) {
-      const event = live.events.of(entry);
-      if (event !== undefined) yield event;
-    }
-    // The job ends first, then its end is kept, then listeners get it.
-    const settled = await live.settledBefore(signal);
-    if (settled?.kind === "ended") yield finalEvent(this.responseTo({ ...settled, request: live.request }));
-    else if (settled !== undefined) throw new RequestPutOff();
-  }
-
   /** Throws for a request whose dialect this version does not know. */
   responseTo(ended: EndedRequest): RequestResponse {
     return toResponse(ended, this.#options.dialect(ended.request.dialect));
-  }
-
-  failure({ code, message, fields }: LatentcastError, logs: readonly LogLine[] = []): Ended {
-    const error = { code, message, fields: [...fields] };
-    return { result: { endedAtMs: Date.now(), error, inferenceMs: null, logs }, body: Buffer.alloc(0) };
   }
 
   /** After every job has ended: waits until each end is kept. */
@@ -160,56 +155,39 @@ export class RequestRunner {
     }
   }
 
-  #lease({ request: { id }, job }: LiveRequest): Lease {
-    const { store, log, jobs } = this.#options;
-    return new Lease({ store, id, owner: this.#owner, log, onLost: () => void jobs.cancel(job, "shutdown") });
+  #lease({ request: { id }, job }: LiveRequest, claim?: Claim): Lease {
+    const { store, log, jobs, terms } = this.#options;
+    const onLost = (): void => void jobs.cancel(job, "shutdown");
+    return new Lease({ store, id, owner: this.#owner, log, onLost, claim, terms });
   }
 
   async #finish(live: LiveRequest, event: TerminalEvent): Promise<void> {
     if (event.kind === "cancelled" && event.reason === "shutdown") return this.#putOff(live);
-    const ended =
-      event.kind === "succeeded" ? await this.#success(live, event.result) : this.#failed(live, terminalError(event));
-    await this.#end(live, ended);
-  }
-
-  async #success(live: LiveRequest, result: JobResult): Promise<Ended> {
-    const { dialect, baseUrl, input } = live.request;
-    try {
-      const images = await this.#options.images.publish(result.images, {
-        isInline: input?.sync_mode !== false,
-        baseUrl,
-      });
-      const body = toAsciiJsonBytes(this.#options.dialect(dialect).result(result, live.job, images));
-      live.log("finished");
-      const { inferenceMs } = result.timings;
-      return {
-        result: { endedAtMs: Date.now(), error: null, inferenceMs, logs: live.logs },
-        body,
-      };
-    } catch (error) {
-      return this.#failed(live, toLatentcastError(error));
-    }
-  }
-
-  #failed(live: LiveRequest, error: LatentcastError): Ended {
-    live.log(error.message, "ERROR");
-    return this.failure(error, live.logs);
+    await this.#end(live, await makeEnd(live, event, this.#options));
   }
 
   /** Stores the end, then announces it. With a full disk it is served from memory until it can be stored. */
-  async #end(live: LiveRequest, ended: Ended): Promise<void> {
+  async #end(live: LiveRequest, made: MadeEnd): Promise<void> {
     const { id } = live.request;
-    const { store } = this.#options;
+    const { ended } = made;
     const isFirst = await this.#keep(
       id,
-      () => live.lease?.end(ended) ?? store.cancel(id, ended),
+      () => live.lease?.end(ended) ?? this.#options.store.cancel(id, ended),
       () => live.end(ended),
     );
     if (isFirst === undefined) return;
     if (isFirst) live.end(ended);
-    // Somebody else ended the request, or runs it.
-    else live.settle(await store.ended(id));
+    else live.settle(await this.#endedByOthers(id, made));
     this.#live.delete(id);
+  }
+
+  /** Undefined when somebody else runs the request. */
+  async #endedByOthers(id: string, { ended, images }: MadeEnd): Promise<EndedRequest | undefined> {
+    const { store } = this.#options;
+    const counted = await store.ended(id);
+    // A write whose answer was lost is repeated, and then comes too late for its own first try. In doubt the images stay until they expire.
+    if (counted !== undefined && !isSameEnd(counted, ended)) await this.#options.images.discard(images);
+    return counted;
   }
 
   /** Resolves with what `write` said; undefined when it failed until the server ended. */

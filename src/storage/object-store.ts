@@ -23,6 +23,8 @@ export interface ObjectStore {
   find(key: string): Promise<StoredObject | undefined>;
   /** Of an object that was found; the stream fails when it has been forgotten since. */
   open(key: string): Promise<Readable>;
+  /** Forgets objects before their time: nobody will hear of them. Unknown keys are no error. */
+  remove(keys: readonly string[]): Promise<void>;
   /** Forgets what has been kept long enough. */
   expire(): Promise<void>;
 }

@@ -43,6 +43,12 @@ export class PublishedImages {
       }),
     );
   }
+
+  /** Nobody will hear of these images: another response to the request counts. */
+  async discard(images: readonly ServedImage[]): Promise<void> {
+    const keys = images.flatMap(({ url }) => (typeof url === "string" ? [url.slice(url.lastIndexOf("/") + 1)] : []));
+    await this.#objects.remove(keys);
+  }
 }
 
 /** The image as a data URI. */

@@ -28,6 +28,8 @@ export interface StoredRequest {
   readonly attempts: number;
   /** A process runs it: it has a claim whose lease has not run out. */
   readonly isHeld: boolean;
+  /** Who claimed it last and has neither released nor ended it; its lease may have run out. */
+  readonly holder: string | null;
   /** Null until it has ended. */
   readonly result: RequestResult | null;
 }
@@ -65,8 +67,11 @@ export interface RequestStore {
   /** Oldest first; those that others hold as well. */
   unfinished(): AsyncIterable<StoredRequest>;
 
-  /** Counts an attempt. One caller wins; the others get the reason. */
-  claim(id: string, owner: string, leaseMs: number): Promise<Claim | "held" | "ended" | "unknown">;
+  /**
+   * Counts an attempt. One caller wins; the others get the reason.
+   * @param from A holder that is known to be dead: its claim does not count, though its lease has not run out.
+   */
+  claim(id: string, owner: string, leaseMs: number, from?: string): Promise<Claim | "held" | "ended" | "unknown">;
   renew(claim: Claim, leaseMs: number): Promise<Claim | "lost">;
   /** Gives a request back that was not run to its end. The attempt does not count. Nothing happens when the claim is spent. */
   release(claim: Claim): Promise<void>;

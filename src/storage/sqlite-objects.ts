@@ -37,6 +37,10 @@ export class SqliteObjectStore implements ObjectStore {
     return this.#disk.files.read(key);
   }
 
+  async remove(keys: readonly string[]): Promise<void> {
+    await this.#disk.forget(keys, []);
+  }
+
   async expire(): Promise<void> {
     const files = await this.#disk.read.expiredFiles.all(this.#disk.clock.now());
     await this.#disk.forget(

@@ -99,12 +99,17 @@ export class SqliteRequestStore implements RequestStore {
     }
   }
 
-  async claim(id: string, owner: string, leaseMs: number): Promise<Claim | "held" | "ended" | "unknown"> {
+  async claim(
+    id: string,
+    owner: string,
+    leaseMs: number,
+    from?: string,
+  ): Promise<Claim | "held" | "ended" | "unknown"> {
     const { write, clock } = this.#disk;
     let claimed: Claim | "held" | "ended" | "unknown" = "unknown";
     await this.#disk.commit(() => {
       const now = clock.now();
-      const { changes } = write.claim.run(owner, now + leaseMs, id, now);
+      const { changes } = write.claim.run(owner, now + leaseMs, id, now, from ?? null);
       const row = write.findClaim.get(id);
       if (row === undefined) claimed = "unknown";
       else if (changes === 1) claimed = { id, owner, attempt: row.attempts, revision: row.revision };
@@ -252,10 +257,11 @@ export class SqliteRequestStore implements RequestStore {
     clearTimeout(timer);
   }
 
-  #toStored({ request, attempts, result, lease_until: leaseUntilMs }: RequestRow): StoredRequest {
+  #toStored({ request, attempts, result, holder, lease_until: leaseUntilMs }: RequestRow): StoredRequest {
     return {
       request: readRequest(request),
       attempts,
+      holder,
       isHeld: leaseUntilMs !== null && leaseUntilMs > this.#disk.clock.now(),
       result: result === null ? null : readResult(result),
     };

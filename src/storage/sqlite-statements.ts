@@ -5,6 +5,7 @@ export interface RequestRow {
   readonly request: string;
   readonly attempts: number;
   readonly result: string | null;
+  readonly holder: string | null;
   readonly lease_until: number | null;
 }
 
@@ -82,7 +83,7 @@ export async function prepareStatements(db: Database): Promise<Statements> {
     accept: await db.prepare("INSERT INTO requests (id, accepted_at, request, size) VALUES (?, ?, ?, ?)"),
     claim: await db.prepare(
       `UPDATE requests SET holder = ?, lease_until = ?, attempts = attempts + 1, revision = revision + 1
-       WHERE id = ? AND ended_at IS NULL AND (holder IS NULL OR lease_until <= ?)`,
+       WHERE id = ? AND ended_at IS NULL AND (holder IS NULL OR lease_until <= ? OR holder = ?)`,
     ),
     renew: await db.prepare(
       `UPDATE requests SET lease_until = ?, revision = revision + 1
@@ -109,7 +110,7 @@ export async function prepareStatements(db: Database): Promise<Statements> {
     setClock: await db.prepare(
       "INSERT INTO clock (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at",
     ),
-    find: await db.prepare("SELECT request, attempts, result, lease_until FROM requests WHERE id = ?"),
+    find: await db.prepare("SELECT request, attempts, result, holder, lease_until FROM requests WHERE id = ?"),
     findClaim: await db.prepare("SELECT attempts, revision, ended_at FROM requests WHERE id = ?"),
     ended: await db.prepare(
       "SELECT request, result, body, body_key FROM requests WHERE id = ? AND ended_at IS NOT NULL",

@@ -76,6 +76,15 @@ export function objectStoreContract(open: OpenStore): void {
     expect(found.map((stored) => stored?.key)).toEqual([undefined, "2", "3"]);
   });
 
+  it("removes objects before their time, and their keys are free again", async () => {
+    await using store = await open();
+    for (const key of ["1", "2"]) await store.objects.put({ ...object, key }, Buffer.from(key));
+    await store.objects.remove(["1", "never there"]);
+    expect(await store.objects.find("1")).toBeUndefined();
+    expect(await store.objects.find("2")).toBeDefined();
+    await store.objects.put({ ...object, key: "1" }, Buffer.from("again"));
+  });
+
   it("says how long an object is kept, and removes it then", async () => {
     await using store = await open();
     await store.objects.put(object, Buffer.from("x"));

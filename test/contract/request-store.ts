@@ -148,6 +148,20 @@ export function requestStoreContract(open: OpenStore): void {
       expect((await requests.ended("1"))?.body).toEqual(ended(2).body);
     });
 
+    it("is taken from a holder that is known to be dead, and from no other", async () => {
+      await using store = await open();
+      const { requests } = store;
+      await requests.accept(request("1"));
+      expect(await requests.find("1")).toMatchObject({ holder: null });
+      const first = claimed(await requests.claim("1", "a", LEASE_MS));
+      expect(await requests.find("1")).toMatchObject({ holder: "a" });
+      expect(await requests.claim("1", "b", LEASE_MS, "c")).toBe("held");
+      expect(claimed(await requests.claim("1", "b", LEASE_MS, "a"))).toMatchObject({ owner: "b", attempt: 2 });
+      expect(await requests.claim("1", "c", LEASE_MS, "a")).toBe("held");
+      expect(await requests.end(first, ended(1))).toBe(false);
+      expect(await requests.find("1")).toMatchObject({ holder: "b", isHeld: true });
+    });
+
     it("lasts as long as it is renewed, each renewal spending the one before", async () => {
       await using store = await open();
       const { requests } = store;

@@ -1,6 +1,6 @@
 /** Jobs without workers: what happens to them is what a test says. */
 import { Admission } from "../../src/jobs/admission.ts";
-import type { CancelReason, JobResult } from "../../src/jobs/events.ts";
+import type { CancelReason, EncodedImage, JobResult } from "../../src/jobs/events.ts";
 import { Job } from "../../src/jobs/job.ts";
 import type { AdmitOptions } from "../../src/jobs/jobs.ts";
 import { drawSeed, type Submission } from "../../src/jobs/submission.ts";
@@ -45,10 +45,10 @@ export class FakeJobs {
     return job;
   }
 
-  succeed(id: string): void {
+  succeed(id: string, images: readonly EncodedImage[] = []): void {
     const job = this.byId.get(id)!;
     const timings = { queueMs: 1, inferenceMs: 2, firstPreviewMs: null };
-    const result: JobResult = { images: [], seed: job.seed, prompt: job.prompt, timings, warnings: [] };
+    const result: JobResult = { images, seed: job.seed, prompt: job.prompt, timings, warnings: [] };
     job.finish({ kind: "succeeded", result });
   }
 }

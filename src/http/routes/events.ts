@@ -1,7 +1,7 @@
 /** The events of one request, named, for any browser's `EventSource`: it reconnects with `Last-Event-ID`. */
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
-import type { RequestService } from "../../requests/service.ts";
+import type { RequestQueue } from "../../requests/request-queue.ts";
 import { encodeEvents } from "../encode-events.ts";
 import { documented } from "../documented.ts";
 import { eventsOperation } from "../operations/queue.ts";
@@ -13,7 +13,7 @@ interface Events {
   Querystring: { last_event_id?: string; lastEventId?: string };
 }
 
-export function eventRoutes(app: FastifyInstance, requests: RequestService): void {
+export function eventRoutes(app: FastifyInstance, requests: RequestQueue): void {
   app.get("/requests/:id/events", documented(eventsOperation), async (request: FastifyRequest<Events>, reply) => {
     const { id } = request.params;
     const { headers, query } = request;

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import { RequestPutOff } from "../../requests/request-events.ts";
-import type { RequestService } from "../../requests/service.ts";
+import type { RequestQueue } from "../../requests/request-queue.ts";
 import type { Cancellation, RequestStatus, RequestSubmission } from "../../requests/submission.ts";
 import type { CancelReply as CancelBody, LogLine, QueueStatus, SubmitReply } from "../../schema/queue.ts";
 import { modelName } from "../../dialects/model-name.ts";
@@ -28,7 +28,7 @@ import { Conflict } from "../../storage/request-store.ts";
 import type { AddressRules } from "../../net/addresses.ts";
 
 export interface QueueRoutesOptions {
-  readonly requests: RequestService;
+  readonly requests: RequestQueue;
   readonly publicUrl: string | null;
   /** Which addresses webhooks may have. */
   readonly webhooks: AddressRules;

@@ -146,3 +146,23 @@ describe("a log", () => {
     expect(deserted).toBe(0);
   });
 });
+
+describe("a log whose source numbers the events", () => {
+  it("keeps their numbers, in order and once, so that a place in one log is the same place in another", async () => {
+    const [first, second] = [new EventLog(), new EventLog()];
+    first.append(started, 100);
+    for (const log of [first, second]) {
+      log.append(progress(0), 101);
+      log.append(preview(0), 105);
+      log.append(progress(0), 101);
+      log.append(progress(1), 104);
+      log.append(cancelled, 200);
+    }
+    const rest = [
+      { sequence: 105, event: preview(0) },
+      { sequence: 200, event: cancelled },
+    ];
+    expect(await read(first.follow({ after: 101 }))).toEqual(rest);
+    expect(await read(second.follow({ after: 101 }))).toEqual(rest);
+  });
+});

@@ -8,51 +8,41 @@ import type { InputReader } from "../images/source.ts";
 import type { ParsedInput } from "../schema/input.ts";
 import type { RequestStore, StoredRequest } from "../storage/request-store.ts";
 import type { LiveRequest } from "./live-request.ts";
-import { finalEvent, FINAL_EVENT_ID, RequestPutOff, type RequestEvent } from "./request-events.ts";
+import { failure } from "./made-end.ts";
+import { finalEvent, FINAL_EVENT_ID, ProcessEventIds } from "./request-events.ts";
+import { RequestEvents, RequestPutOff, type RequestEvent } from "./request-events.ts";
+import type { AcceptOptions, RequestQueue } from "./request-queue.ts";
 import type { RequestResponse } from "./response.ts";
 import { RequestRunner, type RequestRunnerOptions } from "./runner.ts";
 import { mayAsk, storedStatus, toRequest } from "./submission.ts";
 import type { Cancellation, RequestRef, RequestStatus, RequestSubmission } from "./submission.ts";
 
-export interface AcceptOptions {
-  readonly warnings?: readonly string[];
-  /** Refuses with `queue_full` when more than this are waiting. */
-  readonly maxWaiting?: number | undefined;
-}
-
-/** A request that was running each time the server died is probably why it died. */
-const MAX_ATTEMPTS = 3;
-
-export class RequestService {
+export class LocalQueue implements RequestQueue {
   readonly #store: RequestStore;
   readonly #runner: RequestRunner;
   readonly #inputReader: InputReader;
+  readonly #dialect: RequestRunnerOptions["dialect"];
+  readonly #ids = new ProcessEventIds();
+  readonly #events = new WeakMap<LiveRequest, RequestEvents>();
 
   constructor(options: RequestRunnerOptions) {
     this.#store = options.store;
     this.#inputReader = options.inputReader;
+    this.#dialect = options.dialect;
     this.#runner = new RequestRunner(options);
   }
 
   /** Runs what earlier servers left unfinished; requests that another server holds are left alone. */
   async recover(): Promise<void> {
     for await (const { request, attempts, isHeld } of this.#store.unfinished()) {
-      if (isHeld) continue;
-      if (attempts < MAX_ATTEMPTS) {
-        await this.#runner.resume(request);
-        continue;
-      }
-      const message = "The server ended each time it ran this request.";
-      this.#runner.endUnrun(request.id, new LatentcastError("worker_crashed", { message }));
+      if (!isHeld) await this.#runner.resume(request, attempts);
     }
   }
 
-  /** Keeps a request that was wrong, so that its result says why. */
   async refuse(submission: RequestSubmission, error: LatentcastError): Promise<void> {
-    await this.#store.accept(toRequest(submission, null, []), this.#runner.failure(error));
+    await this.#store.accept(toRequest(submission, null, []), failure(error));
   }
 
-  /** Resolves with the number of requests ahead once the request is on the disk. Rejects when it was not accepted; nothing is kept then. */
   async accept(
     submission: RequestSubmission,
     input: ParsedInput,
@@ -69,10 +59,9 @@ export class RequestService {
       opened?.inputs.release();
       throw error;
     }
-    return this.#runner.begin(request, admission, opened?.inputs)?.job.position ?? 0;
+    return this.#runner.begin(request, { admission, inputs: opened?.inputs })?.job.position ?? 0;
   }
 
-  /** Undefined when there is no such request for this caller; so it is for all that follow. */
   async status(ref: RequestRef): Promise<RequestStatus | undefined> {
     const live = this.#heldFor(ref);
     if (live === undefined) {
@@ -86,7 +75,6 @@ export class RequestService {
     return hasStarted ? { kind: "running", app, logs } : { kind: "queued", app, position: job.position };
   }
 
-  /** Undefined also until it has ended. */
   async response(ref: RequestRef): Promise<RequestResponse | undefined> {
     const live = this.#heldFor(ref);
     const ended =
@@ -98,13 +86,12 @@ export class RequestService {
     return ended !== undefined && mayAsk(ended.request, ref) ? this.#runner.responseTo(ended) : undefined;
   }
 
-  /** Resolves when the cancellation is on the disk. */
   async cancel(ref: RequestRef): Promise<Cancellation> {
     const live = this.#heldFor(ref);
     if (live === undefined) {
       const stored = await this.#storedFor(ref);
       if (stored === undefined) return "unknown";
-      const isFirst = await this.#store.cancel(ref.id, this.#runner.failure(new LatentcastError("cancelled")));
+      const isFirst = await this.#store.cancel(ref.id, failure(new LatentcastError("cancelled")));
       return isFirst ? "removed" : "ended_before";
     }
     if (live.job.ended !== undefined) return "ended_before";
@@ -113,24 +100,18 @@ export class RequestService {
     return reply;
   }
 
-  /**
-   * Named events; the iteration ends after the last one, or when `signal` fires, and throws {@link RequestPutOff} when there will be none.
-   * Without `lastEventId`, or with one of another process, a listener first gets the state of the request.
-   * @returns Null when `lastEventId` was the last.
-   */
   async events(
     ref: RequestRef,
     lastEventId: string | undefined,
     signal: AbortSignal,
   ): Promise<AsyncIterable<RequestEvent> | null | undefined> {
     const live = this.#heldFor(ref);
-    if (live !== undefined) return this.#runner.events(live, lastEventId, signal);
+    if (live !== undefined) return this.#liveEvents(live, lastEventId, signal);
     const stored = await this.#storedFor(ref);
     if (stored === undefined) return undefined;
     return stored.result !== null && lastEventId === FINAL_EVENT_ID ? null : this.#lastEvent(ref.id);
   }
 
-  /** Yields the status once, then whenever something happened to the request. Throws {@link RequestPutOff} like `events`. */
   async *statuses(ref: RequestRef, signal: AbortSignal): AsyncGenerator<RequestStatus, void, undefined> {
     const live = this.#heldFor(ref);
     for await (const _ of live?.changes(signal) ?? once()) {
@@ -141,9 +122,34 @@ export class RequestService {
     }
   }
 
-  /** After every job has ended: waits until each result is on the disk. What has none is run by the next server. */
+  /** After every job has ended. What has no result then is run by the next server. */
   close(): Promise<void> {
     return this.#runner.close();
+  }
+
+  async *#liveEvents(
+    live: LiveRequest,
+    lastEventId: string | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<RequestEvent, void, undefined> {
+    const made = this.#eventsOf(live);
+    for await (const entry of live.job.follow({ after: this.#ids.sequenceOf(lastEventId), signal })) {
+      const event = made.of(entry);
+      if (event !== undefined) yield event;
+    }
+    // The job ends first, then its end is kept, then listeners get it.
+    const settled = await live.settledBefore(signal);
+    if (settled?.kind === "ended") yield finalEvent(this.#runner.responseTo({ ...settled, request: live.request }));
+    else if (settled !== undefined) throw new RequestPutOff();
+  }
+
+  #eventsOf(live: LiveRequest): RequestEvents {
+    const known = this.#events.get(live);
+    if (known !== undefined) return known;
+    const { preview } = this.#dialect(live.request.dialect);
+    const made = new RequestEvents(this.#ids, (event) => preview(event, live.job));
+    this.#events.set(live, made);
+    return made;
   }
 
   #heldFor(ref: RequestRef): LiveRequest | undefined {

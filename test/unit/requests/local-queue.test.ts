@@ -1,11 +1,11 @@
 import pino from "pino";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { latentcastDialect } from "../../../src/dialects/latentcast/dialect.ts";
 import { LatentcastError } from "../../../src/errors.ts";
 import { InputMemory } from "../../../src/images/input-memory.ts";
 import { InputReader } from "../../../src/images/source.ts";
 import { RequestPutOff, type RequestEvent } from "../../../src/requests/request-events.ts";
-import { RequestService } from "../../../src/requests/service.ts";
+import { LocalQueue } from "../../../src/requests/local-queue.ts";
 import type { RequestRef, RequestSubmission } from "../../../src/requests/submission.ts";
 import { generateInput } from "../../../src/schema/input.ts";
 import { readObject } from "../../../src/storage/read-object.ts";
@@ -32,8 +32,8 @@ afterEach(() => store[Symbol.asyncDispose]());
 const input = generateInput.parse({ prompt: "x", seed: 7 });
 const never = new AbortController().signal;
 
-function service(requests: RequestStore = store.requests, dialect = latentcastDialect): RequestService {
-  return new RequestService({
+function service(requests: RequestStore = store.requests, dialect = latentcastDialect): LocalQueue {
+  return new LocalQueue({
     jobs,
     store: requests,
     images: new PublishedImages(store.objects),
@@ -51,7 +51,7 @@ function submission(id: string, owner: string | null = null): RequestSubmission 
 
 const ref = (id: string, owner: string | null = null): RequestRef => ({ id, owner });
 
-async function isEnded(subject: RequestService, id: string): Promise<void> {
+async function isEnded(subject: LocalQueue, id: string): Promise<void> {
   await eventually(async () => expect(await subject.status(ref(id))).toMatchObject({ kind: "ended" }));
 }
 
@@ -145,6 +145,23 @@ describe("an error", () => {
   });
 });
 
+/** A request whose image becomes a file, claimed; `file` ends its job and resolves with the key. */
+async function drawnTo(requests: RequestStore): Promise<{ subject: LocalQueue; file(): Promise<string> }> {
+  const subject = service(requests);
+  await subject.accept(submission("1"), { ...input, sync_mode: false });
+  jobs.start("1");
+  await eventually(async () => expect(await store.requests.find("1")).toMatchObject({ isHeld: true }));
+  const put = vi.spyOn(store.objects, "put");
+  return {
+    subject,
+    file: async () => {
+      const image = { bytes: Buffer.from("image"), contentType: "image/png", width: 8, height: 8, seed: 7 };
+      jobs.succeed("1", [image]);
+      return eventually(() => put.mock.calls[0]![0].key);
+    },
+  };
+}
+
 describe("the end of a request", () => {
   it("is announced after it is stored", async () => {
     let keep = (): void => undefined;
@@ -195,6 +212,32 @@ describe("the end of a request", () => {
     jobs.succeed("1");
     await isEnded(subject, "1");
     expect(await subject.response(ref("1"))).toEqual({ status: 200, headers: {}, body: ended(5).body });
+  });
+
+  it("that came too late takes its files with it", async () => {
+    const { subject, file } = await drawnTo(store.requests);
+    await store.requests.cancel("1", ended(5));
+    const key = await file();
+    await isEnded(subject, "1");
+    expect(await subject.response(ref("1"))).toMatchObject({ body: ended(5).body });
+    await eventually(async () => expect(await store.objects.find(key)).toBeUndefined());
+  });
+
+  it("whose answer was lost is not taken for another's: its files stay", async () => {
+    let tries = 0;
+    const forgetful = storeWith({
+      end: async (claim, end) => {
+        const isFirst = await store.requests.end(claim, end);
+        tries += 1;
+        return isFirst && tries > 1;
+      },
+    });
+    const { subject, file } = await drawnTo(forgetful);
+    const key = await file();
+    await isEnded(subject, "1");
+    expect(await subject.status(ref("1"))).toMatchObject({ result: { error: null } });
+    await subject.close();
+    expect(await store.objects.find(key)).toBeDefined();
   });
 
   it("is immediate when a waiting request is cancelled, and follows later when it runs", async () => {
@@ -286,7 +329,7 @@ describe("the events of a request", () => {
   const names = (events: readonly RequestEvent[]): string[] => events.map(({ name }) => name);
 
   async function running(): Promise<{
-    subject: RequestService;
+    subject: LocalQueue;
     follow(id?: string): Promise<AsyncIterable<RequestEvent>>;
   }> {
     const subject = service();
