@@ -40,7 +40,7 @@ describe.each([
   ],
 ])("tabs %s", (_name, script) => {
   it("share the browser's connections: three with four runs each leave room for a fourth", async () => {
-    const query = "?runs=4&seed=1&num_inference_steps=50&width=128&height=128";
+    const query = "?runs=4&seed=1&num_inference_steps=25&width=128&height=128";
     const options = script === undefined ? {} : { script };
     const { accepted } = server.jobs.snapshot().counters;
     const first = await open({ query, ...options });

@@ -32,7 +32,7 @@ async function open(): Promise<Socket> {
 function request(socket: Socket, body: object): void {
   const json = JSON.stringify(body);
   socket.write(
-    `POST /stream HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${json.length}\r\n\r\n${json}`,
+    `POST /stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${json.length}\r\n\r\n${json}`,
   );
 }
 
