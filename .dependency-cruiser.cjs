@@ -11,7 +11,7 @@ const OWNERS = {
   zeromq: ["worker/transport.ts"],
   execa: ["processes/child.ts"],
   sharp: ["images/decode.ts", "images/encode.ts"],
-  ws: ["http/plugins/sockets.ts"],
+  ws: ["http/realtime/sockets.ts"],
   "@msgpack/msgpack": ["http/realtime/coding.ts"],
   "@nats-io": ["cluster/nats-bus.ts", "cluster/nats-connect.ts", "cluster/nats-streams.ts"],
 };

@@ -15,6 +15,7 @@ const sources = [
   "tsconfig.json",
   "tsconfig.build.json",
   "vite.config.ts",
+  "vite.server.config.ts",
   ...readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
@@ -39,6 +40,7 @@ if (!existsSync(stampFile) || readFileSync(stampFile, "utf8") !== stamp) {
       .status ?? 1;
   const status =
     run(["typescript", "bin", "tsc"], "-p", "tsconfig.build.json") ||
+    run(["vite", "bin", "vite.js"], "build", "--config", "vite.server.config.ts", "--logLevel", "warn") ||
     run(["vite", "bin", "vite.js"], "build", "--logLevel", "warn");
   if (status === 0) {
     // What `npx latentcast` runs in a checkout; an installed package gets this from npm.

@@ -26,7 +26,7 @@ import { limitCallers } from "./plugins/limits.ts";
 import { shedLoad } from "./plugins/overload.ts";
 import { traceRequests } from "./plugins/request-spans.ts";
 import { secureHeaders } from "./plugins/security-headers.ts";
-import { acceptSockets } from "./plugins/sockets.ts";
+import { routeUpgrades } from "./plugins/upgrades.ts";
 import { newRequestId } from "./request-id.ts";
 import { refuseUndecodable, routedPath } from "./request-path.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -147,12 +147,12 @@ export async function buildApp(options: AppOptions): Promise<App> {
   acceptJson(app);
   const documentedRoutes = collectOperations(app);
   metricsRoutes(app, metrics);
-  const sockets = acceptSockets(app, { maxFrameBytes: config.realtimeFrameBytes });
+  const upgrades = routeUpgrades(app);
 
   const underWay = new RequestsUnderWay();
   generateRoutes(app, { jobs, images, inputReader, publicUrl, underWay });
   const realtime = realtimeRoutes(app, {
-    ...{ jobs, inputReader, sockets, begin, metrics },
+    ...{ jobs, inputReader, upgrades, begin, metrics },
     limits: {
       maxFrameBytes: config.realtimeFrameBytes,
       messagesPerSecond: config.realtimeMessagesPerSecond,

@@ -1,6 +1,6 @@
 /** A realtime socket without a network: the test is the client. */
 import { decode, encode } from "@msgpack/msgpack";
-import type { Socket, SocketHandlers } from "../../src/http/plugins/sockets.ts";
+import type { Socket, SocketHandlers } from "../../src/http/realtime/sockets.ts";
 import type { SocketFrame } from "../../src/http/realtime/coding.ts";
 
 export interface Received {

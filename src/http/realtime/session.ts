@@ -22,9 +22,9 @@ import type { Job } from "../../jobs/job.ts";
 import type { Jobs } from "../../jobs/jobs.ts";
 import type { Submission } from "../../jobs/submission.ts";
 import type { BeginImage } from "../plugins/limits.ts";
-import type { Socket } from "../plugins/sockets.ts";
 import { decodeFrame, encodeControl, encodeImages, imageForm, type Coding, type SocketFrame } from "./coding.ts";
 import { MessageRate } from "./message-rate.ts";
+import type { Socket } from "./sockets.ts";
 
 export interface SessionOptions {
   readonly jobs: Pick<Jobs, "admit" | "submit" | "cancel">;

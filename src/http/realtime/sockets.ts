@@ -1,11 +1,9 @@
-/** WebSockets: upgrades that pass the hooks of every request, liveness, and sending that knows when a reader is slow. The only user of ws. */
-import { ServerResponse, type IncomingMessage, type Server } from "node:http";
-import type { Duplex } from "node:stream";
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+/** WebSockets: handshakes, liveness, and sending that knows when a reader is slow. The only user of ws. */
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { WebSocket, WebSocketServer } from "ws";
 import { LatentcastError } from "../../errors.ts";
-import type { SocketFrame } from "../realtime/coding.ts";
-import { wantsSocket } from "../upgrade.ts";
+import type { UpgradeHeads } from "../plugins/upgrades.ts";
+import type { SocketFrame } from "./coding.ts";
 
 /** Proxies cut connections that are silent for 60 s, some after 30. A peer that has not answered by the next ping is gone. */
 const PING_MS = 15_000;
@@ -46,12 +44,11 @@ class PoliteWebSocket extends WebSocket {
 }
 
 export interface SocketOptions {
+  readonly heads: UpgradeHeads;
   readonly maxFrameBytes: number;
 }
 
-export function acceptSockets(app: FastifyInstance, { maxFrameBytes }: SocketOptions): Sockets {
-  const heads = new WeakMap<IncomingMessage, Buffer>();
-  const alive = new Set<LiveSocket>();
+export function acceptSockets({ heads, maxFrameBytes }: SocketOptions): Sockets {
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -62,22 +59,6 @@ export function acceptSockets(app: FastifyInstance, { maxFrameBytes }: SocketOpt
     autoPong: false,
     WebSocket: PoliteWebSocket,
   });
-  app.server.on("upgrade", (request, socket, head) => {
-    // Node has taken its own listener away.
-    socket.on("error", () => socket.destroy());
-    if (!wantsSocket(request)) return withoutUpgrade(app.server, request, socket, head);
-    heads.set(request, head);
-    const response = new ServerResponse(request);
-    response.shouldKeepAlive = false;
-    // A refusal ends the connection: after an upgrade nobody reads another request from it.
-    response.once("finish", () => request.socket.destroySoon());
-    response.assignSocket(request.socket);
-    app.routing(request, response);
-  });
-  const timer = setInterval(() => {
-    for (const socket of alive) socket.ping();
-  }, PING_MS).unref();
-  app.addHook("onClose", async () => clearInterval(timer));
   return {
     accept: (request, reply, accepted) => {
       const { raw, headers } = request;
@@ -88,39 +69,9 @@ export function acceptSockets(app: FastifyInstance, { maxFrameBytes }: SocketOpt
           message: "The request is not a WebSocket handshake of version 13.",
         });
       reply.hijack();
-      server.handleUpgrade(raw, raw.socket, head, (webSocket) => {
-        const socket = new LiveSocket(webSocket);
-        alive.add(socket);
-        webSocket.once("close", () => alive.delete(socket));
-        accepted(socket);
-      });
+      server.handleUpgrade(raw, raw.socket, head, (webSocket) => accepted(new LiveSocket(webSocket)));
     },
   };
-}
-
-/**
- * `Upgrade: h2c`, which Java's HttpClient sends with every first request, is ignored by Node as long as nobody listens for upgrades. So
- * the request is read again without that header, its body after it.
- */
-function withoutUpgrade(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): void {
-  const { method, url, httpVersion, rawHeaders } = request;
-  const lines = rawHeaders.flatMap((name, index) => {
-    const isName = index % 2 === 0;
-    return isName && !/^(upgrade|http2-settings)$/i.test(name)
-      ? [`${name}: ${withoutOption(name, rawHeaders[index + 1])}`]
-      : [];
-  });
-  const start = `${method} ${url} HTTP/${httpVersion}\r\n${lines.join("\r\n")}\r\n\r\n`;
-  socket.removeAllListeners("error");
-  socket.unshift(Buffer.concat([Buffer.from(start, "latin1"), head]));
-  server.emit("connection", socket);
-}
-
-/** Without the word that makes an upgrade of a request. */
-function withoutOption(name: string, value = ""): string {
-  if (name.toLowerCase() !== "connection") return value;
-  const options = value.split(",").map((option) => option.trim());
-  return options.filter((option) => !/^(upgrade|http2-settings)$/i.test(option)).join(", ");
 }
 
 class LiveSocket implements Socket {
@@ -134,6 +85,8 @@ class LiveSocket implements Socket {
     socket.on("pong", () => {
       this.#hasAnswered = true;
     });
+    const pings = setInterval(() => this.#ping(), PING_MS).unref();
+    socket.once("close", () => clearInterval(pings));
   }
 
   listen(handlers: SocketHandlers): void {
@@ -169,7 +122,7 @@ class LiveSocket implements Socket {
     this.#socket.close(code, reason);
   }
 
-  ping(): void {
+  #ping(): void {
     // Behind what a slow reader has not taken yet a ping would wait too; sending has a limit of its own.
     if (this.#socket.bufferedAmount > 0) return;
     if (!this.#hasAnswered) return this.#socket.terminate();
