@@ -13,7 +13,7 @@ const OWNERS = {
   sharp: ["images/decode.ts", "images/encode.ts"],
   ws: ["http/realtime/sockets.ts"],
   "@msgpack/msgpack": ["http/realtime/coding.ts"],
-  "@nats-io": ["cluster/nats-bus.ts", "cluster/nats-connect.ts", "cluster/nats-streams.ts"],
+  "@nats-io": ["cluster/nats/[a-z]+.ts"],
 };
 
 /** @param {string} name @param {string} comment @param {object} from @param {object} to */

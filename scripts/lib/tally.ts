@@ -33,6 +33,7 @@ const NEEDS: Readonly<Record<string, () => boolean>> = {
   Chromium: () => ["chromium", "chromium-browser", "google-chrome"].some((name) => succeeds(name, ["--version"])),
   nginx: () => succeeds("nginx", ["-v"]),
   HAProxy: () => succeeds("haproxy", ["-v"]),
+  "nats-server": () => existsSync(process.env["LATENTCAST_TEST_NATS"] || ".venv/bin/nats-server"),
   Caddy: () => succeeds("caddy", ["version"]),
   "mount namespaces": () => succeeds("unshare", ["-rm", "true"]),
   "mount rights": () => succeeds("unshare", ["-m", "mount", "-t", "tmpfs", "none", "/mnt"]),

@@ -66,6 +66,8 @@ export interface PutOptions {
 export interface ConsumerName {
   readonly stream: string;
   readonly name: string;
+  /** Of those who wait, the one with the lowest priority number gets the message; otherwise the one who waits longest. */
+  readonly isRanked: boolean;
 }
 
 export interface Pending {
@@ -120,7 +122,7 @@ export interface Bus {
 
   /**
    * Waits for one message of a work queue, for at most `expiresMs`. Undefined when none came, whatever the reason: the caller asks again.
-   * @param options.priority 0 to 9; of those who wait, the one with the lowest number gets it.
+   * @param options.priority 0 to 9, for a consumer that is ranked.
    */
   pull(
     consumer: ConsumerName,

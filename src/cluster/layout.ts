@@ -8,6 +8,9 @@ import type { ConsumerName } from "./bus.ts";
 export type TicketClass = "n" | "l";
 export const TICKET_CLASSES: readonly TicketClass[] = ["n", "l"];
 
+/** What a process may do. `server` is gateway and node in one, `operator` makes the streams. */
+export type Role = "gateway" | "node" | "server" | "operator";
+
 export interface StreamDefinition {
   readonly name: string;
   readonly subjects: readonly string[];
@@ -31,8 +34,6 @@ export interface ConsumerDefinition extends ConsumerName {
   readonly ackWaitMs: number;
   readonly maxAckPending: number;
   readonly maxWaiting: number;
-  /** Of those who wait, the best offer gets the message. */
-  readonly isPrioritized: boolean;
 }
 
 export interface LayoutOptions {
@@ -118,12 +119,16 @@ export class Layout {
     return `${this.prefix}.hb`;
   }
 
+  /** Where answers to a role come in; nobody else may listen there. */
+  inbox = (role: Role): string => `_INBOX_${this.prefix}_${role}`;
+
   tickets = (pool: string, ticketClass: TicketClass): ConsumerName => ({
     stream: this.streams.tickets,
     name: `${pool}-${ticketClass}`,
+    isRanked: true,
   });
   get hooks(): ConsumerName {
-    return { stream: this.streams.hooks, name: "hooks" };
+    return { stream: this.streams.hooks, name: "hooks", isRanked: false };
   }
 
   get streamDefinitions(): readonly StreamDefinition[] {
@@ -208,7 +213,6 @@ export class Layout {
         // The default of 1000 would be a silent limit for the whole fleet.
         maxAckPending: MAX_TICKETS,
         maxWaiting: 4_096,
-        isPrioritized: true,
       })),
     );
     const hooks = {
@@ -217,7 +221,6 @@ export class Layout {
       ackWaitMs: hookAckWaitMs,
       maxAckPending: 64,
       maxWaiting: 512,
-      isPrioritized: false,
     };
     return [...tickets, hooks];
   }

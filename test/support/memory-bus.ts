@@ -74,7 +74,7 @@ export class MemoryNetwork {
     return stream;
   }
 
-  consumer({ stream, name }: ConsumerName): MemoryConsumer {
+  consumer({ stream, name }: Pick<ConsumerName, "stream" | "name">): MemoryConsumer {
     const consumer = this.#consumers.get(`${stream}/${name}`);
     if (consumer === undefined) throw new BusRefusal(`there is no consumer ${name} of ${stream}`);
     return consumer;

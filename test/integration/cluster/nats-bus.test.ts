@@ -1,0 +1,10 @@
+import { describe } from "vitest";
+import { busContract } from "../../contract/bus.ts";
+import { natsClusterForThisFile } from "../../support/nats-cluster.ts";
+import { openNatsFleet } from "../../support/nats-fleet.ts";
+
+describe("the bus over NATS", () => {
+  const cluster = natsClusterForThisFile();
+
+  busContract((options) => openNatsFleet(cluster(), options), 4_000);
+});

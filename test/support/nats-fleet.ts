@@ -1,0 +1,36 @@
+/** Streams of a prefix of their own on the servers of a test, and connections to them. */
+import { connectToNats } from "../../src/cluster/nats/connect.ts";
+import { NatsBus } from "../../src/cluster/nats/bus.ts";
+import { setUp } from "../../src/cluster/nats/setup.ts";
+import { Layout, type LayoutOptions } from "../../src/cluster/layout.ts";
+import type { BusUnderTest } from "../contract/bus.ts";
+import type { NatsCluster } from "./nats-cluster.ts";
+
+let fleets = 0;
+
+export interface NatsFleet extends BusUnderTest {
+  /** @param servers In the order in which they are tried; every server when absent. */
+  connect(servers?: readonly string[]): Promise<NatsBus>;
+}
+
+export async function openNatsFleet(cluster: NatsCluster, options: LayoutOptions = {}): Promise<NatsFleet> {
+  const layout = new Layout({ cluster: `t${(fleets += 1)}`, ...options });
+  const operator = { urls: cluster.urls, name: "operator", inbox: layout.inbox("operator") };
+  const connection = await connectToNats(operator);
+  await setUp(connection, layout, 3);
+  const buses: NatsBus[] = [];
+  return {
+    layout,
+    connect: async (urls = cluster.urls) => {
+      const bus = await NatsBus.connect({ urls, name: `test-${buses.length}`, inbox: layout.inbox("server") });
+      buses.push(bus);
+      return bus;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(buses.map((bus) => bus.close()));
+      const names = layout.streamDefinitions.map(({ name }) => name);
+      await Promise.all(names.map((name) => connection.request(`$JS.API.STREAM.DELETE.${name}`)));
+      await connection.close();
+    },
+  };
+}
