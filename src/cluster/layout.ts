@@ -106,6 +106,8 @@ export class Layout {
   everythingTo = (gateway: string): string => `${this.prefix}.g.${token(gateway)}.>`;
   /** Events of a durable request, to whichever gateways listen. */
   events = (id: string): string => this.#subject("e", id);
+  /** Nodes ask a gateway which of its jobs they need not go on with. */
+  checks = (gateway: string): string => this.#subject("c", gateway);
   /** Questions to the node that runs a job: `feed`, `part`. */
   toNode = (node: string, what: string): string => this.#subject("n", node, what);
   everythingToNode = (node: string): string => `${this.prefix}.n.${token(node)}.>`;

@@ -1,7 +1,7 @@
 /** One accepted request: its state, what happened to it, and the single place where it may end. */
 import { deferred } from "../async/deferred.ts";
 import { EventLog, type Entry, type CursorOptions } from "./event-log.ts";
-import { terminalError, isTerminal, type JobPreview, type TerminalEvent } from "./events.ts";
+import { terminalError, isTerminal, type JobPreview, type QueuedEvent, type TerminalEvent } from "./events.ts";
 import { nextJobState, type JobState } from "./job-state.ts";
 import type { JobRequest } from "./request.ts";
 import type { Priority, SeededInput, Submission } from "./submission.ts";
@@ -71,6 +71,11 @@ export class Job {
   /** Jobs that will begin before this one; 0 once it has begun. */
   get position(): number {
     return this.#log.place?.position ?? 0;
+  }
+
+  /** The newest place that was announced; undefined once it has begun. */
+  get place(): QueuedEvent | undefined {
+    return this.#log.place;
   }
 
   /** Of a job that has ended, too. */

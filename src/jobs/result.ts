@@ -44,7 +44,7 @@ export async function finishImages(
 export function jobResult(
   job: Job,
   { params, warnings }: JobRequest,
-  report: ReportOf<"result">,
+  report: Pick<ReportOf<"result">, "warnings">,
   images: readonly EncodedImage[],
   nowMs: number,
 ): JobResult {

@@ -7,21 +7,23 @@ import type { Config } from "../config.ts";
 import { LatentcastError } from "../errors.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import { WorkerPool, type PoolOptions } from "../worker/pool.ts";
+import type { WorkerInfo } from "../worker/slot-state.ts";
 import { Admission } from "./admission.ts";
 import { Counters } from "./counters.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { CancelReason } from "./events.ts";
 import { Job } from "./job.ts";
-import { sizedByImage } from "./image-size.ts";
 import type { AdmitOptions, Jobs } from "./jobs.ts";
 import type { JobObserver } from "./observer.ts";
-import { resolveRequest, type JobRequest, type Serving } from "./request.ts";
+import type { JobRequest, Serving } from "./request.ts";
+import { resolveSubmission } from "./resolve.ts";
 import { finishImages } from "./result.ts";
 import type { Offer } from "./offer.ts";
 import { takeSnapshot } from "./snapshot.ts";
 import type { ServiceSnapshot } from "../schema/health.ts";
+import { generateInput } from "../schema/input.ts";
 import { deriveStatus, type Phase, type ServiceStatus } from "./status.ts";
-import { drawSeed, type Submission } from "./submission.ts";
+import { drawSeed, type Priority, type Submission } from "./submission.ts";
 
 export interface JobServiceOptions {
   readonly config: Pick<
@@ -34,6 +36,15 @@ export interface JobServiceOptions {
   readonly observers?: readonly JobObserver[];
   /** How many workers there are, and how each is started. */
   readonly workers: Pick<PoolOptions, "slots" | "launch" | "open" | "spawn">;
+}
+
+/** A job whose request has been made elsewhere. */
+export interface ResolvedJob {
+  readonly id: string;
+  readonly request: JobRequest;
+  readonly priority: Priority;
+  /** Workers that died with it; from one on it runs alone. */
+  readonly deaths: number;
 }
 
 const STOP_GRACE_MS = 5_000;
@@ -84,6 +95,11 @@ export class JobService implements Jobs {
     return this.#dispatcher.loaded?.model;
   }
 
+  /** Everything about the newest worker that became ready. */
+  get loaded(): WorkerInfo | undefined {
+    return this.#dispatcher.loaded;
+  }
+
   get imagesAtOnce(): number {
     return Math.max(1, this.#dispatcher.rows);
   }
@@ -129,6 +145,19 @@ export class JobService implements Jobs {
       submission.inputs?.release();
       throw error;
     }
+  }
+
+  /** Runs a job as another process has accepted and resolved it, for the model that is loaded here. Throws `draining`. */
+  run({ id, request, priority, deaths }: ResolvedJob): Job {
+    if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
+    const { prompt, seed } = request.params;
+    const input = { ...generateInput.parse({ prompt: "-" }), prompt, seed };
+    const submission = { id, input, inputs: request.inputs ?? undefined, priority, keep: true };
+    const job = new Job({ ...submission, traceparent: request.traceparent }, performance.now(), () => undefined);
+    job.deaths = deaths;
+    job.resolve(request);
+    this.#dispatcher.add(job);
+    return job;
   }
 
   cancel(job: Job, reason: CancelReason): boolean {
@@ -210,16 +239,8 @@ export class JobService implements Jobs {
     this.#changes.announce();
   }
 
-  /** What `submission` becomes on this model. Throws `invalid_request` naming the fields that it cannot serve. */
-  #resolve(
-    { input, inputs, fit, outputQuality, traceparent = null, ...given }: Submission,
-    worker: Serving,
-  ): JobRequest {
-    const sized = inputs === undefined ? { input, warnings: [] } : sizedByImage(input, inputs.size, worker.model);
-    const fitted = fit?.(sized.input, worker.model) ?? { input: sized.input, warnings: [] };
-    const warnings = [...(given.warnings ?? []), ...sized.warnings, ...fitted.warnings];
-    const { maxPixels } = this.#options.config;
-    return resolveRequest(fitted.input, worker, { maxPixels }, { inputs, outputQuality, warnings, traceparent });
+  #resolve(submission: Submission, worker: Serving): JobRequest {
+    return resolveSubmission(submission, worker, this.#options.config);
   }
 
   #wouldBegin(submission: Submission): boolean {

@@ -26,8 +26,7 @@ export function takeSnapshot(facts: SnapshotFacts): ServiceSnapshot {
     shortcuts: [...facts.shortcuts],
     ...("loading" in status ? { loading: { ...status.loading } } : {}),
     ...("reason" in status ? { reason: withoutFolders(status.reason) } : {}),
-    model:
-      model === undefined ? null : { ...model, note: model.is_noise ? "random weights: every image is noise" : null },
+    model: model === undefined ? null : { ...model, note: modelNote(model) },
     queue: { waiting: facts.waiting, unfinished: facts.unfinished },
     workers,
     counters: {
@@ -40,6 +39,11 @@ export function takeSnapshot(facts: SnapshotFacts): ServiceSnapshot {
       cancelled_device_seconds: counters.cancelledDeviceSeconds,
     },
   };
+}
+
+/** What users should know about the model. */
+export function modelNote({ is_noise: isNoise }: ModelInfo): string | null {
+  return isNoise ? "random weights: every image is noise" : null;
 }
 
 /** Absolute paths without their folders: `/health` needs no key, the log has the whole path. */

@@ -24,6 +24,34 @@ const worker = z.looseObject({
     .describe("From the worker's newest report."),
 });
 
+const cluster = z.looseObject({
+  pool: z.string().describe("Whose nodes draw what this server accepts."),
+  connected: z.boolean().describe("Whether the servers between the machines are reached."),
+  gateways: z.int().describe("Gateways that are heard, this one included."),
+  nodes: z.array(
+    z.looseObject({
+      name: z.string(),
+      pool: z.string(),
+      state: z
+        .string()
+        .describe("`ready`, `loading`, `draining`, `failed`, or `mismatch` beside the others of its pool."),
+      reason: z.string().nullable().describe("Why it takes no work, where that is a fault."),
+      version: z.string(),
+      jobs: z.int().describe("Jobs and requests that it holds."),
+      devices: z.array(
+        z.looseObject({
+          slot: z.int(),
+          name: z.string(),
+          jobs: z.int(),
+          step_seconds: z.number().describe("At the model's native size."),
+          first_preview_seconds: z.number().describe("Until one more job would show its first preview."),
+          backlog_seconds: z.number().describe("Until everything that it holds is done."),
+        }),
+      ),
+    }),
+  ),
+});
+
 /** What the service knows of itself at any moment. */
 export const serviceSnapshot = z.looseObject({
   status: z.enum(["loading", "ready", "busy", "draining", "failed"]),
@@ -68,6 +96,7 @@ export const serviceSnapshot = z.looseObject({
     unfinished: z.int(),
   }),
   workers: z.array(worker),
+  cluster: cluster.optional().describe("The fleet as this gateway hears it; absent on a single machine."),
   counters: z.looseObject({
     accepted: z.int(),
     succeeded: z.int(),

@@ -42,6 +42,8 @@ export class MemoryNetwork {
   delayMs = 0;
   /** Writes and reads of streams fail while the servers have no majority; core messages go on. */
   hasMajority = true;
+  /** Bytes of a message, headers included. */
+  maxPayload = 2 ** 20;
   /** How long writes are repeated. */
   patienceMs = 10_000;
   readonly listeners = new Set<Listener>();
@@ -101,7 +103,6 @@ export class MemoryNetwork {
 }
 
 export class MemoryBus implements Bus {
-  readonly maxPayload = 2 ** 20;
   readonly #network: MemoryNetwork;
   readonly #changes = new Changes();
   readonly #subscriptions = new Set<Listener>();
@@ -110,6 +111,10 @@ export class MemoryBus implements Bus {
 
   constructor(network: MemoryNetwork) {
     this.#network = network;
+  }
+
+  get maxPayload(): number {
+    return this.#network.maxPayload;
   }
 
   get isConnected(): boolean {

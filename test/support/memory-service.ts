@@ -2,6 +2,7 @@
 import pino from "pino";
 import { vi } from "vitest";
 import { isTerminal, type TerminalEvent } from "../../src/jobs/events.ts";
+import type { JobObserver } from "../../src/jobs/observer.ts";
 import type { Job } from "../../src/jobs/job.ts";
 import { JobService, type JobServiceOptions } from "../../src/jobs/service.ts";
 import type { Submission } from "../../src/jobs/submission.ts";
@@ -28,7 +29,12 @@ export interface MemorySubmission extends Omit<Submission, "input"> {
 export async function jobService({
   slots = 1,
   config = {},
-}: { slots?: number; config?: Partial<JobServiceOptions["config"]> } = {}): Promise<MemoryService> {
+  observers = [],
+}: {
+  slots?: number;
+  config?: Partial<JobServiceOptions["config"]>;
+  observers?: readonly JobObserver[];
+} = {}): Promise<MemoryService> {
   const workers = new MemoryWorkers();
   const jobs = await JobService.start({
     config: {
@@ -41,6 +47,7 @@ export async function jobService({
       ...config,
     },
     version: "0",
+    observers,
     log: pino({ level: "silent" }),
     workers: workers.options(slots),
   });

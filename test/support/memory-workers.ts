@@ -1,6 +1,7 @@
 /** Workers without processes: a transport whose other side is scripted by the test, and the process port that goes with it. */
+import { randomBytes } from "node:crypto";
 import { decodeReport } from "../../src/protocol/frames.ts";
-import type { Command, Report } from "../../src/protocol/messages.ts";
+import type { Command, Report, ReportOf } from "../../src/protocol/messages.ts";
 import type { Child, ChildExit } from "../../src/processes/child.ts";
 import type { PoolOptions } from "../../src/worker/pool.ts";
 import type { SpawnWorker } from "../../src/worker/supervisor.ts";
@@ -143,6 +144,17 @@ export class MemoryWorker {
   finish(id: string): void {
     const images = [{ width: 8, height: 8 }];
     this.say({ type: "result", ...this.#ref(id), images, warnings: [], decode_seconds: 0 }, Buffer.alloc(8 * 8 * 3));
+  }
+
+  /** Images that no encoder makes small. */
+  finishNoise(id: string, images: number, side: number): void {
+    const noise = Array.from({ length: images }, () => randomBytes(side * side * 3));
+    const sizes = noise.map(() => ({ width: side, height: side }));
+    this.say({ type: "result", ...this.#ref(id), images: sizes, warnings: [], decode_seconds: 0 }, ...noise);
+  }
+
+  fail(id: string, failure: Pick<ReportOf<"failed">, "code" | "message" | "field">): void {
+    this.say({ type: "failed", ...this.#ref(id), ...failure });
   }
 
   confirmCancel(id: string): void {
