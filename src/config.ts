@@ -1,7 +1,8 @@
 /** Reads the settings of `config/settings.ts` from flags, variables and defaults. `loadConfig` is a pure function of its arguments. */
 import { resolve } from "node:path";
 import { isServiceLink, userFolder, type Environment } from "./config/environment.ts";
-import { SETTINGS, type Setting } from "./config/settings.ts";
+import type { Setting } from "./config/setting.ts";
+import { SETTINGS } from "./config/settings.ts";
 
 type SettingName = keyof typeof SETTINGS;
 export type Config = {

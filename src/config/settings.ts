@@ -2,23 +2,9 @@
 import { resolve } from "node:path";
 import { z } from "zod";
 import { DISTILLATIONS, PREDICTION_TYPES, SHORTCUTS, type Shortcut } from "../protocol/worker-settings.ts";
+import { CLUSTER_SETTINGS } from "./cluster-settings.ts";
+import { setting } from "./setting.ts";
 import { limit, commaList, orAuto, origin, secondsAsMs, trimmed, toggle, whole } from "./values.ts";
-
-export interface Setting<Value> {
-  /** Names of the environment variables, first wins. */
-  readonly env: readonly string[];
-  /** The flag without dashes; settings without one are set by variable only. */
-  readonly flag?: string;
-  readonly default: string;
-  /** Shown in tables where the default depends on the machine. */
-  readonly defaultText?: string;
-  readonly value: z.ZodType<Value>;
-  readonly help: string;
-}
-
-function setting<Value>(definition: Setting<Value>): Setting<Value> {
-  return definition;
-}
 
 export const SETTINGS = {
   host: setting<string>({
@@ -287,4 +273,5 @@ export const SETTINGS = {
     value: secondsAsMs,
     help: "A worker that holds jobs is replaced when it finishes no step for this long, or for thirty times the duration of its steps if that is longer.",
   }),
+  ...CLUSTER_SETTINGS,
 } as const;

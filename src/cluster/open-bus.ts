@@ -1,0 +1,26 @@
+/** The bus that the settings name. The client of NATS is loaded here, and only for a server that is one of several. */
+import { hostname } from "node:os";
+import type { Config } from "../config.ts";
+import type { Bus } from "./bus.ts";
+import type { Layout, Role } from "./layout.ts";
+
+export interface OpenBusOptions {
+  readonly config: Pick<Config, "natsUrls" | "natsCreds" | "natsCa">;
+  readonly layout: Layout;
+  readonly role: Role;
+  /** Hears in one sentence of what NATS does not allow. */
+  readonly warn: (text: string) => void;
+}
+
+/** Rejects with a `ConfigError` that says in one sentence why there is no connection. */
+export async function openBus({ config, layout, role, warn }: OpenBusOptions): Promise<Bus> {
+  const { NatsBus } = await import("./nats/bus.ts");
+  return NatsBus.connect({
+    urls: config.natsUrls,
+    credsFile: config.natsCreds ?? undefined,
+    caFile: config.natsCa ?? undefined,
+    inbox: layout.inbox(role),
+    name: `latentcast-${role} ${hostname()}`,
+    warn,
+  });
+}
