@@ -21,6 +21,28 @@ RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts
 COPY . .
 RUN npm run build
 
+# A fleet's gateways need neither Python nor a model: docker build --target gateway -t latentcast-gateway .
+FROM ${NODE_IMAGE} AS gateway
+RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/* \
+  && useradd --uid 10001 --create-home latentcast \
+  && install -d -o latentcast -g latentcast /data /cache
+WORKDIR /app
+COPY --from=node-packages /app/node_modules ./node_modules
+COPY docker/ready.mjs ./docker/
+COPY package.json ./
+COPY --from=build /app/dist ./dist
+ENV NODE_ENV=production \
+  LATENTCAST_ROLE=gateway \
+  LATENTCAST_HOST=0.0.0.0 \
+  LATENTCAST_PORT=8080 \
+  LATENTCAST_DATA_DIR=/data \
+  LATENTCAST_CACHE_DIR=/cache
+USER latentcast
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=1m --retries=3 CMD ["node", "/app/docker/ready.mjs"]
+ENTRYPOINT ["tini", "--", "node", "/app/dist/main.js"]
+CMD ["serve"]
+
 FROM ${PYTHON_IMAGE} AS python-packages
 # Empty is PyPI. An index of pytorch.org offers the same torch built for another CUDA version, or for none; torch comes from there
 # alone, so that a version it does not have ends the build instead of bringing PyPI's.

@@ -1,4 +1,5 @@
 /** `npm run check`: everything that can be proved without running the project. `npm run check:fix` repairs what can be repaired. */
+import { readdirSync } from "node:fs";
 import { devPython } from "./lib/python.ts";
 import { runSteps, type Step } from "./lib/steps.ts";
 
@@ -11,7 +12,12 @@ const ruff = [python, "-m", "ruff"] as const;
 const tsx = [process.execPath, "--import", "tsx"] as const;
 
 const pythonFolders = ["python", "bench", "test/fixtures"];
-const manifests = ["autoscaler", "deployment", "service", "storage"].map((name) => `deploy/kubernetes/${name}.yaml`);
+/** Without what only other programs read: kustomize, KEDA and NATS's chart. */
+const manifests = ["deploy/kubernetes", "deploy/kubernetes-cluster"].flatMap((folder) =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".yaml") && !/kustomization|scaler|-values/.test(path))
+    .map((path) => `${folder}/${path}`),
+);
 
 const repairs: Step[] = [
   { name: "generate", command: [...tsx, "scripts/generate.ts"] },
