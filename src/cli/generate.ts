@@ -1,5 +1,5 @@
 /** `latentcast generate`: one request from the command line, with the engine in this process. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import pino, { type Logger } from "pino";
 import { z } from "zod";
@@ -7,6 +7,7 @@ import { LatentcastError } from "../errors.ts";
 import { decodeForTerminal } from "../images/encode.ts";
 import { startOrchestrator, type GeneratedResult, type InProcessStream, type StreamEvent } from "../in-process.ts";
 import type { EncodedImage } from "../jobs/events.ts";
+import { makeFolder } from "../make-folder.ts";
 import { GENERATE_FLAGS, readGenerateRequest, type GenerateRequest } from "./generate-input.ts";
 import { halfBlocks } from "./half-blocks.ts";
 import { configOf } from "./settings.ts";
@@ -45,7 +46,7 @@ function errorLog(terminal: Terminal): Logger {
 }
 
 async function follow(stream: InProcessStream, request: GenerateRequest, terminal: Terminal): Promise<GeneratedResult> {
-  if (request.previews !== null) await mkdir(request.previews, { recursive: true });
+  if (request.previews !== null) await makeFolder(request.previews);
   for await (const event of stream) {
     const { text, fraction } = describe(event);
     if (event.kind === "preview") await showPreview(event, request, terminal);

@@ -3,6 +3,7 @@ import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import type { Config } from "../config.ts";
 import type { Environment } from "../config/environment.ts";
+import { makeFolder } from "../make-folder.ts";
 import { packageRoot } from "../package-info.ts";
 import { pythonModule, runCommand, type ProgramResult } from "./command.ts";
 import { explainFailure, explainSystemError, SetupError } from "./setup-error.ts";
@@ -55,7 +56,7 @@ export async function managedPython(
   const directory = environmentDirectory(root, config.cacheDir);
   if (await isCurrent(root, directory, packages, env)) return interpreterOf(directory);
   try {
-    await mkdir(dirname(directory), { recursive: true });
+    await makeFolder(dirname(directory));
     await withLock(
       `${directory}.lock`,
       {

@@ -1,9 +1,10 @@
 /** Images, uploads and large responses as files of their own: written to the end, then named. */
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { LatentcastError } from "../errors.ts";
+import { makeFolder } from "../make-folder.ts";
 
 const UNFINISHED = ".part";
 
@@ -15,7 +16,7 @@ export class ObjectFiles {
   }
 
   static async open(folder: string): Promise<ObjectFiles> {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder, 0o700);
     return new ObjectFiles(folder);
   }
 

@@ -1,8 +1,8 @@
 /** What both stores share: one database and one folder of files, with a limit for their bytes together. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../config.ts";
 import { LatentcastError } from "../errors.ts";
+import { makeFolder } from "../make-folder.ts";
 import { lockDataDir, type DataLock } from "./data-lock.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { ObjectFiles } from "./object-files.ts";
@@ -64,7 +64,7 @@ export class SqliteDisk {
   static async open(options: DiskOptions): Promise<SqliteDisk> {
     const { dataDir } = options;
     const lock = await usable(dataDir, async () => {
-      await mkdir(dataDir, { recursive: true, mode: 0o700 });
+      await makeFolder(dataDir, 0o700);
       return lockDataDir(dataDir);
     });
     const opened: Database[] = [];

@@ -1,9 +1,10 @@
 /** The cache that workers write to. It holds nothing that cannot be measured or compiled again, so a start never fails for it. */
 import { rmSync } from "node:fs";
-import { lstat, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { makeFolder } from "../make-folder.ts";
 import { isListening, LONGEST_PATH_BYTES } from "./socket-folders.ts";
 
 const PREFIX = "latentcast-cache-";
@@ -19,7 +20,7 @@ const OWNER_NAME = "owner";
 export async function usableCacheFolder(configured: string, warn: (text: string) => void): Promise<string> {
   const probe = join(configured, `.latentcast-${process.pid}`);
   try {
-    await mkdir(configured, { recursive: true });
+    await makeFolder(configured);
     // By trying: permissions say nothing about read-only mounts and full disks.
     await writeFile(probe, "");
     await rm(probe, { force: true });

@@ -196,7 +196,8 @@ describe("a server whose processes are all signalled at once, as by a service ma
   });
 
   it("leaves the jobs of a worker that died to the next server, and counts no attempt", async () => {
-    const env = { LATENTCAST_DATA_DIR: dataDir, LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" };
+    // None of these ends before its worker dies.
+    const env = { LATENTCAST_DATA_DIR: dataDir, LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.5" };
     const ids: string[] = [];
     for (let round = 0; round < 4; round += 1) {
       await using server = await serve("fixture_worker", env);
@@ -263,7 +264,7 @@ describe("a server that is killed", () => {
 describe("a server whose cache folder cannot be written", () => {
   it("keeps its cache in the temporary folder, and one that is killed leaves it to the next one to remove", async () => {
     // Nobody makes folders there, not even root.
-    const env = { LATENTCAST_CACHE_DIR: "/dev/null/cache" };
+    const env = { LATENTCAST_CACHE_DIR: "/proc/self/cache" };
     await using first = await serve("never_ready", env);
     await first.url();
     const caches = async (): Promise<string[]> =>
@@ -304,10 +305,10 @@ describe("a data folder that cannot be used", () => {
     return said.trim();
   };
 
-  it("because it is not writable is named in one line with its setting", async () => {
-    // Nobody makes files there, not even root.
-    const said = await refused("/proc/self");
-    expect(said).toMatch(/LATENTCAST_DATA_DIR.*\/proc\/self/);
+  // Nobody makes files there, nor folders, not even root.
+  it.each(["/proc/self", "/proc/self/data"])("because %s is not writable is named with its setting", async (folder) => {
+    const said = await refused(folder);
+    expect(said).toMatch(new RegExp(`LATENTCAST_DATA_DIR.*${folder}`));
     expect(said.split("\n")).toHaveLength(1);
   });
 
