@@ -62,7 +62,11 @@ const found = (
 describe("the example", () => {
   it("node-stream.ts writes the image it has watched", async () => {
     const file = join(directory, "streamed.jpg");
-    const output = await runFile(example("node-stream.ts"), ["a boat", file], { LATENTCAST_URL: server.url });
+    // A second between the two previews: one that is read late gives way to the next.
+    const env = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2" };
+    await using slow = await startTestServer({ worker: "fixture_worker", env });
+    await slow.ready();
+    const output = await runFile(example("node-stream.ts"), ["a boat", file], { LATENTCAST_URL: slow.url });
     expect(output).toMatch(/^preview after step 1 of 6$/m);
     expect(await sharp(file).metadata()).toMatchObject({ format: "jpeg", width: 64, height: 64 });
   });

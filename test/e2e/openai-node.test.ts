@@ -365,10 +365,10 @@ describe("repetition", () => {
   it("after a timeout of the client finds the earlier attempt stopped: one runs at a time, none is left", async () => {
     await using slow = await startTestServer({
       worker: "one_at_a_time",
-      env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" },
+      env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2" },
     });
     await slow.ready();
-    const { client, statuses } = counted(slow.url, { timeout: 500 });
+    const { client, statuses } = counted(slow.url, { timeout: 2_000 });
     let most = 0;
     const watch = setInterval(() => (most = Math.max(most, slow.jobs.snapshot().queue.unfinished)), 5);
     const error = await rejection(made(client, { prompt: "x", steps: 50 }));

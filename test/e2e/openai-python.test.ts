@@ -166,7 +166,7 @@ describe.each(clients)("version %s", (version, see) => {
       const logs: string[] = [];
       await using slow = await startTestServer({
         worker: "one_at_a_time",
-        env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" },
+        env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2" },
         logs,
       });
       await slow.ready();

@@ -127,7 +127,7 @@ describe("an interrupted request", () => {
   it("that waits answers 200 without an image, and is never drawn", async () => {
     await using busy = await startTestServer({ worker: "one_at_a_time", env: { LATENTCAST_API_KEYS: "mine,theirs" } });
     await busy.ready();
-    const other = sdapi(busy.url, key("theirs")).txt2img({ prompt: "slow", steps: 5 });
+    const other = sdapi(busy.url, key("theirs")).txt2img({ prompt: "slow", steps: 15 });
     await eventually(() => expect(busy.jobs.snapshot().workers).toMatchObject([{ jobs: 1 }]));
     const caller = sdapi(busy.url, key("mine"));
     const waiting = caller.txt2img({ prompt: "x", seed: 4 });

@@ -52,7 +52,7 @@ describe("misbehaving workers", () => {
       reason: expect.stringContaining("cannot start: the fixture was made so"),
     });
     expect((await fetch(`${server.url}/ready`)).status).toBe(503);
-  }, 40_000);
+  });
 
   it("a worker that dies in the middle of a job is replaced, and the job runs again with its seed", async () => {
     await using server = await startTestServer({ worker: "crash_mid_job" });
@@ -82,7 +82,7 @@ describe("misbehaving workers", () => {
     const { pid } = server.jobs.snapshot().workers[0]!;
     await server.close();
     expect(isAlive(pid!)).toBe(false);
-  }, 20_000);
+  });
 
   it("a worker that starts a process of its own is killed together with it", async () => {
     const logs: string[] = [];
@@ -125,7 +125,6 @@ describe("misbehaving workers", () => {
       expect(events.at(-1)).toMatchObject({ seed: 8, image: {} });
       expect(slotFailures(logs)).toEqual(["stalled"]);
     },
-    20_000,
   );
 
   it.each(["out_of_memory", "numerical_error", "internal_error"])(

@@ -5,6 +5,8 @@ import { startTestServer } from "../support/server.ts";
 import { post, postStream } from "../support/sse.ts";
 
 const CROWD = 32;
+/** Ten seconds: as long as anybody looks at what waits behind it. It is left before its end. */
+const LONG = { prompt: "slow", num_inference_steps: 50 };
 
 it("32 streams, half of which leave at random moments: no hang, no leaked job, the others get their own images", async () => {
   await using server = await startTestServer({ worker: "fixture_worker" });
@@ -42,25 +44,29 @@ it("32 streams, half of which leave at random moments: no hang, no leaked job, t
 it("a full queue answers 429 with the time to wait, and accepts jobs again when it has room", async () => {
   await using server = await startTestServer({ worker: "one_at_a_time", env: { LATENTCAST_QUEUE_LIMIT: "2" } });
   await server.ready();
-  const input = { prompt: "x", num_inference_steps: 20 };
-  const running = [postStream(`${server.url}/stream`, input)];
+  const input = { prompt: "x" };
+  const leave = new AbortController();
+  const first = await post(`${server.url}/stream`, LONG, { signal: leave.signal });
   // Until the worker has taken the first, it counts as one that waits.
   await eventually(() => expect(server.jobs.snapshot().queue).toMatchObject({ unfinished: 1, waiting: 0 }));
-  running.push(postStream(`${server.url}/stream`, input), postStream(`${server.url}/stream`, input));
+  const waiting = [postStream(`${server.url}/stream`, input), postStream(`${server.url}/stream`, input)];
   await eventually(() => expect(server.jobs.snapshot().queue.waiting).toBe(2));
   const refused = await post(server.url, input);
   expect(refused.status).toBe(429);
   expect((await refused.json()).error_type).toBe("queue_full");
   expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
-  for (const { events } of await Promise.all(running)) expect(events.at(-1)).toHaveProperty("image");
+  leave.abort();
+  await expect(first.text()).rejects.toThrow("abort");
+  for (const { events } of await Promise.all(waiting)) expect(events.at(-1)).toHaveProperty("image");
   expect((await post(server.url, input)).status).toBe(200);
 });
 
 it("a job that waits gets its position in the queue and an estimate of its start", async () => {
   await using server = await startTestServer({ worker: "one_at_a_time" });
   await server.ready();
-  const input = { prompt: "x", num_inference_steps: 10 };
-  const first = postStream(`${server.url}/stream`, input);
+  const input = { prompt: "x" };
+  const leave = new AbortController();
+  const first = await post(`${server.url}/stream`, LONG, { signal: leave.signal });
   await eventually(() => expect(server.jobs.snapshot().workers[0]!.jobs).toBe(1));
   const second = postStream(`${server.url}/stream`, input);
   await eventually(() => expect(server.jobs.snapshot().queue.waiting).toBe(1));
@@ -69,9 +75,11 @@ it("a job that waits gets its position in the queue and an estimate of its start
   const heard: unknown[] = [];
   for await (const { event } of job.follow()) {
     if (event.kind === "queued") heard.push(event);
+    leave.abort();
     if (event.kind === "started") break;
   }
   expect(heard.at(0)).toEqual({ kind: "queued", position: 1, estimateMs: expect.any(Number) });
   expect(heard.at(-1)).toMatchObject({ position: 0 });
-  await Promise.all([first, second]);
+  await expect(first.text()).rejects.toThrow("abort");
+  await second;
 });

@@ -234,7 +234,7 @@ describe("a process that runs out of file descriptors", () => {
     try {
       await using small = await startServerProcess({ dataDir, descriptors: 256 });
       const { hostname, port } = new URL(small.url);
-      await eventually(async () => expect((await fetch(`${small.url}/ready`)).status).toBe(200), 60_000);
+      await eventually(async () => expect((await fetch(`${small.url}/ready`)).status).toBe(200));
       const served = await post(`${small.url}/stream`, { prompt: "x", num_inference_steps: 20 });
       const sockets = Array.from({ length: 300 }, () => connect(Number(port), hostname).on("error", () => undefined));
       let dropped = 0;

@@ -55,7 +55,7 @@ describe("a wall clock that jumps", () => {
 
 describe("a file", () => {
   it("is gone when its time is over", async () => {
-    await using server = await start({ LATENTCAST_RESULT_TTL_SECONDS: "2" });
+    await using server = await start({ LATENTCAST_RESULT_TTL_SECONDS: "4" });
     const file = await makeFile(server);
     expect((await fetch(server.url + file)).status).toBe(200);
     await eventually(async () => expect((await fetch(server.url + file)).status).toBe(404));

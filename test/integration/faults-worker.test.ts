@@ -89,7 +89,7 @@ describe("a worker that is stopped with SIGSTOP", () => {
     const logs: string[] = [];
     await using server = await startTestServer({
       worker: "fixture_worker",
-      env: { LATENTCAST_STALL_TIMEOUT_SECONDS: "2" },
+      env: { LATENTCAST_STALL_TIMEOUT_SECONDS: "2", LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.05" },
       logs,
     });
     await server.ready();

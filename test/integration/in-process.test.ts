@@ -28,6 +28,8 @@ afterAll(async () => {
 });
 
 const small = { prompt: "a boat", seed: 5, width: 64, height: 96, num_inference_steps: 3 };
+/** Some seconds. */
+const LONG = { width: 256, height: 256, num_inference_steps: 50 };
 
 describe("the orchestrator in this process", () => {
   it("makes the image that was asked for", async () => {
@@ -65,12 +67,12 @@ describe("the orchestrator in this process", () => {
   });
 
   it("stops when the loop is left or the signal fires", async () => {
-    const stream = orchestrator.stream({ ...small, num_inference_steps: 50, preview: { every: 1 } });
+    const stream = orchestrator.stream({ ...small, ...LONG, preview: { every: 1 } });
     for await (const event of stream) if (event.kind === "preview") break;
     await expect(stream.result()).rejects.toMatchObject({ code: "cancelled" });
 
     const abort = new AbortController();
-    const running = orchestrator.generate({ ...small, num_inference_steps: 50 }, { signal: abort.signal });
+    const running = orchestrator.generate({ ...small, ...LONG }, { signal: abort.signal });
     abort.abort();
     await expect(running).rejects.toMatchObject({ code: "cancelled" });
   });

@@ -60,7 +60,7 @@ describe("the log", () => {
     const lines: string[] = [];
     await using server = await startTestServer({ worker: "crash_on_start", logs: lines });
     await fetch(`${server.url}/health`);
-    await eventually(() => expect(lines.join("")).toContain("cannot start: the fixture was made so"), 30_000);
+    await eventually(() => expect(lines.join("")).toContain("cannot start: the fixture was made so"));
     const parsed: Record<string, unknown>[] = lines.map((line) => JSON.parse(line));
     expect(parsed.find(({ route }) => route === "/health")).toMatchObject({ level: 20 });
     const word = parsed.find(({ msg }) => String(msg).includes("the fixture was made so"));

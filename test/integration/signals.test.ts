@@ -11,11 +11,13 @@ import { testPython } from "../support/server.ts";
 const cli = useCommandLine();
 const TERMINAL = fileURLToPath(new URL("../fixtures/terminal.py", import.meta.url));
 const SLOW = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2" };
+/** With {@link SLOW} three seconds: it is still drawn when it has been seen at work. */
+const STEPS = 15;
 const FOREVER = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "60" };
 
 /** The status, or "cut off". */
 function draw(url: string): Promise<number | string> {
-  const body = JSON.stringify({ prompt: "a cat" });
+  const body = JSON.stringify({ prompt: "a cat", num_inference_steps: STEPS });
   return fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body }).then(
     ({ status }) => status,
     () => "cut off",
@@ -73,7 +75,7 @@ describe("a server", () => {
     const { url, child, exit } = await cli.serve({ env: SLOW });
     await ready(url);
     await using client = await RealtimeClient.open(url);
-    client.ask({ prompt: "a cat", request_id: "a" });
+    client.ask({ prompt: "a cat", request_id: "a", num_inference_steps: STEPS });
     await atWork(url);
     child.kill(signal);
     expect((await client.result("a")).message).toMatchObject({ request_id: "a" });

@@ -10,7 +10,7 @@ beforeAll(async () => {
   server = await startTestServer({
     // Holds 64 jobs and draws them one after the other.
     worker: "fixture_worker",
-    env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.02", LATENTCAST_QUEUE_LIMIT: "12" },
+    env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2", LATENTCAST_QUEUE_LIMIT: "12" },
   });
   await server.ready();
 });

@@ -1,5 +1,8 @@
+/** What comes at all comes within this time, even where every core is wanted by ten others. */
+const PATIENCE_MS = 60_000;
+
 /** Waits until `check` no longer throws, and lets its last error through when it never does. */
-export async function eventually<Value>(check: () => Value | Promise<Value>, timeoutMs = 10_000): Promise<Value> {
+export async function eventually<Value>(check: () => Value | Promise<Value>, timeoutMs = PATIENCE_MS): Promise<Value> {
   const deadline = performance.now() + timeoutMs;
   while (true) {
     try {

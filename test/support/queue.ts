@@ -24,7 +24,7 @@ export function resultOf(reply: Pick<SubmitReply, "status_url" | "response_url">
     const { status } = await fetch(reply.status_url);
     if (status !== 200) throw new Error(`status answered ${status}`);
     return fetch(reply.response_url);
-  }, 30_000);
+  });
 }
 
 export interface NamedEvent {
