@@ -18,7 +18,7 @@ export type Delivery = "result" | "events";
 
 export interface DialectRequest {
   readonly path: string;
-  /** What the JSON said, or a `Form`. */
+  /** What the JSON said, or a `MultipartForm`. */
   readonly body: unknown;
 }
 

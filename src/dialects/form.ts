@@ -6,7 +6,7 @@ export interface FormPart {
   readonly value: unknown;
 }
 
-export class Form {
+export class MultipartForm {
   readonly parts: readonly FormPart[];
 
   constructor(parts: readonly FormPart[]) {

@@ -18,13 +18,13 @@ const SIDE_MULTIPLE = 8;
 /** Of the drawn outline, in CSS pixels. */
 const OUTLINE_AREA = 15 * 15;
 
-export interface Size {
+export interface NamedSize {
   readonly name: string;
   readonly width: number;
   readonly height: number;
 }
 
-export function sizesOf(model: Model): Size[] {
+export function sizesOf(model: Model): NamedSize[] {
   const sizes = RATIOS.map(({ name, ratio }) => ({ name, ...sizeOfRatio(ratio, model) }));
   // A small model's limits can make two ratios the same size.
   return sizes.filter(
@@ -34,12 +34,12 @@ export function sizesOf(model: Model): Size[] {
 }
 
 /** For an image of any shape; beyond the outermost presets it is cut. */
-export function sizeLike({ width, height }: Omit<Size, "name">, model: Model): Omit<Size, "name"> {
+export function sizeLike({ width, height }: Omit<NamedSize, "name">, model: Model): Omit<NamedSize, "name"> {
   const ratios = RATIOS.map(({ ratio }) => ratio);
   return sizeOfRatio(Math.min(Math.max(width / height, Math.min(...ratios)), Math.max(...ratios)), model);
 }
 
-function sizeOfRatio(ratio: number, model: Model): Omit<Size, "name"> {
+function sizeOfRatio(ratio: number, model: Model): Omit<NamedSize, "name"> {
   const area = model.nativeWidth * model.nativeHeight;
   const unit = Math.max(SIDE_MULTIPLE, Math.round(Math.sqrt(area) / STEPS_PER_SIDE / SIDE_MULTIPLE) * SIDE_MULTIPLE);
   const side = (length: number): number =>
@@ -50,7 +50,7 @@ function sizeOfRatio(ratio: number, model: Model): Omit<Size, "name"> {
 export class SizePresets {
   readonly #root = find("presets", HTMLElement);
   readonly #onChoose: (width: number, height: number) => void;
-  #sizes: Size[] = [];
+  #sizes: NamedSize[] = [];
 
   constructor(onChoose: (width: number, height: number) => void) {
     this.#onChoose = onChoose;
@@ -69,7 +69,7 @@ export class SizePresets {
     }
   }
 
-  #button({ name, width, height }: Size): HTMLButtonElement {
+  #button({ name, width, height }: NamedSize): HTMLButtonElement {
     const outline = element("span", { className: "outline", attributes: { "aria-hidden": "true" } });
     const ratio = width / height;
     outline.style.setProperty("width", `${Math.round(Math.sqrt(OUTLINE_AREA * ratio))}px`);

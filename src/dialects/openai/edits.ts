@@ -2,7 +2,7 @@
 import type { ImageSource, InputSources } from "../../images/source.ts";
 import { parseObject, type FieldProblem, type Parsed } from "../../schema/parse.ts";
 import type { DialectRequest, ReadRequest } from "../dialect.ts";
-import { Form } from "../form.ts";
+import { MultipartForm } from "../form.ts";
 import { OpenaiExchange } from "./exchange.ts";
 import { IMAGE_PARTS, MASK_PART, readFields } from "./fields.ts";
 import { toGenerateInput } from "./input.ts";
@@ -23,11 +23,11 @@ interface Images {
 }
 
 export function readEdit({ body }: DialectRequest): ReadRequest {
-  return body instanceof Form ? readForm(body) : readJson(body);
+  return body instanceof MultipartForm ? readForm(body) : readJson(body);
 }
 
 export function readVariation({ body }: DialectRequest): ReadRequest {
-  const [image, ...others] = body instanceof Form ? body.files(...IMAGE_PARTS) : [];
+  const [image, ...others] = body instanceof MultipartForm ? body.files(...IMAGE_PARTS) : [];
   const parsed = parseObject(variationInput, readFields(body));
   if (image === undefined || others.length > 0) return refused(parsed, problem("image", "must be one file"));
   if (!parsed.ok) return parsed;
@@ -39,7 +39,7 @@ export function readVariation({ body }: DialectRequest): ReadRequest {
   return { ...converted, exchange, inputs: toSources({ image, mask: null, fields: PARTS, unused: 0 }) };
 }
 
-function readForm(form: Form): ReadRequest {
+function readForm(form: MultipartForm): ReadRequest {
   const [image, ...others] = form.files(...IMAGE_PARTS);
   const [mask = null, ...moreMasks] = form.files(MASK_PART);
   const parsed = parseObject(editInput, readFields(form));

@@ -1,5 +1,5 @@
 /** Reads the fields of a request alike from JSON and from forms, whose numbers and booleans are text. */
-import { Form } from "../form.ts";
+import { MultipartForm } from "../form.ts";
 
 /** Parts of a form that are files. Clients call one image `image` and a list `image[]`, some also a list of one. */
 export const IMAGE_PARTS = ["image", "image[]"] as const;
@@ -14,7 +14,7 @@ const BOOLEANS: Readonly<Record<string, boolean>> = { true: true, false: false, 
 
 /** Turns numbers and booleans that are text into values, and leaves out `null`, which some programs send for every absent field. */
 export function readFields(body: unknown): unknown {
-  const fields = body instanceof Form ? body.fieldsBeside(...IMAGE_PARTS, MASK_PART) : body;
+  const fields = body instanceof MultipartForm ? body.fieldsBeside(...IMAGE_PARTS, MASK_PART) : body;
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return fields;
   const entries = Object.entries(fields).flatMap(([name, value]: [string, unknown]) =>
     value === null ? [] : [[name, typeof value === "string" ? readText(name, value) : value]],

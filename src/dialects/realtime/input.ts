@@ -7,7 +7,7 @@ import { IMAGE_SIZES } from "../fast-sdxl/schema.ts";
 import { withNumbers } from "../numbers.ts";
 import { realtimeInput, requestId, type Mode, type RequestId } from "./schema.ts";
 
-export interface RealtimeInput {
+export interface InputMessage {
   readonly requestId: RequestId;
   readonly mode: Mode;
   readonly input: ParsedInput;
@@ -33,7 +33,7 @@ export function requestIdOf(message: unknown): RequestId {
 }
 
 /** Throws `invalid_request` naming the fields that are wrong. */
-export function readInput(message: Message): RealtimeInput {
+export function readInput(message: Message): InputMessage {
   // JavaScript's `undefined` arrives as nil: for every field it is the same as leaving it out.
   const given = Object.fromEntries(
     Object.entries(message).filter(([, value]) => value !== null && value !== undefined),

@@ -1,7 +1,7 @@
 /** Reads `multipart/form-data` whole, within limits, before the route runs: the field that asks for a stream may come after the files. */
 import multipart, { type Multipart } from "@fastify/multipart";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { Form, type FormPart } from "../../dialects/form.ts";
+import { MultipartForm, type FormPart } from "../../dialects/form.ts";
 import { LatentcastError } from "../../errors.ts";
 import { discardBody } from "./bodies.ts";
 
@@ -20,7 +20,7 @@ const LIMIT_TEXTS: Readonly<Record<string, string>> = {
   FST_PARTS_LIMIT: `The form has more than ${MAX_FILES + MAX_FIELDS} parts.`,
 };
 
-/** Routes that are added to `scope` take forms as well as JSON; their body is then a {@link Form}. */
+/** Routes that are added to `scope` take forms as well as JSON; their body is then a {@link MultipartForm}. */
 export async function acceptForms(scope: FastifyInstance): Promise<void> {
   await scope.register(multipart, {
     limits: {
@@ -43,7 +43,7 @@ export async function acceptForms(scope: FastifyInstance): Promise<void> {
   });
 }
 
-async function readForm(request: FastifyRequest): Promise<Form> {
+async function readForm(request: FastifyRequest): Promise<MultipartForm> {
   const { raw, routeOptions } = request;
   let left = routeOptions.bodyLimit;
   // Counted on the wire: the parts leave out what is before, between and after them.
@@ -62,7 +62,7 @@ async function readForm(request: FastifyRequest): Promise<Form> {
   }
 }
 
-async function collect(parts: AsyncIterable<Multipart>): Promise<Form> {
+async function collect(parts: AsyncIterable<Multipart>): Promise<MultipartForm> {
   const collected: FormPart[] = [];
   for await (const part of parts) {
     const { fieldname: name } = part;
@@ -74,7 +74,7 @@ async function collect(parts: AsyncIterable<Multipart>): Promise<Form> {
       throw new LatentcastError("payload_too_large", { message: `A field may have ${MAX_FIELD_BYTES} bytes of text.` });
     collected.push({ name, value: part.value });
   }
-  return new Form(collected);
+  return new MultipartForm(collected);
 }
 
 /** The parser's own messages name its functions. */

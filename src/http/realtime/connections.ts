@@ -12,7 +12,7 @@ import { encodeControl } from "./coding.ts";
 import { RealtimeSession } from "./session.ts";
 import { acceptSockets, type Socket, type Sockets } from "./sockets.ts";
 
-export interface RealtimeOptions {
+export interface ConnectionsOptions {
   readonly jobs: Jobs;
   readonly inputReader: InputReader;
   readonly upgrades: UpgradeHeads;
@@ -43,14 +43,14 @@ const REFUSAL_PATIENCE_MS = 1_000;
 const UNAUTHORIZED_CODE = 1_008;
 
 export class RealtimeConnections {
-  readonly #options: RealtimeOptions;
+  readonly #options: ConnectionsOptions;
   readonly #sockets: Sockets;
   readonly #turns: CallerTurns;
   readonly #sessions = new Set<RealtimeSession>();
   readonly #counts = new Map<string, number>();
   #isDraining = false;
 
-  constructor(options: RealtimeOptions) {
+  constructor(options: ConnectionsOptions) {
     const { jobs, upgrades: heads, limits } = options;
     this.#options = options;
     this.#sockets = acceptSockets({ heads, maxFrameBytes: limits.maxFrameBytes });

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { Changes } from "../../async/changes.ts";
 import { after, type Timer } from "../../async/timer.ts";
-import { readInput, requestIdOf, type Message, type RealtimeInput } from "../../dialects/realtime/input.ts";
+import { readInput, requestIdOf, type Message, type InputMessage } from "../../dialects/realtime/input.ts";
 import { nextInputs, noInputs, type Inputs } from "../../dialects/realtime/latest-wins.ts";
 import {
   errorMessage,
@@ -52,7 +52,7 @@ const POLICY_VIOLATION = 1_008;
 /** An input that comes while the model loads waits this long for it, like a direct request. */
 const MODEL_TIMEOUT_MS = 60_000;
 
-type Queued = RealtimeInput & { readonly coding: Coding; readonly bytes: number };
+type Queued = InputMessage & { readonly coding: Coding; readonly bytes: number };
 
 export interface SessionTotals {
   inputs: number;

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { modelName } from "../../dialects/model-name.ts";
 import { LatentcastError } from "../../errors.ts";
 import { invalidRequest } from "../../jobs/request.ts";
-import type { RealtimeConnections, RealtimeOptions } from "../realtime/connections.ts";
+import type { RealtimeConnections, ConnectionsOptions } from "../realtime/connections.ts";
 import { FOR_SOCKETS } from "../upgrade.ts";
 
 export interface RealtimeDoor {
@@ -17,7 +17,7 @@ const MAX_BUFFERING = 60;
 /** `realtime` at the end is what fal's clients add; they may also be given another path, or none. */
 const PATHS = ["/realtime", "/:owner/:alias", "/:owner/:alias/*"];
 
-export function realtimeRoutes(app: FastifyInstance, options: RealtimeOptions): RealtimeDoor {
+export function realtimeRoutes(app: FastifyInstance, options: ConnectionsOptions): RealtimeDoor {
   let isDraining = false;
   let loading: Promise<RealtimeConnections> | undefined;
   let connections: RealtimeConnections | undefined;

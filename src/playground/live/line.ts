@@ -24,7 +24,7 @@ export interface LineHooks {
   readonly refused: () => Promise<boolean>;
 }
 
-export interface InputFiles {
+export interface InputBlobs {
   readonly image: Blob;
   readonly mask: Blob | null;
 }
@@ -48,7 +48,7 @@ export class Line {
     this.#reopen();
   }
 
-  async send(id: number, values: Values, files: InputFiles | undefined): Promise<void> {
+  async send(id: number, values: Values, files: InputBlobs | undefined): Promise<void> {
     const input = { ...toInput(values), ...(files && { image_url: files.image, mask_url: files.mask }) };
     const message = { ...(await withAddresses(input)), request_id: id, mode: "cancel", preview: false };
     if (this.#isClosed) return;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { Form } from "../../../src/dialects/form.ts";
+import { MultipartForm } from "../../../src/dialects/form.ts";
 
 const file = (text: string): Buffer => Buffer.from(text);
-const form = new Form([
+const form = new MultipartForm([
   { name: "b", value: file("1") },
   { name: "n", value: "1" },
   { name: "a", value: file("2") },

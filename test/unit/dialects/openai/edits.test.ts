@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Form, type FormPart } from "../../../../src/dialects/form.ts";
+import { MultipartForm, type FormPart } from "../../../../src/dialects/form.ts";
 import { openaiDialect } from "../../../../src/dialects/openai/dialect.ts";
 import { modelInfo } from "../../../support/builders.ts";
 
@@ -17,8 +17,8 @@ const variations = route("/v1/images/variations");
 
 type Fields = Readonly<Record<string, unknown>>;
 
-const form = (fields: Fields, ...files: FormPart[]): Form =>
-  new Form([...files, ...Object.entries(fields).map(([name, value]) => ({ name, value }))]);
+const form = (fields: Fields, ...files: FormPart[]): MultipartForm =>
+  new MultipartForm([...files, ...Object.entries(fields).map(([name, value]) => ({ name, value }))]);
 const image: FormPart = { name: "image", value: PNG };
 const mask: FormPart = { name: "mask", value: MASK };
 
@@ -98,7 +98,11 @@ describe("an edit", () => {
     ["a form whose image is text", form({ prompt: "x", image: "data:,x" }), ["image"]],
     ["seventeen images", form({ prompt: "x" }, ...Array.from({ length: 17 }, () => image)), ["image"]],
     ["two masks", form({ prompt: "x" }, image, mask, mask), ["mask"]],
-    ["two prompts", new Form([image, { name: "prompt", value: "x" }, { name: "prompt", value: "y" }]), ["prompt"]],
+    [
+      "two prompts",
+      new MultipartForm([image, { name: "prompt", value: "x" }, { name: "prompt", value: "y" }]),
+      ["prompt"],
+    ],
     ["a prompt that is a file", form({ prompt: PNG }, image), ["prompt"]],
     ["a number that is none", form({ prompt: "x", n: "two" }, image), ["n"]],
     ["no images in JSON", { prompt: "x", images: [] }, ["images"]],
@@ -134,7 +138,7 @@ describe("whatever is sent", () => {
   const name = fc.constantFrom("image", "image[]", "mask", "images", "prompt", "n", "size", "stream", "strength", "x");
   const text = fc.oneof(fc.string(), fc.constantFrom("1", "true", "64x64", "auto", "null"));
   const value = fc.oneof(text, fc.constantFrom(PNG, MASK));
-  const forms = fc.array(fc.record({ name, value }), { maxLength: 24 }).map((parts) => new Form(parts));
+  const forms = fc.array(fc.record({ name, value }), { maxLength: 24 }).map((parts) => new MultipartForm(parts));
   const bodies = fc.oneof(forms, fc.dictionary(name, fc.jsonValue()), fc.jsonValue());
 
   it("is read or refused by the fields that are wrong", () => {

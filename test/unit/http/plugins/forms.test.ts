@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import Fastify, { type FastifyInstance } from "fastify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Form } from "../../../../src/dialects/form.ts";
+import { MultipartForm } from "../../../../src/dialects/form.ts";
 import { handleError } from "../../../../src/http/error-body.ts";
 import { acceptJson } from "../../../../src/http/plugins/bodies.ts";
 import { acceptForms } from "../../../../src/http/plugins/forms.ts";
@@ -35,7 +35,7 @@ async function send(payload: Buffer | string, type = FORM_TYPE, url = "/v1/form"
 
 async function partsOf(parts: readonly Part[]): Promise<unknown[]> {
   expect(await send(formBytes(parts))).toEqual({ status: 200, code: undefined });
-  if (!(found instanceof Form)) throw new Error("no form");
+  if (!(found instanceof MultipartForm)) throw new Error("no form");
   return found.parts.map(({ name, value }) => [name, value]);
 }
 
