@@ -25,7 +25,7 @@ export const CLUSTER_SETTINGS = {
     default: "",
     defaultText: "none",
     value: optionalFile,
-    help: "Credentials file for NATS, with the JWT and the key of this role.",
+    help: "Credentials file for NATS: a JWT and its key as `nsc` makes them, or the seed of a user's nkey alone.",
   }),
   natsCa: setting<string | null>({
     env: ["LATENTCAST_NATS_CA"],

@@ -1,6 +1,13 @@
 /** Connects to NATS, and says in one sentence why it cannot. */
 import { readFile } from "node:fs/promises";
-import { connect, credsAuthenticator, errors, type NatsConnection } from "@nats-io/transport-node";
+import {
+  connect,
+  credsAuthenticator,
+  errors,
+  nkeyAuthenticator,
+  type Authenticator,
+  type NatsConnection,
+} from "@nats-io/transport-node";
 import { ConfigError, isLoopback } from "../../config.ts";
 
 /** Message TTLs and ranked pulls are of 2.11 and 2.12. */
@@ -9,7 +16,7 @@ const OLDEST = [2, 12] as const;
 export interface NatsOptions {
   /** `nats://`, `tls://` or bare `host:port`, one for each server that is known. */
   readonly urls: readonly string[];
-  /** A file as `nsc` makes it, with a JWT and the seed of its key. */
+  /** A file as `nsc` makes it, with a JWT and the seed of its key, or one with the seed alone. */
   readonly credsFile?: string | undefined;
   /** Certificates of whoever may sign the servers' own, as PEM. */
   readonly caFile?: string | undefined;
@@ -26,7 +33,7 @@ export async function connectToNats(options: NatsOptions): Promise<NatsConnectio
   const { urls, caFile, credsFile, inbox, name, timeoutMs = 5_000 } = options;
   const isTls = caFile !== undefined || urls.some((url) => url.startsWith("tls:"));
   if (!isTls) refusePlaintextAbroad(urls);
-  const creds = credsFile === undefined ? undefined : await readCreds(credsFile);
+  const authenticator = credsFile === undefined ? undefined : await readCreds(credsFile);
   const ca = caFile === undefined ? undefined : await readNamed("LATENTCAST_NATS_CA", caFile);
   let connection: NatsConnection;
   try {
@@ -45,7 +52,7 @@ export async function connectToNats(options: NatsOptions): Promise<NatsConnectio
       maxPingOut: 2,
       noAsyncTraces: true,
       ...(isTls ? { tls: ca === undefined ? {} : { ca: ca.toString() } } : {}),
-      ...(creds === undefined ? {} : { authenticator: credsAuthenticator(creds) }),
+      ...(authenticator === undefined ? {} : { authenticator }),
     });
   } catch (error) {
     throw refusal(urls, error);
@@ -92,10 +99,18 @@ function refusal(urls: readonly string[], error: unknown): ConfigError {
   return new ConfigError(`--nats: no NATS server answers at ${at} (${text}).`, { cause: error });
 }
 
-async function readCreds(file: string): Promise<Buffer> {
+/**
+ * A user's JWT with the seed of its key, as `nsc` writes them; or the seed alone, for servers that list the public halves of their users'
+ * keys in their own configuration.
+ */
+async function readCreds(file: string): Promise<Authenticator> {
   const creds = await readNamed("LATENTCAST_NATS_CREDS", file);
-  if (/BEGIN NATS USER JWT[^]+BEGIN USER NKEY SEED/.test(creds.toString())) return creds;
-  throw new ConfigError(`LATENTCAST_NATS_CREDS: ${file} is no credentials file of NATS, with a user's JWT and seed.`);
+  const text = creds.toString().trim();
+  if (/^SU[A-Z2-7]{56}$/.test(text)) return nkeyAuthenticator(Buffer.from(text));
+  if (/BEGIN NATS USER JWT[^]+BEGIN USER NKEY SEED/.test(text)) return credsAuthenticator(creds);
+  throw new ConfigError(
+    `LATENTCAST_NATS_CREDS: ${file} is no credentials file of NATS: it has neither a user's JWT and seed nor a seed alone.`,
+  );
 }
 
 async function readNamed(setting: string, file: string): Promise<Buffer> {

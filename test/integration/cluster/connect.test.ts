@@ -3,6 +3,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { nkeys } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadConfig, ConfigError } from "../../../src/config.ts";
 import { Layout } from "../../../src/cluster/layout.ts";
@@ -99,6 +100,18 @@ describe("the connection to NATS", () => {
     expect(await refusal(`nats://a:wrong@127.0.0.1:${port}`)).toMatch(sentence);
     expect(await refusal(`nats://a:wrong@127.0.0.1:${port}`)).not.toContain("wrong");
     expect(await refusal(`nats://a:right@127.0.0.1:${port}`)).toBe("");
+  });
+
+  it("is made with the seed of a user's key alone, where the servers list its public half", async () => {
+    const [key, stranger] = [nkeys.createUser(), nkeys.createUser()];
+    const accounts = `accounts { A { jetstream: enabled, users: [{ nkey: ${key.getPublicKey()} }] } }`;
+    await using guarded = await NatsCluster.start({ size: 1, extra: accounts });
+    const url = `nats://127.0.0.1:${guarded.server(0).port}`;
+    const file = join(folder, "seed");
+    await writeFile(file, `${Buffer.from(key.getSeed()).toString()}\n`);
+    expect(await refusal(url, { LATENTCAST_NATS_CREDS: file })).toBe("");
+    await writeFile(file, stranger.getSeed());
+    expect(await refusal(url, { LATENTCAST_NATS_CREDS: file })).toMatch(/refuses the credentials/);
   });
 
   it("is refused where files that it is given cannot be read", async () => {
