@@ -70,7 +70,7 @@ const progress = jobRun.extend({ kind: z.literal("progress"), step: count, total
 const queued = jobRun.extend({ kind: z.literal("queued") });
 
 /** One part of an image: `of` parts make one, `images` of them one preview or result. */
-const imagePart = imageSize.extend({
+export const imagePart = imageSize.extend({
   image: count,
   images: z.int().min(1),
   part: count,

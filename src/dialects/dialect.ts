@@ -93,7 +93,8 @@ export interface Dialect {
 export interface QueueDialect extends Dialect, Exchange {
   /** @param path That it was sent to, or would have been without the queue: variants of a model need fields of their own. */
   parse(body: unknown, path: string): Parsed<ParsedInput>;
-  preview(event: JobPreview, job: Job): object;
+  /** Follows from the request alone, wherever its job runs. */
+  preview(event: JobPreview, job: Pick<Job, "seed">): object;
 }
 
 /** Of a queue dialect: every request is answered alike. */

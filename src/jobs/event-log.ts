@@ -77,11 +77,7 @@ export class EventLog {
    * its position or that it has started, the newest step and preview, then everything; of an ended job the last event.
    */
   follow({ after, signal }: CursorOptions = {}): AsyncIterable<Entry> {
-    // A place beyond the end was never given out.
-    const first =
-      after === undefined || after > this.#sequence
-        ? this.#standing()
-        : this.#entries.filter(({ sequence }) => sequence > after);
+    const first = this.entriesAfter(after);
     const cursor = new Cursor(
       {
         next: (reader) => this.#nextFor(reader),
@@ -98,6 +94,13 @@ export class EventLog {
     this.#cursors.add(cursor);
     cursor.open();
     return cursor;
+  }
+
+  /** What a new listener gets at once. */
+  entriesAfter(after: number | undefined): readonly Entry[] {
+    // A place beyond the end was never given out.
+    if (after === undefined || after > this.#sequence) return this.#standing();
+    return this.#entries.filter(({ sequence }) => sequence > after);
   }
 
   #standing(): Entry[] {

@@ -93,6 +93,11 @@ export class Job {
     return this.#log.follow(options);
   }
 
+  /** What a new listener gets at once; see {@link EventLog.entriesAfter}. */
+  entriesAfter(after: number | undefined): readonly Entry[] {
+    return this.#log.entriesAfter(after);
+  }
+
   /** A model is loaded, and this is what it will draw. */
   resolve(request: JobRequest): void {
     if (this.#apply({ kind: "resolved", request })) this.#resolved.resolve(request);

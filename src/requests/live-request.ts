@@ -1,6 +1,7 @@
 /** A request that this process holds: its job, its log lines, and how it ended once that is kept. */
 import { Changes } from "../async/changes.ts";
 import type { Entry } from "../jobs/event-log.ts";
+import type { JobEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import type { LogLine } from "../schema/queue.ts";
 import type { AcceptedRequest } from "../storage/request-record.ts";
@@ -50,13 +51,13 @@ export class LiveRequest {
 
   /** What happened to its job. */
   note({ event }: Entry): void {
-    if (event.kind === "started") this.log("started");
-    if (event.kind === "progress") this.log(`step ${event.step + 1} of ${event.totalSteps}`);
+    const line = logLineOf(event);
+    if (line !== undefined) this.logs.push(line);
     this.#changed();
   }
 
-  log(message: string, level: LogLine["level"] = "INFO"): void {
-    this.logs.push({ message, level, source: "USER", timestamp: new Date().toISOString() });
+  log(message: string, level?: LogLine["level"]): void {
+    this.logs.push(logLineNow(message, level));
   }
 
   /** Yields at once, then at most once for everything since the last time; ends when it is settled or `signal` fires. */
@@ -79,4 +80,14 @@ export class LiveRequest {
     this.#changeCount += 1;
     this.#changes.announce();
   }
+}
+
+/** What the log of a request says about an event, now; undefined where it says nothing. */
+export function logLineOf(event: JobEvent): LogLine | undefined {
+  if (event.kind === "started") return logLineNow("started");
+  return event.kind === "progress" ? logLineNow(`step ${event.step + 1} of ${event.totalSteps}`) : undefined;
+}
+
+function logLineNow(message: string, level: LogLine["level"] = "INFO"): LogLine {
+  return { message, level, source: "USER", timestamp: new Date().toISOString() };
 }

@@ -11,13 +11,18 @@ export interface AcceptOptions {
   readonly maxWaiting?: number | undefined;
 }
 
+export interface StatusOptions {
+  /** The log lines of a request that runs may have to be fetched; without this, they may be missing. */
+  readonly withLogs?: boolean;
+}
+
 export interface RequestQueue {
   /** Keeps a request that was wrong, so that its result says why. */
   refuse(submission: RequestSubmission, error: LatentcastError): Promise<void>;
   /** Resolves with the number of requests ahead once the request is kept. Rejects when it was not accepted; nothing is kept then. */
   accept(submission: RequestSubmission, input: ParsedInput, options?: AcceptOptions): Promise<number>;
   /** Undefined when there is no such request for this caller; so it is for all that follow. */
-  status(ref: RequestRef): Promise<RequestStatus | undefined>;
+  status(ref: RequestRef, options?: StatusOptions): Promise<RequestStatus | undefined>;
   /** Undefined also until it has ended. */
   response(ref: RequestRef): Promise<RequestResponse | undefined>;
   /** Resolves when the cancellation is kept. */

@@ -31,6 +31,8 @@ export interface RequestRunnerOptions {
   readonly closing: AbortSignal;
   /** Of the claims on requests, where the usual terms do not fit. */
   readonly terms?: LeaseTerms | undefined;
+  /** An end that cannot be kept yet is shown from memory; not where other processes show ends. */
+  readonly showsUnkept?: boolean | undefined;
 }
 
 export interface BeginOptions {
@@ -44,7 +46,16 @@ export interface BeginOptions {
 
 const STORE_RETRY_MS = 5_000;
 /** A request that was running each time the server died is probably why it died. */
-const MAX_ATTEMPTS = 3;
+export const MAX_ATTEMPTS = 3;
+
+/**
+ * Throws `worker_crashed` for a request that was never run to its end.
+ * @param attempts How often that was tried.
+ */
+export function refuseHopeless(attempts: number): void {
+  if (attempts < MAX_ATTEMPTS) return;
+  throw new LatentcastError("worker_crashed", { message: "The server ended each time it ran this request." });
+}
 
 export class RequestRunner {
   readonly #options: RequestRunnerOptions;
@@ -66,19 +77,27 @@ export class RequestRunner {
   }
 
   /** Undefined for a request that ended at once, or that comes while the server ends. */
-  begin(request: AcceptedRequest, { admission, inputs, claim }: BeginOptions = {}): LiveRequest | undefined {
+  begin(request: AcceptedRequest, options: BeginOptions = {}): LiveRequest | undefined {
+    try {
+      return this.start(request, options);
+    } catch (error) {
+      const failed = toLatentcastError(error);
+      // A request that comes while the server ends is the next one's.
+      if (failed.code !== "draining") void this.endUnrun(request.id, failed, options.claim);
+      return undefined;
+    }
+  }
+
+  /** Throws what keeps a request from running; its images are released then, and nothing is kept. */
+  start(request: AcceptedRequest, { admission, inputs, claim }: BeginOptions = {}): LiveRequest {
     const { jobs, log } = this.#options;
     let live: LiveRequest;
     try {
       const submission = { ...this.#toSubmission(request), inputs };
-      const job = jobs.submit(submission, admission ?? jobs.admit(submission, { isKnown: true }));
-      live = new LiveRequest(request, job);
+      live = new LiveRequest(request, jobs.submit(submission, admission ?? jobs.admit(submission, { isKnown: true })));
     } catch (error) {
       inputs?.release();
-      const failed = toLatentcastError(error);
-      // A request that comes while the server ends is the next one's.
-      if (failed.code !== "draining") void this.endUnrun(request.id, failed, claim);
-      return undefined;
+      throw error;
     }
     if (claim !== undefined) live.lease = this.#lease(live, claim);
     this.#live.set(request.id, live);
@@ -94,20 +113,19 @@ export class RequestRunner {
    * @param attempts How often it has been run, and never to its end.
    */
   async resume(request: AcceptedRequest, attempts: number): Promise<void> {
-    if (attempts >= MAX_ATTEMPTS) {
-      const message = "The server ended each time it ran this request.";
-      void this.endUnrun(request.id, new LatentcastError("worker_crashed", { message }));
-      return;
-    }
-    let inputs: InputImages | undefined;
     try {
-      const files = request.inputFiles === undefined ? undefined : await this.#options.store.inputFiles(request.id);
-      if (files !== undefined) inputs = await this.#options.inputReader.reopen(files, request.input ?? {});
+      refuseHopeless(attempts);
+      this.begin(request, { inputs: await this.reopen(request) });
     } catch (error) {
       void this.endUnrun(request.id, toLatentcastError(error));
-      return;
     }
-    this.begin(request, { inputs });
+  }
+
+  /** The images that the store kept for a request, ready to be drawn from. */
+  async reopen({ id, input, inputFiles }: AcceptedRequest): Promise<InputImages | undefined> {
+    const { store, inputReader } = this.#options;
+    const files = inputFiles === undefined ? undefined : await store.inputFiles(id);
+    return files === undefined ? undefined : inputReader.reopen(files, input ?? {});
   }
 
   /** Ends a request that has no job. Resolves like a write of the end; undefined when the server ended before it was kept. */
@@ -166,17 +184,18 @@ export class RequestRunner {
     await this.#end(live, await makeEnd(live, event, this.#options));
   }
 
-  /** Stores the end, then announces it. With a full disk it is served from memory until it can be stored. */
+  /** Stores the end, then announces it. */
   async #end(live: LiveRequest, made: MadeEnd): Promise<void> {
+    const { store, showsUnkept = true } = this.#options;
     const { id } = live.request;
     const { ended } = made;
     const isFirst = await this.#keep(
       id,
-      () => live.lease?.end(ended) ?? this.#options.store.cancel(id, ended),
-      () => live.end(ended),
+      () => live.lease?.end(ended) ?? store.cancel(id, ended),
+      showsUnkept ? () => live.end(ended) : undefined,
     );
-    if (isFirst === undefined) return;
-    if (isFirst) live.end(ended);
+    if (isFirst === undefined) live.settle(undefined);
+    else if (isFirst) live.end(ended);
     else live.settle(await this.#endedByOthers(id, made));
     this.#live.delete(id);
   }

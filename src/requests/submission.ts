@@ -40,7 +40,7 @@ export function toRequest(
 }
 
 /** A request without an owner may be read by all clients of this server. */
-export function mayAsk({ owner }: AcceptedRequest, ref: RequestRef): boolean {
+export function mayAsk({ owner }: Pick<AcceptedRequest, "owner">, ref: RequestRef): boolean {
   return owner === null || owner === ref.owner;
 }
 

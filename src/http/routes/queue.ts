@@ -117,9 +117,10 @@ export function queueRoutes(app: FastifyInstance, { requests, ...options }: Queu
 
   app.get("/requests/:id/status", documented(statusOperation), async (request: FastifyRequest<ById>, reply) => {
     const { id } = request.params;
-    const status = known(await requests.status(refOf(request, id)));
+    const withLogs = wantsLogs(request);
+    const status = known(await requests.status(refOf(request, id), { withLogs }));
     reply.header("x-fal-request-id", id).code(status.kind === "ended" ? 200 : 202);
-    return toStatus(status, linksOf(publicUrl(request, configuredUrl), status.app, id), wantsLogs(request) ? 0 : null);
+    return toStatus(status, linksOf(publicUrl(request, configuredUrl), status.app, id), withLogs ? 0 : null);
   });
 
   app.get(

@@ -1,0 +1,133 @@
+/** A fleet in one process: gateways and nodes of durable requests on a network in memory. Devices do what a test says. */
+import pino from "pino";
+import { HeldTickets } from "../../src/cluster/held-tickets.ts";
+import { Layout } from "../../src/cluster/layout.ts";
+import type { ClusterQueue } from "../../src/cluster/cluster-queue.ts";
+import type { Reconciler } from "../../src/cluster/reconciler.ts";
+import { RequestGateway } from "../../src/cluster/request-gateway.ts";
+import type { RequestMap } from "../../src/cluster/request-map.ts";
+import { RequestNode } from "../../src/cluster/request-node.ts";
+import { ticket, type NodeBeat } from "../../src/cluster/wire.ts";
+import { latentcastDialect } from "../../src/dialects/latentcast/dialect.ts";
+import { InputMemory } from "../../src/images/input-memory.ts";
+import { InputReader } from "../../src/images/source.ts";
+import { PublishedImages } from "../../src/storage/published-images.ts";
+import { readObject } from "../../src/storage/read-object.ts";
+import { FakeJobs } from "./fake-jobs.ts";
+import { fleetStore } from "./fleet-store.ts";
+import { MemoryNetwork, type MemoryBus } from "./memory-bus.ts";
+import { openSqliteStore } from "./sqlite-store.ts";
+
+const POOL = "default";
+const log = pino({ level: "silent" });
+
+export interface MemoryGateway {
+  readonly bus: MemoryBus;
+  readonly map: RequestMap;
+  readonly queue: ClusterQueue;
+  readonly reconciler: Reconciler;
+  /** This gateway finds that a node died. */
+  mourn(node: MemoryNode): void;
+}
+
+export interface MemoryNode {
+  readonly name: string;
+  readonly bus: MemoryBus;
+  readonly jobs: FakeJobs;
+  readonly durable: RequestNode;
+  readonly beat: NodeBeat;
+  /** Takes one ticket, or finds that there is none. */
+  pull(): Promise<boolean>;
+}
+
+export async function memoryFleet() {
+  const layout = new Layout({ ticketAckWaitMs: 60_000 });
+  const network = new MemoryNetwork(layout);
+  const disk = await openSqliteStore();
+  const store = fleetStore(disk.requests);
+  const closing = new AbortController();
+  const nodes: MemoryNode[] = [];
+  /** Nodes that nobody hears any more. */
+  const unheard = new Set<string>();
+  const heard = (): NodeBeat[] => nodes.filter(({ name }) => !unheard.has(name)).map(({ beat }) => beat);
+  const images = new PublishedImages(disk.objects);
+  const inputReader = new InputReader({
+    memory: new InputMemory(2 ** 30),
+    readFile: (key) => readObject(disk.objects, key),
+  });
+
+  const gateway = async (name: string): Promise<MemoryGateway> => {
+    const bus = network.connect();
+    const mourners: ((last: NodeBeat) => void)[] = [];
+    const fleet = {
+      get nodes() {
+        return heard();
+      },
+      isHearing: true,
+      isAlive: (node: string) => heard().some((beat) => beat.name === node),
+      onDeath: (mourn: (last: NodeBeat) => void) => void mourners.push(mourn),
+    };
+    const parts = new RequestGateway({
+      ...{ bus, layout, fleet, store, log, inputReader, gateway: name },
+      jobs: new FakeJobs(),
+      dialect: () => latentcastDialect,
+      poolOf: () => POOL,
+      closing: closing.signal,
+    });
+    const { map, queue, reconciler } = parts;
+    // Its timers are not started: each law does by hand what they do.
+    map.start();
+    await map.caughtUp(closing.signal);
+    return {
+      ...{ bus, map, queue, reconciler },
+      mourn: ({ name: dead, beat }) => {
+        unheard.add(dead);
+        for (const mourn of mourners) mourn(beat);
+      },
+    };
+  };
+
+  const node = (name: string): MemoryNode => {
+    const bus = network.connect();
+    const jobs = new FakeJobs();
+    const held = new HeldTickets();
+    const incarnation = `${name}-1`;
+    const fleet = {
+      get nodes() {
+        return heard();
+      },
+      isHearing: true,
+    };
+    const durable = new RequestNode({
+      ...{ bus, layout, fleet, jobs, store, images, inputReader, held, log, node: name },
+      dialect: () => latentcastDialect,
+      closing: closing.signal,
+      incarnation: () => incarnation,
+      onCondemned: () => undefined,
+    });
+    const made: MemoryNode = {
+      ...{ name, bus, jobs, durable },
+      get beat() {
+        return { name, incarnation, held: held.list } as NodeBeat;
+      },
+      pull: async () => {
+        const delivery = await bus.pull(layout.tickets(POOL, "n"), { expiresMs: 50 });
+        if (delivery === undefined) return false;
+        await durable.take(ticket.parse(delivery.header), delivery);
+        return true;
+      },
+    };
+    nodes.push(made);
+    return made;
+  };
+
+  return {
+    ...{ layout, network, store, objects: disk.objects, gateway, node },
+    [Symbol.asyncDispose]: async () => {
+      closing.abort();
+      await disk[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export type MemoryFleet = Awaited<ReturnType<typeof memoryFleet>>;
