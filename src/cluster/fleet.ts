@@ -32,6 +32,7 @@ export class Fleet {
   readonly #gateways = new Map<string, Member<GatewayBeat>>();
   readonly #changes = new Changes();
   readonly #mourners = new Set<(last: NodeBeat) => void>();
+  #deaths = 0;
   #lastEchoMs = Number.NEGATIVE_INFINITY;
   #lastTickMs = 0;
   #subscription: Subscription | undefined;
@@ -56,6 +57,11 @@ export class Fleet {
   /** @param listener Called once for each node that died, with the last that it said. */
   onDeath(listener: (last: NodeBeat) => void): void {
     this.#mourners.add(listener);
+  }
+
+  /** How many nodes this process has seen die. */
+  get deaths(): number {
+    return this.#deaths;
   }
 
   /** Those that live, by name. */
@@ -131,6 +137,7 @@ export class Fleet {
   }
 
   #died(last: NodeBeat): void {
+    this.#deaths += 1;
     for (const mourn of this.#mourners) mourn(last);
   }
 }

@@ -18,10 +18,12 @@ export interface GatewayFacts {
   readonly fleet: Fleet;
   readonly pool: string;
   readonly isConnected: boolean;
+  /** Tickets that were made again. */
+  readonly reticketed: number;
 }
 
 export function takeGatewaySnapshot(facts: GatewayFacts): ServiceSnapshot {
-  const { status, version, model, counters, fleet, pool, isConnected } = facts;
+  const { status, version, model, counters, fleet, pool, isConnected, reticketed } = facts;
   return {
     status: status.kind,
     version,
@@ -42,6 +44,8 @@ export function takeGatewaySnapshot(facts: GatewayFacts): ServiceSnapshot {
       connected: isConnected,
       gateways: fleet.gateways.length,
       nodes: fleet.nodes.map(describeNode),
+      deaths: fleet.deaths,
+      reticketed,
     },
   };
 }

@@ -167,7 +167,7 @@ export class RemoteJobs implements Jobs {
       waiting: this.waiting,
       unfinished: this.#dispatcher.unfinished,
       counters: this.#counters,
-      ...{ fleet, pool, isConnected: bus.isConnected },
+      ...{ fleet, pool, isConnected: bus.isConnected, reticketed: this.#dispatcher.remade },
     });
   }
 

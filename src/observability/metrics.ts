@@ -4,6 +4,7 @@ import type { TerminalEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import type { JobObserver } from "../jobs/observer.ts";
 import type { Jobs } from "../jobs/jobs.ts";
+import { watchCluster } from "./cluster-gauges.ts";
 import { watchWorkers } from "./worker-gauges.ts";
 
 /** From a tiny image on a good card to a large one behind a queue. */
@@ -78,6 +79,7 @@ export class Metrics implements JobObserver {
   /** Adds what is read at the time of the scrape. To be called once. */
   watch(jobs: Jobs): void {
     watchWorkers(this.registry, jobs);
+    watchCluster(this.registry, jobs);
   }
 
   accepted(): void {

@@ -50,6 +50,8 @@ const cluster = z.looseObject({
       ),
     }),
   ),
+  deaths: z.int().describe("Nodes that this gateway has seen die."),
+  reticketed: z.int().describe("Jobs whose ticket was lost and made again."),
 });
 
 /** What the service knows of itself at any moment. */

@@ -103,7 +103,12 @@ describe("deploy/", () => {
   it("uses only metrics that exist", async () => {
     await using server = await startTestServer({ worker: "fixture_worker" });
     const exposed = await (await fetch(`${server.url}/metrics`)).text();
-    for (const file of ["grafana/latentcast.json", "kubernetes/autoscaler.yaml", "prometheus/rules.yaml"]) {
+    const files = [
+      ...["grafana/latentcast.json", "prometheus/rules.yaml"],
+      ...["kubernetes/autoscaler.yaml", "kubernetes-cluster/gateway/autoscaler.yaml"],
+      "kubernetes-cluster/pools/default/scaler.yaml",
+    ];
+    for (const file of files) {
       const asked =
         (await readFile(new URL(`../../deploy/${file}`, import.meta.url), "utf8")).match(/latentcast_[a-z_]+/g) ?? [];
       expect(asked.length).toBeGreaterThan(0);
