@@ -19,6 +19,9 @@ import { JobService } from "./jobs/service.ts";
 import { fetchImage } from "./net/fetch-image.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import type { Launch } from "./processes/child.ts";
+import { bothRoles, connectToFleet, startGateway, startNode } from "./runtime/fleet.ts";
+import type { FleetConnection, ServedJobs } from "./runtime/fleet.ts";
+import { serveNode } from "./runtime/node-server.ts";
 import { openStorage } from "./storage/open.ts";
 import { readObject } from "./storage/read-object.ts";
 import { startRetention } from "./storage/retention.ts";
@@ -89,13 +92,18 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const log = options.log ?? pino({ level: config.logLevel });
   const tracing = await startTracing({ env, version: packageVersion() });
   open.add(() => tracing?.close());
+  const metrics = new Metrics();
+  const observers = [metrics, new JobLog(log, config.logPrompts), ...(tracing === undefined ? [] : [tracing.observer])];
+  const parts = { ...options, config, env, log };
+  const connection = config.natsUrls.length === 0 ? undefined : await connectToFleet(config, log, open);
+  const served = await serveJobs(connection, parts, { metrics, observers, open });
+  const { jobs } = served;
+  metrics.watch(jobs);
+  if (connection !== undefined && config.role === "node") return serveNode(served, { config, log, metrics, open });
   const { dataDir, storeLimitBytes: limitBytes, resultTtlMs: keepMs } = config;
   const storage = await openStorage({ dataDir, limitBytes, keepMs });
   open.add(() => storage.close());
   const { requests: store } = storage;
-  const metrics = new Metrics();
-  const observers = [metrics, new JobLog(log, config.logPrompts), ...(tracing === undefined ? [] : [tracing.observer])];
-  const jobs = await startJobs({ ...options, config, env, log, observers });
   const webhookKey = await SigningKey.open(dataDir);
   const webhookAddresses = { allowPrivate: config.allowPrivateWebhooks || isOnlyForThisMachine(config) };
   const { closing } = open;
@@ -118,10 +126,9 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     log,
     closing,
   });
-  metrics.watch(jobs);
   // Jobs end first: their results are kept, and clients that are connected still read them. Both may be ended twice.
   const endJobs = async (): Promise<void> => {
-    await jobs.close();
+    await served.close();
     await requests.close();
   };
   open.add(endJobs);
@@ -158,16 +165,47 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     drain: async () => {
       patienceMs = FLUSH_PATIENCE_MS;
       shutdown.drain();
-      await jobs.drain(config.drainTimeoutMs);
+      await served.drain(config.drainTimeoutMs);
       await open.close();
     },
     close: async () => {
       shutdown.drain();
       // Also in the middle of a drain, which has the rest closed.
-      await jobs.close();
+      await served.close();
       await open.close();
     },
   };
+}
+
+interface Counting {
+  readonly metrics: Metrics;
+  readonly observers: readonly JobObserver[];
+  readonly open: Disposers;
+}
+
+/** The jobs of this process by its role: drawn here, by others, or both. */
+async function serveJobs(
+  connection: FleetConnection | undefined,
+  parts: StartJobsOptions,
+  { metrics, observers, open }: Counting,
+): Promise<ServedJobs> {
+  const { config, log } = parts;
+  if (connection === undefined) {
+    const jobs = await startJobs({ ...parts, observers });
+    return { jobs, drain: (timeoutMs) => jobs.drain(timeoutMs), close: () => jobs.close() };
+  }
+  if (config.role === "node")
+    return startNode(connection, config, log, (changes) => startJobs({ ...parts, observers: [...observers, changes] }));
+  const gateway = startGateway(connection, config, { log, observers, open });
+  if (config.role === "gateway")
+    return { jobs: gateway.jobs, drain: (ms) => gateway.jobs.drain(ms), close: () => gateway.jobs.close() };
+  // Its jobs are counted once, by the gateway; how long steps take is known here only.
+  const steps: JobObserver = {
+    step: (job, seconds) => metrics.step(job, seconds),
+    preview: (job, seconds) => metrics.preview(job, seconds),
+  };
+  const start = (changes: JobObserver): Promise<JobService> => startJobs({ ...parts, observers: [steps, changes] });
+  return bothRoles(gateway, await startNode(connection, config, log, start), connection, config.pool);
 }
 
 /** What requests may start from. */
@@ -187,15 +225,15 @@ function isOnlyForThisMachine({ host, apiKeys }: Config): boolean {
   return isLoopback(host) && apiKeys.length === 0;
 }
 
+export interface StartJobsOptions extends RuntimeOptions {
+  readonly config: Config;
+  readonly env: Environment;
+  readonly log: Logger;
+  readonly observers?: readonly JobObserver[];
+}
+
 /** The workers and the jobs that they draw, without HTTP. */
-export async function startJobs(
-  options: RuntimeOptions & {
-    readonly config: Config;
-    readonly env: Environment;
-    readonly log: Logger;
-    readonly observers?: readonly JobObserver[];
-  },
-): Promise<JobService> {
+export async function startJobs(options: StartJobsOptions): Promise<JobService> {
   const { config, env, log, observers = [], python } = options;
   const devices = await resolveDevices(config.devices, env);
   const model = resolveModel(

@@ -1,6 +1,7 @@
 /** `latentcast serve`: the server, until the first signal. */
 import { once } from "node:events";
 import pino, { type Logger } from "pino";
+import type { Config } from "../config.ts";
 import { runServer, type RunningServer } from "../runtime.ts";
 import { SAME_SIGNAL_MS } from "./signals.ts";
 import type { Terminal } from "./terminal.ts";
@@ -16,11 +17,13 @@ export const serve: CliCommand = {
   run: async (context) => {
     const { terminal, signal } = context;
     const config = configOf(context);
-    const python = await preparedPython(context, config);
+    // A gateway has no workers.
+    const isGateway = config.natsUrls.length > 0 && config.role === "gateway";
+    const python = isGateway ? undefined : await preparedPython(context, config);
     const log = await openLog(config.logLevel, terminal);
-    const server = await runServer({ config, env: context.env, log, python });
+    const server = await runServer({ config, env: context.env, log, ...(python === undefined ? {} : { python }) });
     terminal.note(`Latentcast listens on ${server.url}`);
-    void announceModel(context, server);
+    void announceModel(context, server, config);
     if (!signal.aborted) await once(signal, "abort");
     terminal.note("Finishing accepted work.");
     // Not before a second signal counts.
@@ -40,9 +43,14 @@ async function openLog(level: string, terminal: Terminal): Promise<Logger> {
 }
 
 /** Loading is bounded by the workers' own start timeout, and a failure is in the log and in `GET /health`. */
-async function announceModel({ terminal, signal }: CommandContext, { url, jobs }: RunningServer): Promise<void> {
+async function announceModel(
+  { terminal, signal }: CommandContext,
+  { url, jobs }: RunningServer,
+  { natsUrls, role, pool }: Config,
+): Promise<void> {
   try {
     const { id } = await jobs.modelLoaded(signal);
+    if (natsUrls.length > 0 && role === "node") return terminal.note(`Ready with ${id}; takes work of pool ${pool}.`);
     terminal.note(
       [
         `Ready with ${id}. Try:`,

@@ -20,6 +20,33 @@ export const CLUSTER_SETTINGS = {
     ),
     help: "NATS servers of a fleet (2.12 or newer, with JetStream), comma-separated, such as `nats://a:4222,nats://b:4222`.",
   }),
+  role: setting<"all" | "gateway" | "node">({
+    env: ["LATENTCAST_ROLE"],
+    flag: "role",
+    default: "all",
+    value: trimmed.pipe(z.enum(["all", "gateway", "node"])),
+    help: "With NATS: `gateway` serves clients and needs neither Python nor a GPU, `node` draws for all gateways, `all` does both.",
+  }),
+  pool: setting<string>({
+    env: ["LATENTCAST_POOL"],
+    flag: "pool",
+    default: "default",
+    value: name,
+    help: "With NATS: nodes of one pool have one model and the same settings; a gateway has its jobs drawn by one pool.",
+  }),
+  nodeName: setting<string | null>({
+    env: ["LATENTCAST_NODE_NAME"],
+    default: "",
+    defaultText: "the host's name with a random end",
+    value: trimmed.transform((value) => (value === "" ? null : value)),
+    help: "Names this node in the fleet. Only one process may have it at a time; one that keeps its name over restarts is missed for a shorter time.",
+  }),
+  nodeSlots: setting<number>({
+    env: ["LATENTCAST_NODE_SLOTS"],
+    default: "32",
+    value: whole(1, 1_024),
+    help: "Jobs that a device of the fastest kind in the pool holds at most; slower ones hold fewer.",
+  }),
   natsCreds: setting<string | null>({
     env: ["LATENTCAST_NATS_CREDS"],
     default: "",

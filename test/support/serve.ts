@@ -10,4 +10,5 @@ const server = await runServer({
   python: testPython(),
   workerProgram: fixtureWorker(process.argv[2] ?? "fixture_worker"),
 });
+process.once("SIGTERM", () => void server.drain().then(() => process.exit(0)));
 process.stdout.write(`${server.url}\n`);

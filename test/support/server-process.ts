@@ -9,6 +9,10 @@ export interface ServerProcess extends AsyncDisposable {
   /** Everything that it wrote to stderr. */
   readonly log: string[];
   kill(): Promise<void>;
+  /** Lets it finish what it has accepted, and end. */
+  drain(): Promise<void>;
+  /** SIGSTOP and the like. */
+  signal(signal: NodeJS.Signals): void;
 }
 
 export interface ServerProcessOptions {
@@ -48,9 +52,11 @@ export async function startServerProcess({
   const lines = createInterface(child.stdout);
   const url = await Promise.race([once(lines, "line").then(([line]) => String(line)), exited.then(() => undefined)]);
   if (url === undefined) throw new Error(log.join("\n"));
-  const kill = async (): Promise<void> => {
-    child.kill("SIGKILL");
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    child.kill(signal);
     await exited;
   };
-  return { url, log, kill, [Symbol.asyncDispose]: kill };
+  const kill = (): Promise<void> => end("SIGKILL");
+  const drain = (): Promise<void> => end("SIGTERM");
+  return { url, log, kill, drain, signal: (signal) => void child.kill(signal), [Symbol.asyncDispose]: kill };
 }

@@ -1,0 +1,141 @@
+/** A process's part in a fleet: the connection, who else is there, and by role a gateway, a node, or both. */
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import type { Logger } from "pino";
+import type { Disposers } from "../async/disposers.ts";
+import { BusRefusal, type Bus } from "../cluster/bus.ts";
+import { Fleet } from "../cluster/fleet.ts";
+import { Gateway } from "../cluster/gateway.ts";
+import { Layout } from "../cluster/layout.ts";
+import { LoadChanges } from "../cluster/load-changes.ts";
+import { Node } from "../cluster/node.ts";
+import { openBus } from "../cluster/open-bus.ts";
+import { ConfigError, type Config } from "../config.ts";
+import type { JobObserver } from "../jobs/observer.ts";
+import type { Jobs } from "../jobs/jobs.ts";
+import type { JobService } from "../jobs/service.ts";
+import { packageVersion } from "../package-info.ts";
+
+export interface FleetConnection {
+  readonly bus: Bus;
+  readonly layout: Layout;
+  readonly fleet: Fleet;
+  /** Of this process, unlike that of any other. */
+  readonly name: string;
+  readonly incarnation: string;
+}
+
+/** Rejects with a {@link ConfigError} that says in one sentence what is missing. Closes with `open`. */
+export async function connectToFleet(config: Config, log: Logger, open: Disposers): Promise<FleetConnection> {
+  const layout = new Layout({ cluster: config.cluster });
+  const role = config.role === "all" ? "server" : config.role;
+  const bus = await openBus({ config, layout, role, warn: (text) => log.warn(text) });
+  open.add(() => bus.close());
+  await checkSetUp(bus, layout, config);
+  const incarnation = randomBytes(6).toString("hex");
+  const name = config.nodeName ?? `${hostname()}-${incarnation.slice(0, 4)}`;
+  const fleet = new Fleet({ bus, layout, incarnation });
+  fleet.start();
+  open.add(() => fleet.close());
+  return { bus, layout, fleet, name, incarnation };
+}
+
+async function checkSetUp(bus: Bus, layout: Layout, { cluster, pool }: Config): Promise<void> {
+  try {
+    await bus.pending(layout.tickets(pool, "n"));
+  } catch (error) {
+    if (!(error instanceof BusRefusal)) throw error;
+    const message = `--nats: the servers have no pool ${pool} of a fleet ${cluster}; run \`latentcast cluster init\` with the same settings once.`;
+    throw new ConfigError(message, { cause: error });
+  }
+}
+
+/** Its jobs are drawn by the nodes of the configured pool. */
+export function startGateway(
+  connection: FleetConnection,
+  config: Config,
+  {
+    log,
+    observers,
+    open,
+  }: { readonly log: Logger; readonly observers: readonly JobObserver[]; readonly open: Disposers },
+): Gateway {
+  // A gateway and a node of one process go by one name, and are different things.
+  const gateway = new Gateway({
+    ...connection,
+    pool: config.pool,
+    version: packageVersion(),
+    ...{ config, log, observers },
+  });
+  open.add(() => gateway.close());
+  gateway.start();
+  return gateway;
+}
+
+/** What a process draws or has drawn, and how that ends. */
+export interface ServedJobs {
+  readonly jobs: Jobs;
+  /** Refuses what is new, finishes what was accepted, at most for `timeoutMs`. */
+  drain(timeoutMs: number): Promise<void>;
+  /** Cancels everything. May be called in the middle of a drain, and again. */
+  close(): Promise<void>;
+}
+
+export interface FleetNode extends ServedJobs {
+  readonly jobs: JobService;
+}
+
+/** @param startJobs Starts the workers of this machine. */
+export async function startNode(
+  connection: FleetConnection,
+  config: Config,
+  log: Logger,
+  startJobs: (changes: JobObserver) => Promise<JobService>,
+): Promise<FleetNode> {
+  const changes = new LoadChanges();
+  const jobs = await startJobs(changes);
+  const { pool, nodeSlots: slots, shortcuts, maxBatch } = config;
+  const node = new Node({
+    ...connection,
+    ...{ jobs, pool, slots, log },
+    version: packageVersion(),
+    facts: { shortcuts, maxBatch },
+  });
+  changes.onChange = () => node.wake();
+  node.start();
+  return {
+    jobs,
+    // What has not begun is handed back.
+    drain: async (timeoutMs) => {
+      await node.retire();
+      await jobs.drain(timeoutMs);
+      await node.close();
+    },
+    close: async () => {
+      await jobs.close();
+      await node.close();
+    },
+  };
+}
+
+/** Gateway and node in one process. */
+export function bothRoles(
+  { jobs }: Gateway,
+  node: FleetNode,
+  { fleet, name }: FleetConnection,
+  pool: string,
+): ServedJobs {
+  return {
+    jobs,
+    drain: async (timeoutMs) => {
+      const hasOthers = fleet.ready(pool).some((other) => other.name !== name);
+      // With nobody else to draw them, the own clients' jobs come first.
+      if (!hasOthers) await jobs.drain(timeoutMs);
+      await Promise.all([jobs.drain(timeoutMs), node.drain(timeoutMs)]);
+    },
+    close: async () => {
+      await jobs.close();
+      await node.close();
+    },
+  };
+}
