@@ -82,6 +82,8 @@ export interface Pending {
 export interface StreamFill {
   readonly messages: number;
   readonly bytes: number;
+  /** Of the oldest message that is there; one more than the last where there is none. */
+  readonly firstSequence: number;
   /** Infinity where there is no limit. */
   readonly maxBytes: number;
 }

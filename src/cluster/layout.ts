@@ -11,6 +11,19 @@ export const TICKET_CLASSES: readonly TicketClass[] = ["n", "l"];
 /** What a process may do. `server` is gateway and node in one, `operator` makes the streams. */
 export type Role = "gateway" | "node" | "server" | "operator";
 
+/** Where the parts of files are. */
+export interface PartSubjects {
+  readonly stream: string;
+  readonly every: string;
+  /** The first part, written last; or all of the file. */
+  head(key: string): string;
+  /** The others, of one attempt to write it: those of attempts that lost the race are never read. */
+  part(key: string, attempt: string, part: number): string;
+  partsOf(key: string, attempt: string): string;
+  everythingOf(key: string): string;
+  keyIn(subject: string): string;
+}
+
 export interface StreamDefinition {
   readonly name: string;
   readonly subjects: readonly string[];
@@ -92,14 +105,14 @@ export class Layout {
   ticket = (pool: string, ticketClass: TicketClass, id: string): string => this.#subject("t", pool, ticketClass, id);
   hook = (id: string): string => this.#subject("h", id);
 
-  /** The first part of a file, written last; or all of it. */
-  file = (key: string): string => this.#subject("f", key, "0");
-  /** Parts of one attempt to write the file; those of attempts that lost the race are never read. */
-  filePart = (key: string, attempt: string, part: number | "*"): string =>
-    `${this.prefix}.f.${token(key)}.${attempt}.${part}`;
-  input = (key: string): string => this.#subject("k", key, "0");
-  inputPart = (key: string, attempt: string, part: number | "*"): string =>
-    `${this.prefix}.k.${token(key)}.${attempt}.${part}`;
+  /** Files that give way to newer ones. */
+  get fileParts(): PartSubjects {
+    return this.#parts(this.streams.files, "f");
+  }
+  /** Files that nothing gives way to: inputs of unfinished requests, results whose webhook is due. */
+  get inputParts(): PartSubjects {
+    return this.#parts(this.streams.inputs, "k");
+  }
 
   /** Events of an interactive job, to the gateway whose client waits. */
   toGateway = (gateway: string, id: string): string => this.#subject("g", gateway, id);
@@ -225,6 +238,19 @@ export class Layout {
       maxWaiting: 512,
     };
     return [...tickets, hooks];
+  }
+
+  #parts(stream: string, kind: string): PartSubjects {
+    const of = (key: string): string => `${this.prefix}.${kind}.${token(key)}`;
+    return {
+      stream,
+      every: `${this.prefix}.${kind}.>`,
+      head: (key) => `${of(key)}.0`,
+      part: (key, attempt, part) => `${of(key)}.${attempt}.${part}`,
+      partsOf: (key, attempt) => `${of(key)}.${attempt}.*`,
+      everythingOf: (key) => `${of(key)}.>`,
+      keyIn: (subject) => decodeURIComponent(subject.split(".")[2] ?? ""),
+    };
   }
 
   #subject(...parts: readonly string[]): string {

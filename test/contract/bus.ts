@@ -84,15 +84,17 @@ export function busContract(open: OpenBus, ackWaitMs: number): void {
       const [bus, other] = [await fleet.connect(), await fleet.connect()];
       const { streams } = fleet.layout;
       const bytes = Buffer.from([0, 200, 255]);
-      const sequence = await bus.put(streams.files, fleet.layout.file("a.png"), { type: "ü" }, bytes, { id: id() });
+      const sequence = await bus.put(streams.files, fleet.layout.fileParts.head("a.png"), { type: "ü" }, bytes, {
+        id: id(),
+      });
       await eventually(async () =>
-        expect(await other.getNearby(streams.files, fleet.layout.file("a.png"))).toMatchObject({
+        expect(await other.getNearby(streams.files, fleet.layout.fileParts.head("a.png"))).toMatchObject({
           header: { type: "ü" },
           payload: bytes,
           sequence,
         }),
       );
-      expect(await other.getNearby(streams.files, fleet.layout.file("b.png"))).toBeUndefined();
+      expect(await other.getNearby(streams.files, fleet.layout.fileParts.head("b.png"))).toBeUndefined();
     });
 
     it("has one winner when many replace it at once", async () => {
@@ -146,25 +148,25 @@ export function busContract(open: OpenBus, ackWaitMs: number): void {
     it("that is full refuses what is new, until something is removed", async () => {
       await using fleet = await open({ inputBytes: 2 ** 18 });
       const bus = await fleet.connect();
-      const { streams, input } = fleet.layout;
+      const { streams, inputParts } = fleet.layout;
       const put = (key: string): Promise<number> =>
-        bus.put(streams.inputs, input(key), {}, Buffer.alloc(100_000), { id: id() });
+        bus.put(streams.inputs, inputParts.head(key), {}, Buffer.alloc(100_000), { id: id() });
       await put("a");
       await put("b");
       await expect(put("c")).rejects.toThrow(StreamFull);
       expect(await bus.fill(streams.inputs)).toMatchObject({ messages: 2, maxBytes: 2 ** 18 });
       expect((await bus.fill(streams.inputs)).bytes).toBeGreaterThan(200_000);
-      await bus.purge(streams.inputs, "*.k.a.>".replace("*", fleet.layout.prefix));
+      await bus.purge(streams.inputs, inputParts.everythingOf("a"));
       await put("c");
     });
 
     it("of files drops the oldest instead", async () => {
       await using fleet = await open({ filesBytes: 2 ** 18 });
       const bus = await fleet.connect();
-      const { streams, file } = fleet.layout;
+      const { streams, fileParts } = fleet.layout;
       for (const key of ["a", "b", "c"])
-        await bus.put(streams.files, file(key), {}, Buffer.alloc(100_000), { id: id() });
-      const kept = await Promise.all(["a", "b", "c"].map((key) => bus.get(streams.files, file(key))));
+        await bus.put(streams.files, fileParts.head(key), {}, Buffer.alloc(100_000), { id: id() });
+      const kept = await Promise.all(["a", "b", "c"].map((key) => bus.get(streams.files, fileParts.head(key))));
       expect(kept.map((stored) => stored !== undefined)).toEqual([false, true, true]);
     });
 

@@ -25,7 +25,7 @@ import type { Layout } from "../../src/cluster/layout.ts";
 import { MemoryConsumer, MemoryStream, matches, type MemoryMessage } from "./memory-stream.ts";
 
 const EMPTY = Buffer.alloc(0);
-const RETRY_MS = 5;
+const RETRY_MS = 1;
 
 interface Listener {
   readonly bus: MemoryBus;
@@ -267,8 +267,8 @@ export class MemoryBus implements Bus {
 
   fill(name: string): Promise<StreamFill> {
     return this.#repeat(() => {
-      const stream = this.#network.stream(name);
-      return { value: { messages: stream.messages.length, bytes: stream.bytes, maxBytes: stream.definition.maxBytes } };
+      const { messages, bytes, firstSequence, definition } = this.#network.stream(name);
+      return { value: { messages: messages.length, bytes, firstSequence, maxBytes: definition.maxBytes } };
     });
   }
 

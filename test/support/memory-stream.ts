@@ -42,6 +42,10 @@ export class MemoryStream {
     return this.messages.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   }
 
+  get firstSequence(): number {
+    return this.messages[0]?.sequence ?? this.#lastSequence + 1;
+  }
+
   newest(subject: string): MemoryMessage | undefined {
     return this.messages.findLast((message) => message.subject === subject);
   }

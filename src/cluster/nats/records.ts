@@ -16,7 +16,7 @@ const found = z.object({
 });
 const info = z.object({
   config: z.object({ max_bytes: z.number().default(-1) }),
-  state: z.object({ messages: z.number(), bytes: z.number() }),
+  state: z.object({ messages: z.number(), bytes: z.number(), first_seq: z.number() }),
 });
 
 const NOT_FOUND = 404;
@@ -78,7 +78,7 @@ export class Records {
   async fill(stream: string): Promise<StreamFill> {
     const { config, state } = info.parse(await this.#api.call(`$JS.API.STREAM.INFO.${stream}`));
     const maxBytes = config.max_bytes < 0 ? Number.POSITIVE_INFINITY : config.max_bytes;
-    return { messages: state.messages, bytes: state.bytes, maxBytes };
+    return { messages: state.messages, bytes: state.bytes, firstSequence: state.first_seq, maxBytes };
   }
 }
 
