@@ -16,7 +16,7 @@ export default defineConfig({
     coverage: { provider: "v8", include: ["src/**/*.ts"], exclude: ["src/playground/**"] },
     projects: [
       // Files share modules: importing them anew took more time than the tests. So a test puts back what it fakes.
-      project("unit", { testTimeout: 10 * SECONDS, hookTimeout: 10 * SECONDS, isolate: false }),
+      project("unit", { testTimeout: 60 * SECONDS, hookTimeout: 60 * SECONDS, isolate: false }),
       project("integration", { ...REAL_PROCESSES, testTimeout: 120 * SECONDS, hookTimeout: 120 * SECONDS }),
       project("e2e", {
         ...REAL_PROCESSES,

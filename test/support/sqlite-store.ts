@@ -1,4 +1,5 @@
 /** The stores of this machine in a folder of their own, with a clock that tests move. */
+import { existsSync } from "node:fs";
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,8 @@ import { openStorage, type Storage } from "../../src/storage/open.ts";
 import type { StoreOptions, StoreUnderTest } from "../contract/store-under-test.ts";
 
 const KEEP_MS = 1_000;
+/** Each commit waits for the disk, which no test here looks at: the death of a process leaves what was written. In memory they take a third. */
+const PARENT = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
 export interface SqliteStoreUnderTest extends StoreUnderTest {
   /** The folder of the process that is alive. */
@@ -14,7 +17,7 @@ export interface SqliteStoreUnderTest extends StoreUnderTest {
 }
 
 export async function openSqliteStore({ limitBytes = 2 ** 30 }: StoreOptions = {}): Promise<SqliteStoreUnderTest> {
-  const root = await mkdtemp(join(tmpdir(), "latentcast-store-"));
+  const root = await mkdtemp(join(PARENT, "latentcast-store-"));
   let [lives, nowMs] = [0, 0];
   let dataDir = join(root, "0");
   const open = (): Promise<Storage> => openStorage({ dataDir, limitBytes, keepMs: KEEP_MS, monotonicMs: () => nowMs });
