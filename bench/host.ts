@@ -1,6 +1,6 @@
 /** What the host adds around the device: the whole request (P1), its tail (P7), and how fast a cancelled one frees the device. */
-import { figure, interleave, median, ratios, type Figure, type Settings } from "./lib/figures.ts";
-import { startBareLoop } from "./lib/processes.ts";
+import { figure, interleave, median, type Figure, type Settings } from "./lib/figures.ts";
+import { startBareLoop, startProgram } from "./lib/processes.ts";
 import { monotonicSeconds, startStubServer, type StubServer } from "./lib/servers.ts";
 import { stream } from "./lib/stream-client.ts";
 
@@ -11,7 +11,9 @@ const BODY = { prompt: "a", num_inference_steps: STEPS, preview: false };
 export async function host(settings: Settings): Promise<Figure[]> {
   await using server = await startStubServer(settings, { stepMs: STEP_MS });
   await using bare = await startBareLoop(settings.python);
-  await stream(server.url, BODY);
+  await using plain = await startProgram("bare-server.ts", {});
+  const { bytes } = await stream(server.url, BODY);
+  await stream(plain.url, { bytes });
   server.takeTrace();
   const tailsMs: number[] = [];
   const whole = await interleave(
@@ -21,8 +23,14 @@ export async function host(settings: Settings): Promise<Figure[]> {
       tailsMs.push((ended - lastStepEnd(server)) * 1_000);
       return ended - posted;
     },
-    () => bare.run(`picture ${STEPS}`),
+    async () => {
+      const device = await bare.run(`picture ${STEPS}`);
+      const { posted, ended } = await stream(plain.url, { bytes });
+      return { device, client: ended - posted };
+    },
   );
+  const work = `bare loop, ${STEPS} steps of ${STEP_MS} ms and the decode`;
+  const clientMs = median(whole.map(({ b }) => b.client * 1_000));
   const naive: number[] = [];
   for (let repeat = 0; repeat < settings.repeats; repeat += 1) naive.push((await bare.run("naive-tail")) * 1_000);
   // The decode itself sleeps 20 ms in both; what is compared is everything after it.
@@ -34,9 +42,13 @@ export async function host(settings: Settings): Promise<Figure[]> {
         what: "request, previews off",
         unit: "×",
         gate: { most: 1.03 },
-        note: `bare loop, ${STEPS} steps of ${STEP_MS} ms and the decode`,
+        note: `${work}, and ${clientMs.toFixed(1)} ms until a bare server's event of that size is read`,
       },
-      ratios(whole),
+      whole.map(({ a, b }) => a / (b.device + b.client)),
+    ),
+    figure(
+      { id: "P1", what: "request, previews off, beside the device alone", unit: "×", note: work },
+      whole.map(({ a, b }) => a / b.device),
     ),
     figure(
       {

@@ -40,12 +40,12 @@ export function p95(values: readonly number[]): number {
 }
 
 /** Runs two arms as A B, B A, A B, … and gives each pair's results, so that a drift of the machine meets both alike. */
-export async function interleave<T>(
+export async function interleave<A, B>(
   repeats: number,
-  a: () => Promise<T>,
-  b: () => Promise<T>,
-): Promise<{ readonly a: T; readonly b: T }[]> {
-  const pairs: { a: T; b: T }[] = [];
+  a: () => Promise<A>,
+  b: () => Promise<B>,
+): Promise<{ readonly a: A; readonly b: B }[]> {
+  const pairs: { a: A; b: B }[] = [];
   for (let repeat = 0; repeat < repeats; repeat += 1) {
     if (repeat % 2 === 0) {
       const first = await a();

@@ -10,6 +10,9 @@ export interface StreamTimes {
   readonly ended: number;
   readonly previews: number;
   readonly isComplete: boolean;
+  /** Of the body, up to the first preview, that included, and altogether. */
+  readonly firstPreviewBytes: number | undefined;
+  readonly bytes: number;
 }
 
 export interface StreamOptions {
@@ -33,8 +36,11 @@ export function stream(
   let firstPreview: number | undefined;
   let previews = 0;
   let isComplete = false;
+  let firstPreviewBytes: number | undefined;
+  let bytes = 0;
   return new Promise((resolve, reject) => {
-    const finish = (): void => resolve({ posted, firstPreview, ended: monotonicSeconds(), previews, isComplete });
+    const finish = (): void =>
+      resolve({ posted, firstPreview, ended: monotonicSeconds(), previews, isComplete, firstPreviewBytes, bytes });
     const outgoing = request(
       new URL(path, url),
       {
@@ -50,6 +56,7 @@ export function stream(
         let chunks: Buffer[] = [];
         response.on("data", (chunk: Buffer) => {
           const arrived = monotonicSeconds();
+          bytes += chunk.byteLength;
           const isSeam = chunks.at(-1)?.at(-1) === LINE_END && chunk[0] === LINE_END;
           chunks.push(chunk);
           // An image comes in many chunks; joined and searched at each of them, it would cost the client a millisecond.
@@ -65,6 +72,7 @@ export function stream(
             }
             previews += 1;
             firstPreview ??= arrived;
+            firstPreviewBytes ??= bytes;
             if (previews === leaveAfterPreviews) {
               outgoing.destroy();
               finish();
