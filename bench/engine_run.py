@@ -22,6 +22,7 @@ from latentcast_worker.protocol import (
     Result,
     Shutdown,
 )
+from latentcast_worker.shelf import OneModel
 from latentcast_worker.telemetry import Telemetry
 
 
@@ -101,7 +102,7 @@ def run_engine(model: Any, requests: Sequence[Generate], later: Sequence[Later] 
 
     for each in requests:
         inbox.put(Arrival(each))
-    Engine(model, inbox, post, Telemetry()).run()
+    Engine(OneModel(model), inbox, post, Telemetry()).run()
     if problems:
         raise RuntimeError("; ".join(problems))
     return jobs

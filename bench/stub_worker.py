@@ -7,7 +7,8 @@ import sys
 
 from latentcast_worker import policy
 from latentcast_worker.__main__ import settings_of
-from latentcast_worker.model.port import LoadedModel
+from latentcast_worker.model.port import Loaded
+from latentcast_worker.shelf import OneModel
 from latentcast_worker.worker import run_worker
 from stub_model import StubModel
 
@@ -15,7 +16,9 @@ from stub_model import StubModel
 def main() -> int:
     if os.environ.get("LATENTCAST_WORKER_BENCH_POLICY") == "fifo":
         policy.EARLY_STEPS = 0  # Nobody is a newcomer: first come, first served.
-    return run_worker(settings_of(sys.argv[1:]), lambda _reporter: LoadedModel(StubModel(), {"stub": "1"}))
+    model = StubModel()
+    loaded = Loaded(OneModel(model), model.device_memory_bytes, {"stub": "1"})
+    return run_worker(settings_of(sys.argv[1:]), lambda _reporter: loaded)
 
 
 if __name__ == "__main__":

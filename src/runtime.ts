@@ -251,7 +251,7 @@ export async function startJobs(options: StartJobsOptions): Promise<JobService> 
       program: options.workerProgram,
       pythonPath: join(packageRoot(), "python"),
       device,
-      settings: { ...configuredSettings({ ...config, cacheDir }), endpoint, slot, incarnation, model },
+      settings: { ...configuredSettings({ ...config, cacheDir }), endpoint, slot, incarnation, models: [model] },
     });
   };
   return JobService.start({

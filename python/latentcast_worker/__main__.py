@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .cores import keep_to_share
 from .fields import FieldError, Fields
-from .model.port import LoadedModel, Reporter
+from .model.port import Loaded, Reporter
 from .protocol import Loading
 from .settings import WorkerSettings, read_worker_settings
 from .worker import run_worker
@@ -22,7 +22,7 @@ def main() -> int:
     if settings.cpu_share is not None:
         keep_to_share(settings.cpu_share.index, settings.cpu_share.count)
 
-    def load_model(reporter: Reporter) -> LoadedModel:
+    def load_models(reporter: Reporter) -> Loaded:
         reporter.loading(Loading(stage="import"))
         # Read while they are imported: neither their advice nor their progress bars belong into a server's log.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -31,11 +31,11 @@ def main() -> int:
         # Torch settles on a folder for compiled kernels while it is imported, by default one that a reboot empties.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(settings.cache_dir) / "compiled"))
         # Torch takes seconds to import; hello should not wait for it.
-        from .model.source import load_named_model
+        from .model.source import load_named_models
 
-        return load_named_model(settings, reporter)
+        return load_named_models(settings, reporter)
 
-    return run_worker(settings, load_model)
+    return run_worker(settings, load_models)
 
 
 def settings_of(arguments: Sequence[str]) -> WorkerSettings:

@@ -17,8 +17,17 @@ import numpy as np
 from .codec import EngineCommand, Payload
 from .inputs import InputImages, inputs_problem
 from .job import Job, PreviewCadence
-from .model.port import DeviceOutOfMemoryError, InvalidRequestError, Model, NumericalError, Pixels, S
-from .policy import Decode, Encode, Iteration, Leave, MakePreview, Prepare, Shape, Step, is_early, next_iteration
+from .model.port import (
+    DeviceOutOfMemoryError,
+    InvalidRequestError,
+    LoadError,
+    Model,
+    ModelShelf,
+    NumericalError,
+    Pixels,
+    S,
+)
+from .policy import Decode, Encode, Iteration, Leave, Load, MakePreview, Prepare, Shape, Step, is_early, next_iteration
 from .previews import PostReport, PreviewCrashed, PreviewEvent, PreviewFailed, PreviewSent, PreviewService, PreviewTask
 from .protocol import (
     Cancel,
@@ -60,12 +69,15 @@ EngineEvent: TypeAlias = Arrival | PreviewEvent | FetchEnded
 
 
 class Engine(Generic[S]):
-    """Runs jobs on `model` until a Shutdown arrives. Events enter through `inbox`; reports leave through `post`."""
+    """Runs jobs on the models of `shelf` until a Shutdown arrives.
+
+    Events enter through `inbox`; reports leave through `post`.
+    """
 
     def __init__(
-        self, model: Model[S], inbox: queue.SimpleQueue[EngineEvent], post: PostReport, telemetry: Telemetry
+        self, shelf: ModelShelf[S], inbox: queue.SimpleQueue[EngineEvent], post: PostReport, telemetry: Telemetry
     ) -> None:
-        self._model = model
+        self._shelf = shelf
         self._inbox = inbox
         self._post_frames = post
         self._telemetry = telemetry
@@ -73,7 +85,7 @@ class Engine(Generic[S]):
         self._jobs: dict[int, Job[S]] = {}
         self._arrivals = 0
         self._early_iterations = 0
-        self._batch_limits: dict[Shape, int] = {}
+        self._batch_limits: dict[tuple[str, Shape], int] = {}
         self._stopping = False
 
     def run(self) -> None:
@@ -95,7 +107,7 @@ class Engine(Generic[S]):
 
     def _choose_iteration(self) -> Iteration | None:
         views = [job.view(self._batch_limit(job)) for job in self._jobs.values()]
-        iteration = next_iteration(views, self._model.costs, self._early_iterations)
+        iteration = next_iteration(views, self._shelf.costs, self._early_iterations)
         if isinstance(iteration, Encode | Prepare | Step):
             leader = iteration.samples[0][0] if isinstance(iteration, Step) else iteration.arrival
             early = any(view.arrival == leader and is_early(view) for view in views)
@@ -149,20 +161,35 @@ class Engine(Generic[S]):
             return  # The same message twice: one job, one ending.
         self._arrivals += 1
         cadence = None if request.preview is None else PreviewCadence(request.preview)
-        job: Job[S] = Job(self._arrivals, request, InputImages.read(request.inputs, payload), cadence)
+        name = self._shelf.find(request.params.model)
+        images = InputImages.read(request.inputs, payload)
+        job: Job[S] = Job(self._arrivals, request, images, cadence, model=name or "")
         self._jobs[job.arrival] = job
-        if len(self._jobs) > self._model.capabilities.max_jobs:
+        if name is None:
+            self._fail(job, "invalid_request", f"there is no model {request.params.model}", "model")
+            return
+        limits = self._shelf.capabilities
+        if len(self._jobs) > limits.max_jobs:
             self._fail(job, "out_of_memory", f"the worker holds {len(self._jobs) - 1} jobs already")
             return
-        if sum(_pixels(held.params) for held in self._jobs.values()) > self._model.capabilities.max_pixels:
+        if sum(_pixels(held.params) for held in self._jobs.values()) > limits.max_pixels:
             self._fail(job, "out_of_memory", "the images that the worker holds leave no room for this one")
             return
         if (problem := inputs_problem(request.params, request.inputs)) is not None:
             self._fail(job, "invalid_request", problem)
             return
+        model = self._shelf.loaded(name)
+        if model is None:
+            job.needs_model = True
+        else:
+            self._fit(job, model)
+
+    def _fit(self, job: Job[S], model: Model[S]) -> None:
+        """Checks a job that has its model, and begins to load what it needs beside it."""
+        job.needs_model = False
         try:
-            self._model.check(request.params)
-            job.fetching = self._model.fetch(request.params, self._telemetry.note_work)
+            model.check(job.params)
+            job.fetching = model.fetch(job.params, self._telemetry.note_work)
         except InvalidRequestError as error:
             self._fail(job, "invalid_request", str(error), error.field)
             return
@@ -171,13 +198,14 @@ class Engine(Generic[S]):
             job.fetching.add_done_callback(lambda _: self._inbox.put(FetchEnded(arrival)))
 
     def _take_fetched(self, job: Job[S]) -> None:
-        assert job.fetching is not None
+        if job.fetching is None or not job.fetching.done():
+            return  # Its model was dropped meanwhile.
         try:
             job.fetched = job.fetching.result()
         except InvalidRequestError as error:
             self._fail(job, "invalid_request", str(error), error.field)
         except DeviceOutOfMemoryError:
-            self._model.release_memory()
+            self._model_of(job).release_memory()
             self._fail(job, "out_of_memory", OUT_OF_MEMORY)
         job.fetching = None
 
@@ -195,6 +223,8 @@ class Engine(Generic[S]):
                         device_seconds=job.device_seconds,
                     ),
                 )
+            case Load(arrival):
+                self._load(self._jobs[arrival].model)
             case Encode(arrival):
                 self._encode(self._jobs[arrival])
             case Prepare(arrival):
@@ -208,21 +238,56 @@ class Engine(Generic[S]):
             case _:
                 assert_never(iteration)
 
+    def _model_of(self, job: Job[S]) -> Model[S]:
+        model = self._shelf.loaded(job.model)
+        assert model is not None
+        return model
+
+    def _load(self, name: str) -> None:
+        """Loads a model, perhaps in the place of another. No job has begun now."""
+        try:
+            self._shelf.load(name)
+        except LoadError as error:
+            for job in [job for job in self._jobs.values() if job.model == name]:
+                self._fail(job, "model_unavailable", str(error))
+        self._after_a_change()
+
+    def _after_a_change(self) -> None:
+        """Tells which models are loaded, and looks at the jobs whose model has come or gone."""
+        if (report := self._shelf.report) is not None:
+            self._post(report)
+        for job in list(self._jobs.values()):
+            model = self._shelf.loaded(job.model)
+            if model is None and not job.needs_model:
+                job.needs_model = True
+                self._forget_fetched(job)
+            elif model is not None and job.needs_model:
+                self._fit(job, model)
+
+    def _forget_fetched(self, job: Job[S]) -> None:
+        if job.fetching is not None:
+            job.fetching.cancel()
+        job.fetching = job.fetched = None
+
     def _encode(self, job: Job[S]) -> None:
         self._start(job)
-        job.encoded = self._with_memory(job, lambda: self._model.encode(job.inputs))
+        job.encoded = self._with_memory(job, lambda: self._model_of(job).encode(job.inputs))
 
     def _start(self, job: Job[S]) -> None:
         if job.is_started:
             return
         job.is_started = True
+        self._shelf.use(job.model)
+        for other in self._jobs.values():
+            if other.needs_model and other.arrival < job.arrival:
+                other.overtaken += 1
         ref = job.request
         self._post(Started(job_id=ref.job_id, incarnation=ref.incarnation, total_steps=job.total_steps))
 
     def _prepare(self, job: Job[S]) -> None:
         self._start(job)
-        job.warnings = self._model.warnings(job.params)
-        samples = self._with_memory(job, lambda: self._model.prepare(job.params, job.encoded, job.fetched))
+        job.warnings = self._model_of(job).warnings(job.params)
+        samples = self._with_memory(job, lambda: self._model_of(job).prepare(job.params, job.encoded, job.fetched))
         if samples is not None:
             job.samples = samples
 
@@ -232,7 +297,7 @@ class Engine(Generic[S]):
         began = time.monotonic()
         fits = False
         with contextlib.suppress(DeviceOutOfMemoryError):
-            self._model.step(samples)
+            self._model_of(jobs[0]).step(samples)
             fits = True
         if not fits:
             self._make_room(jobs, samples)
@@ -246,9 +311,11 @@ class Engine(Generic[S]):
     def _make_room(self, jobs: Sequence[Job[S]], samples: Sequence[S]) -> None:
         """After a step that did not fit: calls of this shape get smaller; a job that fills one alone has to go."""
         # Not inside an except block: the error's traceback holds on to the tensors of the failed call.
-        self._model.release_memory()
+        self._model_of(jobs[0]).release_memory()
+        if self._drop_idle_models():
+            return
         if len(samples) > 1:
-            self._batch_limits[samples[0].shape] = len(samples) // 2
+            self._batch_limits[jobs[0].model, samples[0].shape] = len(samples) // 2
         else:
             self._fail(jobs[0], "out_of_memory", OUT_OF_MEMORY)
 
@@ -275,7 +342,7 @@ class Engine(Generic[S]):
         assert job.cadence is not None
         plan = job.cadence.plan
         began = time.monotonic()
-        pending = self._with_memory(job, lambda: self._model.start_preview(job.samples, plan))
+        pending = self._with_memory(job, lambda: self._model_of(job).start_preview(job.samples, plan))
         if pending is None:
             return
         job.preview = "in_flight"
@@ -293,7 +360,7 @@ class Engine(Generic[S]):
 
     def _decode(self, job: Job[S], index: int) -> None:
         began = time.monotonic()
-        pixels = self._with_memory(job, lambda: self._model.decode(job.samples[index]))
+        pixels = self._with_memory(job, lambda: self._model_of(job).decode(job.samples[index]))
         if pixels is None:
             return
         job.decode_seconds += time.monotonic() - began
@@ -310,9 +377,18 @@ class Engine(Generic[S]):
             except NumericalError as error:
                 self._fail(job, "numerical_error", str(error))
                 return None
-            self._model.release_memory()
+            self._model_of(job).release_memory()
+            self._drop_idle_models()
         self._fail(job, "out_of_memory", OUT_OF_MEMORY)
         return None
+
+    def _drop_idle_models(self) -> bool:
+        """Gives up the models that no begun job needs. True if there were any."""
+        in_use = {job.model for job in self._jobs.values() if job.is_started}
+        if not self._shelf.drop_all_but(in_use):
+            return False
+        self._after_a_change()
+        return True
 
     # Endings
 
@@ -345,7 +421,9 @@ class Engine(Generic[S]):
 
     def _batch_limit(self, job: Job[S]) -> int:
         shape = job.samples[0].shape if job.samples else (0, 0)
-        return self._batch_limits.get(shape, self._model.capabilities.max_batch)
+        model = self._shelf.loaded(job.model)
+        most = 1 if model is None else model.capabilities.max_batch
+        return self._batch_limits.get((job.model, shape), most)
 
 
 def _pixels(params: GenerationParams) -> int:

@@ -48,6 +48,16 @@ class Fields:
             raise self._problem(name, "is not valid Unicode") from error
         return value
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings, none of them empty."""
+        values = self._value(name)
+        if not isinstance(values, list) or not values:
+            raise self._problem(name, "is not a list of texts")
+        items = dict(enumerate(cast(list[object], values)))
+        return tuple(
+            Fields({str(key): value}, f"{self._where}.{name}").text(str(key), 1) for key, value in items.items()
+        )
+
     def integer(self, name: str, low: int, high: int | None = None) -> int:
         value = self._value(name)
         if not isinstance(value, int) or isinstance(value, bool):

@@ -39,6 +39,12 @@ class Job(Generic[S]):
     request: Generate
     inputs: InputImages
     cadence: PreviewCadence | None = None
+    model: str = ""
+    """By its name."""
+    needs_model: bool = False
+    """Its model was not loaded when the job came, or is not any more."""
+    overtaken: int = 0
+    """How many younger jobs have begun while it waited for its model."""
     is_started: bool = False
     fetching: Future[Any] | None = None
     """Until what the job needs beside the model is loaded."""
@@ -96,4 +102,7 @@ class Job(Generic[S]):
             is_fetching=self.fetching is not None,
             needs_encode=self.inputs.image is not None and self.encoded is None,
             batch_limit=batch_limit,
+            model=self.model,
+            needs_model=self.needs_model,
+            overtaken=self.overtaken,
         )

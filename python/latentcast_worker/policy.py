@@ -7,11 +7,13 @@
    steps. A job without previews gains nothing from an early start and would only make others later: it begins when it
    is the oldest, or when shared calls have room for it.
 4. The oldest job goes on: steps, then its decodes, one at a time.
+5. A model is loaded when no job has begun, so that it takes the place of another between jobs. Until then a few jobs
+   that came later and have their model go ahead: loading takes longer than an image, and each change back as long.
 
-A UNet call starts with the sample that is next by these rules and is filled up with samples of equal latent shape, in
-the same order, as far as the measured costs say that sharing pays. The early steps of newcomers are shared with
-newcomers only: filled up, a call takes up to three times as long, and at load 0.8 a first preview would come after 3
-steps instead of 1.8, for 2-5 % of mean latency.
+A UNet call starts with the sample that is next by these rules and is filled up with samples of the same model and
+equal latent shape, in the same order, as far as the measured costs say that sharing pays. The early steps of newcomers
+are shared with newcomers only: filled up, a call takes up to three times as long, and at load 0.8 a first preview would
+come after 3 steps instead of 1.8, for 2-5 % of mean latency.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ EARLY_STEPS = 2
 # Early iterations in a row before the oldest job gets one. A burst of newcomers is over long before; only an endless
 # stream of them (clients that connect and leave) gets this far, and must not stop those that stay.
 MAX_EARLY_ITERATIONS = 32
+
+# Jobs that begin ahead of an older one whose model has to be loaded first.
+MAX_OVERTAKING = 8
 
 # A shared call must be this much cheaper per image than a solo one: it makes everyone in it wait for the slowest.
 BATCH_MUST_SAVE = 0.15
@@ -59,10 +64,22 @@ class JobView:
     """It starts from an image that has not been encoded yet."""
     batch_limit: int = 1
     """Most samples of this shape in one call, as far as memory allows."""
+    model: str = ""
+    needs_model: bool = False
+    """Its model is not loaded."""
+    overtaken: int = 0
+    """How many younger jobs have begun while it waited for its model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
+    arrival: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The model of this job."""
+
     arrival: int
 
 
@@ -93,7 +110,7 @@ class Decode:
     sample: int
 
 
-Iteration: TypeAlias = Leave | Encode | Prepare | MakePreview | Step | Decode
+Iteration: TypeAlias = Leave | Load | Encode | Prepare | MakePreview | Step | Decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +146,13 @@ class CallCosts:
         return best + 1 if each[best] <= (1 - BATCH_MUST_SAVE) * each[0] else 1
 
 
-def next_iteration(jobs: Sequence[JobView], costs: CallCosts, early_iterations: int = 0) -> Iteration | None:
+def next_iteration(
+    jobs: Sequence[JobView], costs: Mapping[str, CallCosts], early_iterations: int = 0
+) -> Iteration | None:
     """The next iteration, or None when every job waits, for its preview in flight or its files, or there is no job.
 
-    `early_iterations` counts the iterations in a row that newcomers have just had.
+    `costs` are those of the loaded models by name. `early_iterations` counts the iterations in a row that newcomers
+    have just had.
     """
     for job in jobs:
         if job.cancelled:
@@ -140,17 +160,30 @@ def next_iteration(jobs: Sequence[JobView], costs: CallCosts, early_iterations: 
     for job in jobs:
         if job.preview == "due":
             return MakePreview(job.arrival)
-    ranked = _ranked(jobs, early_first=early_iterations < MAX_EARLY_ITERATIONS)
+    waiting = min((job for job in jobs if job.needs_model), key=lambda job: job.arrival, default=None)
+    free = [job for job in jobs if _may_go_on(job, waiting)]
+    ranked = _ranked(free, early_first=early_iterations < MAX_EARLY_ITERATIONS)
     if not ranked:
-        return None
+        if waiting is None or any(job.steps_done or job.is_fetching for job in free):
+            return None
+        return Load(waiting.arrival)
     leader = ranked[0]
     if not leader.steps_done:
         return _begin(leader)
     if min(leader.steps_done) >= leader.total_steps:
         return Decode(leader.arrival, leader.decoded)
+    ranked = [job for job in ranked if job.model == leader.model]
     company = [job for job in ranked if is_early(job)] if is_early(leader) else ranked
-    joining = _joining(company, costs)
-    return _fill_call(leader, company, costs) if joining is None else _begin(joining)
+    joining = _joining(company, costs[leader.model])
+    return _fill_call(leader, company, costs[leader.model]) if joining is None else _begin(joining)
+
+
+def _may_go_on(job: JobView, waiting: JobView | None) -> bool:
+    """Whether a job has its model and, if another waits for one, either has begun or may begin before that."""
+    if job.needs_model:
+        return False
+    has_begun = len(job.steps_done) > 0
+    return has_begun or waiting is None or job.arrival < waiting.arrival or waiting.overtaken < MAX_OVERTAKING
 
 
 def _begin(job: JobView) -> Encode | Prepare:

@@ -17,7 +17,7 @@ MAX_SEED = 4294967295
 
 PromptSyntax = Literal["weighted", "plain"]
 SchedulerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm", "tcd"]
-FailureCode = Literal["invalid_request", "out_of_memory", "numerical_error", "internal_error"]
+FailureCode = Literal["invalid_request", "model_unavailable", "out_of_memory", "numerical_error", "internal_error"]
 FatalCode = Literal[
     "model_not_found",
     "model_invalid",
@@ -80,6 +80,8 @@ class GenerationParams:
     """Layers of the text encoders left out for the prompt, counted as diffusers does; null leaves out none."""
     strength: float | None = None
     """How much of the input image is drawn anew; null without one. Only the last `strength` of the steps run."""
+    model: str | None = None
+    """One of the worker's models by its id; null is the first."""
     loras: tuple[Lora, ...]
     """Added to the model's weights for this request, in this order."""
 
@@ -179,6 +181,28 @@ class PreviewPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """One of several models of a worker. What is not loaded is described from its files."""
+
+    model: ModelInfo
+    capabilities: Capabilities
+    is_loaded: bool
+    step_seconds: float | None = None
+    """Measured when it was last loaded; null for a model that has not been loaded yet."""
+    load_seconds: float | None = None
+    """What loading it took the last time; null before the first."""
+    problem: str | None = None
+    """Why it could not be loaded when it was last tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnservedModel:
+    id: str
+    problem: str
+    """Why it cannot be served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generate(JobRef):
     type: Literal["generate"] = "generate"
     params: GenerationParams
@@ -229,6 +253,14 @@ class Ready:
     versions: Mapping[str, str]
     step_seconds: float
     """Measured while warming up at the native size; the first estimate of a queue's speed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    type: Literal["models"] = "models"
+    models: tuple[ServedModel, ...]
+    """In the operator's order; requests that name none get the first."""
+    unserved: tuple[UnservedModel, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +343,7 @@ class Fatal:
 
 Command: TypeAlias = Generate | Cancel | Ping | Shutdown
 Report: TypeAlias = (
-    Hello | Loading | Ready | Started | Progress | Preview | Result | Failed | Cancelled | Pong | Log | Fatal
+    Hello | Loading | Ready | Models | Started | Progress | Preview | Result | Failed | Cancelled | Pong | Log | Fatal
 )
 
 
@@ -356,6 +388,7 @@ def _read_generation_params(fields: Fields) -> GenerationParams:
         scheduler=fields.optional_choice("scheduler", SCHEDULER_NAMES),
         clip_skip=None if fields.is_null("clip_skip") else fields.integer("clip_skip", 0),
         strength=None if fields.is_null("strength") else fields.number("strength", 0, 1),
+        model=None if fields.is_null("model") else fields.text("model"),
         loras=tuple(_read_lora(each) for each in fields.items("loras")),
     )
 

@@ -36,8 +36,8 @@ class WorkerSettings:
     slot: int
     incarnation: int
     """Counts the processes of the slot; it stands on every message about a job."""
-    model: str
-    """Hub id, diffusers folder, `demo`, or `noise` for random weights."""
+    models: tuple[str, ...]
+    """Hub ids, diffusers folders, files, folders of models, `demo`, or `noise` for random weights."""
     tiny_vae: str
     """Hub id or folder of the preview decoder."""
     device: TorchDevice
@@ -64,7 +64,7 @@ def read_worker_settings(fields: Fields) -> WorkerSettings:
         endpoint=fields.text("endpoint", min_length=1),
         slot=fields.integer("slot", 0),
         incarnation=fields.integer("incarnation", 0),
-        model=fields.text("model", min_length=1),
+        models=fields.texts("models"),
         tiny_vae=fields.text("tiny_vae", min_length=1),
         device=fields.choice("device", TORCH_DEVICES),
         cpu_share=None if fields.is_null("cpu_share") else _read_cpu_share(fields.nested("cpu_share")),

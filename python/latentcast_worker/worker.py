@@ -14,7 +14,7 @@ from typing import TypeAlias
 from . import __version__
 from .codec import EngineCommand, Payload
 from .engine import Arrival, Engine, EngineEvent
-from .model.port import LoadedModel, LoadError, Reporter
+from .model.port import Loaded, LoadError, Reporter
 from .protocol import (
     PROTOCOL_VERSION,
     Fatal,
@@ -35,17 +35,17 @@ EXIT_OK = 0
 EXIT_FATAL = 1
 
 
-LoadModel: TypeAlias = Callable[[Reporter], LoadedModel]
+LoadModels: TypeAlias = Callable[[Reporter], Loaded]
 
 
-def run_worker(settings: WorkerSettings, load_model: LoadModel) -> int:
+def run_worker(settings: WorkerSettings, load_models: LoadModels) -> int:
     """Runs until a shutdown or a fatal error, and returns the exit code. To be called on the main thread.
 
     Signals do not end it: a terminal and a service manager send theirs to every process of the unit, and the
     orchestrator decides what they mean. Ends the process at once when stdin reaches its end: the parent is gone, and
     nobody is left to answer to.
     """
-    worker = _Worker(settings, load_model)
+    worker = _Worker(settings, load_models)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A handler that does nothing, not SIG_IGN, which compile helpers would inherit.
         signal.signal(name, lambda _signal, _frame: None)
@@ -55,8 +55,8 @@ def run_worker(settings: WorkerSettings, load_model: LoadModel) -> int:
 
 
 class _Worker:
-    def __init__(self, settings: WorkerSettings, load_model: LoadModel) -> None:
-        self._load_model = load_model
+    def __init__(self, settings: WorkerSettings, load_models: LoadModels) -> None:
+        self._load_models = load_models
         self._inbox: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
         self._telemetry = Telemetry()
         self._spans = JobSpans.from_environment(os.environ, __version__)
@@ -114,11 +114,16 @@ class _Worker:
             self._exit_code.put(EXIT_OK)
 
     def _serve(self) -> None:
-        loaded = self._load_model(Reporter(self._transport.post, self._log))
-        model = loaded.model
-        self._telemetry.device_memory_bytes = model.device_memory_bytes
-        engine = Engine(model, self._inbox, self._post, self._telemetry)
+        loaded = self._load_models(Reporter(self._transport.post, self._log))
+        shelf = loaded.shelf
+        name = shelf.find(None)
+        model = None if name is None else shelf.loaded(name)
+        assert model is not None
+        self._telemetry.device_memory_bytes = loaded.device_memory_bytes
+        engine = Engine(shelf, self._inbox, self._post, self._telemetry)
         self._ready = True
+        if shelf.report is not None:
+            self._transport.post(shelf.report)
         self._transport.post(
             Ready(
                 model=model.info,
@@ -128,6 +133,7 @@ class _Worker:
                 step_seconds=model.costs.seconds[0],
             )
         )
+        del model  # The shelf may drop it.
         engine.run()
 
     def _log(self, level: LogLevel, message: str) -> None:

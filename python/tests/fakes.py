@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,7 +14,15 @@ from latentcast_worker.codec import EngineCommand, Payload
 from latentcast_worker.engine import Arrival, Engine, EngineEvent
 from latentcast_worker.inputs import InputImages, executed_steps
 from latentcast_worker.job import Job
-from latentcast_worker.model.port import Encoded, Fetched, InvalidRequestError, Model, PendingPreview, Pixels
+from latentcast_worker.model.port import (
+    Encoded,
+    Fetched,
+    InvalidRequestError,
+    Model,
+    ModelShelf,
+    PendingPreview,
+    Pixels,
+)
 from latentcast_worker.policy import EARLY_STEPS, CallCosts, Shape
 from latentcast_worker.protocol import (
     PREVIEW_DECODERS,
@@ -29,6 +37,7 @@ from latentcast_worker.protocol import (
     Result,
     Shutdown,
 )
+from latentcast_worker.shelf import OneModel
 from latentcast_worker.telemetry import Telemetry
 
 INFO = ModelInfo(
@@ -99,6 +108,7 @@ class FakeModel:
     fetched: list[Fetched | None] = field(default_factory=list["Fetched | None"])
     calls: list[list[str]] = field(default_factory=list[list[str]])
     releases: int = 0
+    is_closed: bool = False
     info: ModelInfo = INFO
     device: DeviceInfo = DEVICE
 
@@ -153,22 +163,31 @@ class FakeModel:
     def device_memory_bytes(self) -> int:
         return 0
 
+    def close(self) -> None:
+        self.is_closed = True
+
 
 def call(action: Callable[[], None]) -> None:
     action()
 
 
+def shelf_of(model: Model[Any] | ModelShelf[Any]) -> ModelShelf[Any]:
+    return cast("ModelShelf[Any]", model) if hasattr(model, "find") else OneModel(cast("Model[Any]", model))
+
+
 class EngineRun:
     """An engine, its inbox and all that it posted. `take_sent` gets what tells the engine that a preview has left."""
 
-    def __init__(self, model: Model[Any], take_sent: Callable[[Callable[[], None]], None] = call) -> None:
+    def __init__(
+        self, model: Model[Any] | ModelShelf[Any], take_sent: Callable[[Callable[[], None]], None] = call
+    ) -> None:
         self.inbox: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
         self.reports: list[Report] = []
         self.payloads: list[Payload] = []
         self.telemetry = Telemetry()
         self._take_sent = take_sent
         self._endings_left = 0
-        self._engine = Engine(model, self.inbox, self._post, self.telemetry)
+        self._engine = Engine(shelf_of(model), self.inbox, self._post, self.telemetry)
 
     def send(self, *commands: EngineCommand) -> None:
         for command in commands:

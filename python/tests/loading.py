@@ -38,7 +38,7 @@ def worker_settings(model: Path, cache_dir: Path, **changes: Any) -> WorkerSetti
         "endpoint": "unused",
         "slot": 0,
         "incarnation": 0,
-        "model": str(model),
+        "models": (str(model),),
         "tiny_vae": "unused",
         "device": "cpu",
         "cache_dir": str(cache_dir),

@@ -8,15 +8,16 @@ import threading
 import time
 
 from latentcast_worker.__main__ import settings_of
-from latentcast_worker.model.port import LoadedModel, LoadError, Reporter
+from latentcast_worker.model.port import Loaded, LoadError, Reporter
 from latentcast_worker.protocol import Loading
+from latentcast_worker.shelf import OneModel
 from latentcast_worker.worker import run_worker
 
 from .fakes import FakeModel
 
 
 def main(flag: str, settings: str, loader: str, step_seconds: str) -> int:
-    def load(reporter: Reporter) -> LoadedModel:
+    def load(reporter: Reporter) -> Loaded:
         reporter.loading(Loading(stage="import"))
         match loader:
             case "missing":
@@ -28,7 +29,8 @@ def main(flag: str, settings: str, loader: str, step_seconds: str) -> int:
             case _:
                 pass
         # The step sleeps outside the interpreter lock, like a call that waits for a device.
-        return LoadedModel(FakeModel(before_step=lambda _samples: time.sleep(float(step_seconds))), {"stub": "1"})
+        model = FakeModel(before_step=lambda _samples: time.sleep(float(step_seconds)))
+        return Loaded(OneModel(model), model.device_memory_bytes, {"stub": "1"})
 
     return run_worker(settings_of([flag, settings]), load)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import get_args
@@ -15,11 +16,14 @@ from hypothesis import strategies as st
 from latentcast_worker.policy import (
     EARLY_STEPS,
     MAX_EARLY_ITERATIONS,
+    MAX_OVERTAKING,
     CallCosts,
     Decode,
     Encode,
+    Iteration,
     JobView,
     Leave,
+    Load,
     MakePreview,
     Prepare,
     PreviewState,
@@ -38,101 +42,106 @@ def a_job(arrival: int, **changes: object) -> JobView:
     return dataclasses.replace(base, **changes)
 
 
+def choose(jobs: Sequence[JobView], costs: CallCosts, early_iterations: int = 0) -> Iteration | None:
+    """Of jobs of one model."""
+    return next_iteration(jobs, {"": costs}, early_iterations)
+
+
 def test_without_jobs_there_is_nothing_to_do() -> None:
-    assert next_iteration([], SOLO) is None
+    assert choose([], SOLO) is None
 
 
 def test_cancelled_jobs_leave_first() -> None:
     jobs = [a_job(1, steps_done=()), a_job(2, preview="due"), a_job(3, cancelled=True)]
-    assert next_iteration(jobs, SOLO) == Leave(3)
+    assert choose(jobs, SOLO) == Leave(3)
 
 
 def test_a_due_preview_comes_before_the_next_step() -> None:
-    assert next_iteration([a_job(1), a_job(2, preview="due")], SOLO) == MakePreview(2)
+    assert choose([a_job(1), a_job(2, preview="due")], SOLO) == MakePreview(2)
 
 
 def test_a_job_with_a_preview_due_behind_another_waits_and_others_go_on() -> None:
     blocked = a_job(1, preview="due_behind_another")
-    assert next_iteration([blocked, a_job(2)], SOLO) == Step(((2, 0),))
-    assert next_iteration([blocked], SOLO) is None
+    assert choose([blocked, a_job(2)], SOLO) == Step(((2, 0),))
+    assert choose([blocked], SOLO) is None
 
 
 def test_a_job_goes_on_while_its_preview_is_on_the_way() -> None:
-    assert next_iteration([a_job(1, preview="in_flight")], SOLO) == Step(((1, 0),))
+    assert choose([a_job(1, preview="in_flight")], SOLO) == Step(((1, 0),))
 
 
 def test_the_last_preview_does_not_hold_up_the_decode() -> None:
     waiting = a_job(1, steps_done=(10,), preview="due_behind_another")
-    assert next_iteration([waiting], SOLO) == Decode(1, 0)
+    assert choose([waiting], SOLO) == Decode(1, 0)
 
 
 def test_a_newcomer_overtakes() -> None:
-    assert next_iteration([a_job(1), a_job(2, steps_done=())], SOLO) == Prepare(2)
-    assert next_iteration([a_job(1), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
-    assert next_iteration([a_job(1), a_job(2, steps_done=(EARLY_STEPS - 1,))], SOLO) == Step(((2, 0),))
-    assert next_iteration([a_job(1), a_job(2, steps_done=(EARLY_STEPS,))], SOLO) == Step(((1, 0),))
+    assert choose([a_job(1), a_job(2, steps_done=())], SOLO) == Prepare(2)
+    assert choose([a_job(1), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
+    assert choose([a_job(1), a_job(2, steps_done=(EARLY_STEPS - 1,))], SOLO) == Step(((2, 0),))
+    assert choose([a_job(1), a_job(2, steps_done=(EARLY_STEPS,))], SOLO) == Step(((1, 0),))
 
 
 def test_a_newcomer_without_previews_waits_until_it_is_the_oldest() -> None:
     newcomer = a_job(2, has_previews=False, steps_done=())
-    assert next_iteration([a_job(1, steps_done=(5,)), newcomer], SOLO) == Step(((1, 0),))
-    assert next_iteration([newcomer, a_job(3, steps_done=(5,))], SOLO) == Prepare(2)
+    assert choose([a_job(1, steps_done=(5,)), newcomer], SOLO) == Step(((1, 0),))
+    assert choose([newcomer, a_job(3, steps_done=(5,))], SOLO) == Prepare(2)
 
 
 def test_a_newcomer_without_previews_begins_when_calls_have_room() -> None:
     oldest = a_job(1, steps_done=(5,), batch_limit=4)
     newcomers = [a_job(arrival, has_previews=False, steps_done=()) for arrival in (2, 3)]
     shared = CallCosts((1.0, 1.1))
-    assert next_iteration([oldest, *newcomers], shared) == Prepare(2)
+    assert choose([oldest, *newcomers], shared) == Prepare(2)
     begun = a_job(2, has_previews=False, steps_done=(0,))
-    assert next_iteration([oldest, begun, newcomers[1]], shared) == Step(((1, 0), (2, 0)))
+    assert choose([oldest, begun, newcomers[1]], shared) == Step(((1, 0), (2, 0)))
 
 
 def test_among_newcomers_the_one_with_fewest_steps_is_first() -> None:
-    assert next_iteration([a_job(1, steps_done=(1,)), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
+    assert choose([a_job(1, steps_done=(1,)), a_job(2, steps_done=(0,))], SOLO) == Step(((2, 0),))
 
 
 def test_the_oldest_goes_first_whatever_it_needs() -> None:
-    assert next_iteration([a_job(2), a_job(1, steps_done=(10,))], SOLO) == Decode(1, 0)
-    assert next_iteration([a_job(1), a_job(2, steps_done=(10,))], SOLO) == Step(((1, 0),))
+    assert choose([a_job(2), a_job(1, steps_done=(10,))], SOLO) == Decode(1, 0)
+    assert choose([a_job(1), a_job(2, steps_done=(10,))], SOLO) == Step(((1, 0),))
 
 
 def test_images_of_a_job_go_step_by_step_together() -> None:
-    assert next_iteration([a_job(1, steps_done=(5, 5, 5))], SOLO) == Step(((1, 0),))
-    assert next_iteration([a_job(1, steps_done=(6, 5, 5))], SOLO) == Step(((1, 1),))
+    assert choose([a_job(1, steps_done=(5, 5, 5))], SOLO) == Step(((1, 0),))
+    assert choose([a_job(1, steps_done=(6, 5, 5))], SOLO) == Step(((1, 1),))
     pairs = CallCosts((1.0, 1.1))
-    assert next_iteration([a_job(1, steps_done=(6, 6, 5), batch_limit=2)], pairs) == Step(((1, 2),))
+    assert choose([a_job(1, steps_done=(6, 6, 5), batch_limit=2)], pairs) == Step(((1, 2),))
 
 
 def test_images_are_decoded_one_at_a_time() -> None:
-    assert next_iteration([a_job(1, steps_done=(10, 10), decoded=1)], SOLO) == Decode(1, 1)
+    assert choose([a_job(1, steps_done=(10, 10), decoded=1)], SOLO) == Decode(1, 1)
 
 
 def test_jobs_of_equal_shape_share_a_call_when_it_pays() -> None:
     jobs = [a_job(1), a_job(2, shape=(8, 16)), a_job(3, steps_done=(7,)), a_job(4)]
     jobs = [dataclasses.replace(job, batch_limit=8) for job in jobs]
-    assert next_iteration(jobs, SHARED) == Step(((1, 0), (3, 0), (4, 0)))
-    assert next_iteration(jobs, CallCosts((1.0, 1.8, 2.7, 3.6))) == Step(((1, 0),))
-    assert next_iteration(jobs, SOLO) == Step(((1, 0),))
+    assert choose(jobs, SHARED) == Step(((1, 0), (3, 0), (4, 0)))
+    assert choose(jobs, CallCosts((1.0, 1.8, 2.7, 3.6))) == Step(((1, 0),))
+    assert choose(jobs, SOLO) == Step(((1, 0),))
 
 
 def test_a_newcomers_early_steps_are_shared_with_newcomers_only() -> None:
     old, newcomer, another = a_job(1), a_job(2, steps_done=(0,)), a_job(3, steps_done=(1,))
     jobs = [dataclasses.replace(job, batch_limit=4) for job in (old, newcomer, another)]
-    assert next_iteration(jobs[:2], SHARED) == Step(((2, 0),))
-    assert next_iteration(jobs, SHARED) == Step(((2, 0), (3, 0)))
+    assert choose(jobs[:2], SHARED) == Step(((2, 0),))
+    assert choose(jobs, SHARED) == Step(((2, 0), (3, 0)))
     waiting = a_job(4, has_previews=False, steps_done=())
-    assert next_iteration([*jobs, waiting], SHARED) == Step(((2, 0), (3, 0)))
+    assert choose([*jobs, waiting], SHARED) == Step(((2, 0), (3, 0)))
 
 
 def test_no_call_is_larger_than_memory_allows() -> None:
     jobs = [a_job(arrival, batch_limit=2) for arrival in range(4)]
-    assert next_iteration(jobs, SHARED) == Step(((0, 0), (1, 0)))
+    assert choose(jobs, SHARED) == Step(((0, 0), (1, 0)))
 
 
 def test_an_endless_stream_of_newcomers_lets_the_oldest_pass() -> None:
     jobs = [a_job(1), a_job(2, steps_done=())]
-    assert next_iteration(jobs, SOLO, early_iterations=MAX_EARLY_ITERATIONS) == Step(((1, 0),))
+    assert choose(jobs, SOLO, early_iterations=MAX_EARLY_ITERATIONS) == Step(((1, 0),))
 
 
 @pytest.mark.parametrize(
@@ -169,12 +178,14 @@ views = st.builds(
 @given(st.lists(views, max_size=8, unique_by=lambda view: view.arrival), st.integers(0, MAX_EARLY_ITERATIONS))
 def test_every_iteration_is_work_that_its_job_may_do(jobs: list[JobView], early_iterations: int) -> None:
     by_arrival = {job.arrival: job for job in jobs}
-    match next_iteration(jobs, SHARED, early_iterations):
+    match choose(jobs, SHARED, early_iterations):
         case None:
             assert not any(job.cancelled for job in jobs)
             assert all(job.preview == "due_behind_another" for job in jobs)
         case Leave(arrival):
             assert by_arrival[arrival].cancelled
+        case Load():
+            raise AssertionError("every model is loaded")
         case Encode(arrival) | Prepare(arrival) as begun:
             assert by_arrival[arrival].steps_done == ()
             assert by_arrival[arrival].needs_encode == isinstance(begun, Encode)
@@ -221,7 +232,7 @@ def simulate(arrivals: list[float], costs: CallCosts) -> list[_Outcome]:
             jobs[arrived] = JobView(arrived, (8, 8), STEPS, (), batch_limit=len(costs.seconds))
             waiting[arrived] = _Waiting(arrivals[arrived])
             arrived += 1
-        match next_iteration(list(jobs.values()), costs, early_iterations):
+        match choose(list(jobs.values()), costs, early_iterations):
             case Prepare(arrival):
                 jobs[arrival] = dataclasses.replace(jobs[arrival], steps_done=(0,))
             case Step(samples):
@@ -291,3 +302,48 @@ def test_nobody_starves(arrivals: list[float]) -> None:
         ahead = STEPS * (arrival + 1)
         overtaking = EARLY_STEPS * (len(arrivals) - arrival - 1)
         assert outcome.latency <= ahead + overtaking + 1
+
+
+def test_a_model_is_loaded_when_no_job_has_begun() -> None:
+    waiting = a_job(2, steps_done=(), needs_model=True, model="b")
+    assert choose([waiting], SOLO) == Load(2)
+    assert choose([a_job(1), waiting], SOLO) == Step(((1, 0),))
+    assert choose([a_job(1, steps_done=(10,), decoded=0), waiting], SOLO) == Decode(1, 0)
+    assert choose([a_job(1, steps_done=(10,), decoded=1, preview="in_flight"), waiting], SOLO) is None
+
+
+def test_a_few_younger_jobs_go_ahead_of_one_whose_model_is_not_loaded() -> None:
+    newcomer = a_job(3, steps_done=())
+    waiting = a_job(2, steps_done=(), needs_model=True, model="b")
+    assert choose([waiting, newcomer], SOLO) == Prepare(3)
+    patient = dataclasses.replace(waiting, overtaken=MAX_OVERTAKING)
+    assert choose([patient, newcomer], SOLO) == Load(2)
+    assert choose([a_job(1, steps_done=()), patient, newcomer], SOLO) == Prepare(1)
+
+
+def test_a_job_that_fetches_its_loras_keeps_its_model() -> None:
+    waiting = a_job(2, steps_done=(), needs_model=True, model="b", overtaken=MAX_OVERTAKING)
+    assert choose([a_job(1, steps_done=(), is_fetching=True), waiting], SOLO) is None
+    assert choose([waiting, a_job(3, steps_done=(), is_fetching=True)], SOLO) == Load(2)
+
+
+def test_the_oldest_job_that_waits_decides_which_model_is_loaded() -> None:
+    jobs = [a_job(arrival, steps_done=(), needs_model=True, model=str(arrival)) for arrival in (4, 3)]
+    assert choose(jobs, SOLO) == Load(3)
+
+
+def test_images_of_different_models_do_not_share_a_call() -> None:
+    jobs = [a_job(arrival, model=model, batch_limit=4) for arrival, model in ((1, "a"), (2, "b"), (3, "a"))]
+    costs = {"a": SHARED, "b": SOLO}
+    assert next_iteration(jobs, costs) == Step(((1, 0), (3, 0)))
+    assert next_iteration(jobs[1:], costs) == Step(((2, 0),))
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), min_size=1, max_size=8), st.integers(0, 12))
+def test_work_never_stops_while_jobs_have_some(kinds: list[tuple[str, bool]], overtaken: int) -> None:
+    jobs = [
+        a_job(arrival, steps_done=(5,) if has_begun and model == "a" else (), model=model, needs_model=model == "b")
+        for arrival, (model, has_begun) in enumerate(kinds)
+    ]
+    views = [dataclasses.replace(job, overtaken=overtaken) if job.needs_model else job for job in jobs]
+    assert next_iteration(views, {"a": SOLO}) is not None

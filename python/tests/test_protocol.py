@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from latentcast_worker.protocol import (
     Log,
     Lora,
     ModelInfo,
+    Models,
     ModelVocabulary,
     Ping,
     Pong,
@@ -39,8 +41,10 @@ from latentcast_worker.protocol import (
     Ready,
     Report,
     Result,
+    ServedModel,
     Shutdown,
     Started,
+    UnservedModel,
 )
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -65,6 +69,7 @@ EXPECTED_COMMANDS = {
             scheduler="dpmpp_2m_karras",
             clip_skip=1,
             strength=0.58,
+            model="demo",
             loras=(Lora(path="styles/ink", scale=-0.5), Lora(path="detail", scale=1.0)),
         ),
         inputs=InputSizes(image=ImageSize(width=4, height=2), mask=ImageSize(width=4, height=2)),
@@ -103,36 +108,51 @@ PAYLOADS = {"generate": [bytes(range(24)), bytes(range(8))]}
 
 JOB: dict[str, Any] = {"job_id": "j-01", "incarnation": 3}
 
+DEMO = ModelInfo(
+    id="demo",
+    native_width=256,
+    native_height=256,
+    min_side=64,
+    max_side=512,
+    default_steps=20,
+    default_guidance_scale=3.0,
+    default_scheduler="euler",
+    prediction_type="epsilon",
+    is_noise=False,
+    takes_loras=False,
+    examples=("a beautiful sunset",),
+    vocabulary=ModelVocabulary(summary="landscapes", subjects=("sunset",), modifiers=("red",)),
+)
+CAPABILITIES = Capabilities(
+    preview_decoders=protocol.PREVIEW_DECODERS,
+    max_batch=1,
+    max_jobs=64,
+    max_pixels=67108864,
+    early_steps=2,
+)
+
 REPORT_OBJECTS: dict[str, Report] = {
     "hello": Hello(protocol=2, pid=4242),
     "loading": Loading(stage="weights", progress=0.25, detail="unet"),
     "loading-unknown": Loading(stage="import", progress=None, detail=None),
     "ready": Ready(
-        model=ModelInfo(
-            id="demo",
-            native_width=256,
-            native_height=256,
-            min_side=64,
-            max_side=512,
-            default_steps=20,
-            default_guidance_scale=3.0,
-            default_scheduler="euler",
-            prediction_type="epsilon",
-            is_noise=False,
-            takes_loras=False,
-            examples=("a beautiful sunset",),
-            vocabulary=ModelVocabulary(summary="landscapes", subjects=("sunset",), modifiers=("red",)),
-        ),
+        model=DEMO,
         device=DeviceInfo(id="cpu", name="AMD EPYC", memory_bytes=25769803776, dtype="float32"),
-        capabilities=Capabilities(
-            preview_decoders=protocol.PREVIEW_DECODERS,
-            max_batch=1,
-            max_jobs=64,
-            max_pixels=67108864,
-            early_steps=2,
-        ),
+        capabilities=CAPABILITIES,
         versions={"torch": "2.13.0+cpu", "diffusers": "0.42.1"},
         step_seconds=0.042,
+    ),
+    "models": Models(
+        models=(
+            ServedModel(model=DEMO, capabilities=CAPABILITIES, is_loaded=True, step_seconds=0.042, load_seconds=3.5),
+            ServedModel(
+                model=replace(DEMO, id="other.safetensors", examples=(), vocabulary=None),
+                capabilities=CAPABILITIES,
+                is_loaded=False,
+                problem="out of memory",
+            ),
+        ),
+        unserved=(UnservedModel(id="broken.safetensors", problem="broken.safetensors is cut off"),),
     ),
     "started": Started(**JOB, total_steps=14),
     "progress": Progress(**JOB, step=4, step_seconds=0.041),

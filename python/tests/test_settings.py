@@ -42,5 +42,5 @@ def test_a_document_that_cannot_be_used_is_refused_by_its_field(
 
 def test_a_missing_field_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        settings_of(["--settings", json.dumps({key: value for key, value in DOCUMENT.items() if key != "model"})])
-    assert "settings.model is missing" in capsys.readouterr().err
+        settings_of(["--settings", json.dumps({key: value for key, value in DOCUMENT.items() if key != "models"})])
+    assert "settings.models is missing" in capsys.readouterr().err

@@ -25,7 +25,7 @@ SETTINGS = WorkerSettings(
     endpoint="ipc://unused",
     slot=0,
     incarnation=INCARNATION,
-    model="noise",
+    models=("noise",),
     tiny_vae="unused",
     device="cpu",
     cache_dir="/unused",
@@ -113,5 +113,5 @@ def stub_worker(folder: Path, loader: str = "ready", step_seconds: float = 0.0) 
 
 @contextmanager
 def real_worker(folder: Path, model: str, cache_dir: Path, device: str = "cpu") -> Iterator[WorkerProcess]:
-    with WorkerProcess(folder, "latentcast_worker", model=model, cache_dir=str(cache_dir), device=device) as worker:
+    with WorkerProcess(folder, "latentcast_worker", models=(model,), cache_dir=str(cache_dir), device=device) as worker:
         yield worker

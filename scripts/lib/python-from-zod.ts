@@ -191,6 +191,7 @@ class Writer {
     if (schema instanceof z.ZodArray) {
       const item = element(schema);
       if (item instanceof z.ZodEnum) return `fields.choices(${key}, ${this.#choices(item)})`;
+      if (item instanceof z.ZodString) return `fields.texts(${key})`;
       if (item instanceof z.ZodObject) return `tuple(${this.#addReader(item)}(each) for each in fields.items(${key}))`;
     }
     throw new TypeError(`no reader for ${field}`);

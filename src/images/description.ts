@@ -10,7 +10,7 @@ export interface DescribedImage {
 
 /** JSON with the request's own field names. `seed` is the image's own, with which it is the only image of its request. */
 export function describeImage({ params, inputs }: DescribedImage, seed: number, model: string): string {
-  const { num_images: _images, strength, loras, ...made } = params;
+  const { num_images: _images, strength, loras, model: _model, ...made } = params;
   return toAsciiJson({
     ...made,
     ...(loras.length === 0 ? {} : { loras }),

@@ -23,7 +23,13 @@ const seconds = z.number().min(0);
 
 export const previewDecoder = z.enum(PREVIEW_DECODERS);
 export const previewSource = z.enum(PREVIEW_SOURCES);
-export const failureCode = z.enum(["invalid_request", "out_of_memory", "numerical_error", "internal_error"]);
+export const failureCode = z.enum([
+  "invalid_request",
+  "model_unavailable",
+  "out_of_memory",
+  "numerical_error",
+  "internal_error",
+]);
 /** Why a worker ends itself. */
 export const fatalCode = z.enum([
   "model_not_found",
@@ -127,6 +133,24 @@ export const capabilities = z.object({
     ),
 });
 
+export const servedModel = z
+  .object({
+    model: modelInfo,
+    capabilities,
+    is_loaded: z.boolean(),
+    step_seconds: seconds
+      .nullable()
+      .describe("Measured when it was last loaded; null for a model that has not been loaded yet."),
+    load_seconds: seconds.nullable().describe("What loading it took the last time; null before the first."),
+    problem: z.string().nullable().describe("Why it could not be loaded when it was last tried."),
+  })
+  .describe("One of several models of a worker. What is not loaded is described from its files.");
+
+export const unservedModel = z.object({
+  id: z.string(),
+  problem: z.string().describe("Why it cannot be served."),
+});
+
 export const reportMessage = z.discriminatedUnion("type", [
   z.object({ type: z.literal("hello"), protocol: count, pid: z.int().min(1) }),
   z.object({
@@ -136,6 +160,7 @@ export const reportMessage = z.discriminatedUnion("type", [
     detail: z.string().nullable(),
   }),
   z.object({
+    // Of the model that requests get which name none. A worker with several models sends `models` before it, and at each change.
     type: z.literal("ready"),
     model: modelInfo,
     device: deviceInfo,
@@ -144,6 +169,11 @@ export const reportMessage = z.discriminatedUnion("type", [
     step_seconds: seconds.describe(
       "Measured while warming up at the native size; the first estimate of a queue's speed.",
     ),
+  }),
+  z.object({
+    type: z.literal("models"),
+    models: z.array(servedModel).min(1).describe("In the operator's order; requests that name none get the first."),
+    unserved: z.array(unservedModel),
   }),
   z.object({
     type: z.literal("started"),
@@ -206,6 +236,8 @@ export type Command = z.infer<typeof commandMessage>;
 export type PreviewPlan = z.infer<typeof previewPlan>;
 export type Report = z.infer<typeof reportMessage>;
 export type ReportOf<Type extends Report["type"]> = Extract<Report, { type: Type }>;
+export type ServedModel = z.infer<typeof servedModel>;
+export type UnservedModel = z.infer<typeof unservedModel>;
 export type ModelInfo = z.infer<typeof modelInfo>;
 export type DeviceInfo = z.infer<typeof deviceInfo>;
 export type Capabilities = z.infer<typeof capabilities>;

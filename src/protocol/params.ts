@@ -51,6 +51,7 @@ export const generationParams = z.object({
     .describe(
       "How much of the input image is drawn anew; null without one. Only the last `strength` of the steps run.",
     ),
+  model: z.string().nullable().describe("One of the worker's models by its id; null is the first."),
   loras: z.array(lora).describe("Added to the model's weights for this request, in this order."),
 });
 

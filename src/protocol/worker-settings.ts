@@ -27,7 +27,10 @@ export const workerSettings = z.object({
   endpoint: z.string().min(1).describe("ZeroMQ address that the orchestrator listens on."),
   slot: z.int().min(0),
   incarnation: z.int().min(0).describe("Counts the processes of the slot; it stands on every message about a job."),
-  model: z.string().min(1).describe("Hub id, diffusers folder, `demo`, or `noise` for random weights."),
+  models: z
+    .array(z.string().min(1))
+    .min(1)
+    .describe("Hub ids, diffusers folders, files, folders of models, `demo`, or `noise` for random weights."),
   tiny_vae: z.string().min(1).describe("Hub id or folder of the preview decoder."),
   device: torchDevice,
   cpu_share: cpuShare.nullable().describe("Which cores to use; null is all of them."),

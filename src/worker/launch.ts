@@ -53,7 +53,7 @@ function openmpWaiting(env: Environment): Record<string, string> {
 /** The settings of a worker that come from the server's own. */
 export function configuredSettings(
   config: Config,
-): Omit<WorkerSettings, "endpoint" | "slot" | "incarnation" | "model" | "device" | "cpu_share"> {
+): Omit<WorkerSettings, "endpoint" | "slot" | "incarnation" | "models" | "device" | "cpu_share"> {
   return {
     tiny_vae: config.tinyVae,
     vae: config.vae,

@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -33,8 +34,10 @@ SLOW_STEP_SECONDS = 5.0
 MUST_GAIN = 0.01
 
 
-def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, log: WriteLog) -> SdxlModel:
-    """Warms every part up at the native size and returns the model with measured costs.
+def calibrate(
+    model: SdxlModel, max_batch: int | None, store: CalibrationStore, log: WriteLog, *, compiles: bool = True
+) -> SdxlModel:
+    """Warms every part up at the native size and returns the model with measured costs. `compiles` lets torch.compile.
 
     `max_batch` 1 is exact mode: no UNet call is shared, nothing is remembered, and nothing is chosen that depends on a
     measurement and changes bits. None tries the counts that are worth trying and keeps those that fit into memory.
@@ -46,14 +49,15 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
         return replace(model, costs=CallCosts((expected,)))
     unet = model.unet
     exact = max_batch == 1
-    key = _key(model, max_batch)
+    key = _key(model, max_batch, compiles=compiles)
     known = None if exact else store.read(key)
     if known is not None:
         unet.use(known.speed)
     elif unet.is_tunable:
         # A replayed graph does not tell DeepCache what its deep layers gave.
         allow_graphs = model.deepcache is None and model.runs_on.has_graphs
-        tune(unet, lambda: _call_seconds(plain), log, exact=exact, allow_graphs=allow_graphs)
+        measure = partial(_call_seconds, plain)
+        tune(unet, measure, log, exact=exact, allow_graphs=allow_graphs, allow_compiling=compiles)
     _warm_up(model)
     if known is None:
         known = Calibration(unet.speed, _measure(plain, max_batch))
@@ -70,7 +74,13 @@ def calibrate(model: SdxlModel, max_batch: int | None, store: CalibrationStore, 
 
 
 def tune(
-    unet: AcceleratedUNet, measure: Callable[[], float], log: WriteLog, *, exact: bool, allow_graphs: bool = True
+    unet: AcceleratedUNet,
+    measure: Callable[[], float],
+    log: WriteLog,
+    *,
+    exact: bool,
+    allow_graphs: bool = True,
+    allow_compiling: bool = True,
 ) -> None:
     """Leaves `unet` at the fastest way of calling it: changes are tried one after the other and kept when they gain.
 
@@ -79,7 +89,7 @@ def tune(
     best = measure()
     tried = [f"{unet.speed} {best * 1000:.1f}"]
     for change in ({"graphs": True},) if exact else _CHANGES:
-        if "graphs" in change and not allow_graphs:
+        if ("graphs" in change and not allow_graphs) or ("compiled" in change and not allow_compiling):
             continue
         before = unet.speed
         candidate = replace(before, **change)
@@ -109,7 +119,7 @@ _CHANGES: tuple[dict[str, object], ...] = (
 )
 
 
-def _key(model: SdxlModel, max_batch: int | None) -> Key:
+def _key(model: SdxlModel, max_batch: int | None, *, compiles: bool) -> Key:
     return {
         "version": __version__,
         "torch": torch.__version__,
@@ -120,6 +130,7 @@ def _key(model: SdxlModel, max_batch: int | None) -> Key:
         "threads": str(torch.get_num_threads()) if model.torch_device.type == "cpu" else "",
         "max_batch": "auto" if max_batch is None else str(max_batch),
         "shortcuts": ",".join(sorted(model.shortcuts)),
+        **({} if compiles else {"compiled": "never"}),
     }
 
 

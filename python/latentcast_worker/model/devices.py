@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,21 +16,14 @@ import torch
 from ..protocol import DeviceInfo
 from .acceleration_graphs import Graphs
 from .decode import InlinePreviews, PreviewRenderer, StreamPreviews
+from .dtypes import Dtypes
 from .fused_tiny import fuse_tiny
 from .group_norm import split_group_norms
+from .host_memory import available_bytes
 from .port import LoadError
 from .settings import ModelSettings
 
 THREADS_VARIABLE = "LATENTCAST_WORKER_THREADS"
-
-
-@dataclass(frozen=True, slots=True)
-class Dtypes:
-    """Of the UNet and the text encoders, of the VAE, and of the tiny decoder."""
-
-    unet: torch.dtype
-    vae: torch.dtype
-    tiny: torch.dtype
 
 
 class Device(ABC):
@@ -75,6 +67,10 @@ class Device(ABC):
         """Memory that is left, None where the device has none of its own."""
         return None
 
+    def room(self) -> int | None:
+        """Bytes that another model may take, None where the system does not say."""
+        return self.free_bytes()
+
     def previews(self, renderer: PreviewRenderer) -> InlinePreviews | StreamPreviews:
         return InlinePreviews(renderer)
 
@@ -101,6 +97,9 @@ class Cpu(Device):
 
     def release_memory(self) -> None:
         return
+
+    def room(self) -> int | None:
+        return available_bytes()
 
     def suit(self, unet: Any, vae: Any, tiny: Any | None) -> None:
         del unet, vae, tiny
@@ -193,6 +192,9 @@ class Mps(Accelerator):
 
     def free_bytes(self) -> int | None:
         return None
+
+    def room(self) -> int | None:
+        return int(self._backend.recommended_max_memory()) - self.used_bytes()
 
 
 def open_device(name: str) -> Device:

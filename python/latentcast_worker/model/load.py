@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import torch
 
 from ..policy import EARLY_STEPS, CallCosts
-from ..protocol import Capabilities, Loading, ModelInfo, SchedulerName
+from ..protocol import PREVIEW_DECODERS, Capabilities, Loading, ModelInfo, PreviewDecoder, SchedulerName, ServedModel
 from ..settings import WorkerSettings
+from ..shelf import Candidate
 from .acceleration import AcceleratedUNet
 from .calibration import calibrate
 from .calibration_store import CalibrationStore
@@ -18,8 +20,10 @@ from .checkpoint.parts import SDXL_CONFIGS, CheckpointParts
 from .checkpoint.prediction import prediction_options
 from .decode import FullDecoder, PreviewRenderer
 from .deepcache import DeepCache
-from .devices import Device, Dtypes, open_device
+from .denoise import SdxlSample
+from .devices import Device, open_device
 from .distillation import PLAIN, UNNAMED, Sampling, recognise, sampling_of
+from .dtypes import Dtypes
 from .encode import ImageEncoder
 from .families import Prediction
 from .hub import find_model
@@ -28,7 +32,7 @@ from .memory import memory_guard
 from .parts import FolderParts, ModelParts
 from .port import DeviceOutOfMemoryError, LoadError, Reporter
 from .prompts import PromptEncoder
-from .residency import Residency, RestingModules, bytes_of, plan_residency, tile_vae
+from .residency import WORKING_BYTES_PER_PIXEL, Residency, RestingModules, bytes_of, plan_residency, tile_vae
 from .schedulers import make_scheduler, own_scheduler_name
 from .sdxl import SdxlModel
 from .shared_cores import watch_cores
@@ -54,12 +58,14 @@ class ModelSource:
 
 
 def load_sdxl(source: ModelSource, settings: WorkerSettings, reporter: Reporter) -> SdxlModel:
-    """Loads and warms up what `source` names; `settings.model` is what the user called it. Raises LoadError."""
+    """Loads and warms up what `source` names. Raises LoadError."""
     return load_on(open_device(settings.device), source, settings, reporter)
 
 
-def load_on(device: Device, source: ModelSource, settings: WorkerSettings, reporter: Reporter) -> SdxlModel:
-    """The same on a device that is open already."""
+def load_on(
+    device: Device, source: ModelSource, settings: WorkerSettings, reporter: Reporter, *, takes_turns: bool = False
+) -> SdxlModel:
+    """The same on a device that is open already. `takes_turns`: other models may be loaded beside it."""
     try:
         with memory_guard(), torch.inference_mode():
             parts = _open_parts(source, device, reporter)
@@ -68,16 +74,34 @@ def load_on(device: Device, source: ModelSource, settings: WorkerSettings, repor
             model = _assemble(source, settings, parts, device, reporter)
             reporter.loading(Loading(stage="warmup"))
             store = CalibrationStore(Path(settings.cache_dir) / "calibration")
-            return calibrate(model, settings.max_batch, store, reporter.log)
+            # What torch compiles it compiles for the whole process, and forgets for all models together.
+            return calibrate(model, settings.max_batch, store, reporter.log, compiles=not takes_turns)
     except DeviceOutOfMemoryError as error:
         raise LoadError("out_of_memory", f"{source.model} does not fit into the memory of {settings.device}") from error
 
 
-def _open_parts(source: ModelSource, device: Device, reporter: Reporter) -> ModelParts:
+def candidate(
+    device: Device, source: ModelSource, settings: WorkerSettings, reporter: Reporter
+) -> Candidate[SdxlSample]:
+    """A model as its files describe it, and how it is loaded. Raises LoadError."""
+    quiet = replace(reporter, log=lambda _level, _message: None)
+    parts = _open_parts(source, device, quiet, is_for_now=False)
+    dtypes = device.dtypes(parts.settings)
+    character = _character(source, settings, parts, parts.config("unet"), _factor(parts.config("vae")), quiet)
+    served = ServedModel(model=character.info, capabilities=_capabilities(device, PREVIEW_DECODERS), is_loaded=False)
+    pixels = character.info.native_width * character.info.native_height
+    return Candidate(
+        served,
+        load=lambda: load_on(device, source, settings, reporter, takes_turns=True),
+        needed_bytes=parts.weight_bytes(dtypes) + pixels * WORKING_BYTES_PER_PIXEL,
+    )
+
+
+def _open_parts(source: ModelSource, device: Device, reporter: Reporter, *, is_for_now: bool = True) -> ModelParts:
     path = find_model(source.model, reporter, half_precision=device.takes_half)
     if path.is_dir():
         return FolderParts(path, device.tensors, reporter)
-    return CheckpointParts(path, device.tensors, reporter, source.configs)
+    return CheckpointParts(path, device.tensors, reporter, source.configs, is_for_now=is_for_now)
 
 
 def _assemble(
@@ -85,58 +109,31 @@ def _assemble(
 ) -> SdxlModel:
     own = parts.settings
     dtypes = device.dtypes(own)
-    if parts.in_channels not in (LATENT_CHANNELS, INPAINTING_CHANNELS):
-        raise LoadError("model_invalid", f"{parts.name} {_of_images(parts.in_channels)}: name a text-to-image model")
+    _check_channels(parts)
     tokenizers = parts.tokenizers()
     encoders = parts.text_encoders(dtypes.unet)
     unet = parts.unet(dtypes.unet)
     vae = _load_vae(source, settings, parts, device, dtypes, reporter)
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    published = parts.scheduler()
-    guidance_width = unet.config.time_cond_proj_dim
-    sampling = _sampling(source, settings, parts, published, guided_inside=guidance_width is not None)
-    scheduler, scheduler_name = _own_scheduler(published, sampling, settings.prediction_type, reporter)
+    factor = _factor(vae.config)
+    character = _character(source, settings, parts, unet.config, factor, reporter)
+    info, sampling = character.info, character.sampling
     if sampling.family is not None:
         reporter.log("info", f"{source.name} is sampled as {sampling}")
     tiny_vae = str(parts.folder / own.tiny_vae) if own.tiny_vae else settings.tiny_vae
     tiny = load_tiny_vae(tiny_vae, dtypes.tiny, device.tensors, factor, reporter)
     device.suit(unet, vae, tiny)
     renderer = PreviewRenderer(tiny, own.latent_rgb, device.tensors)
-    takes_loras = settings.lora_dir is not None
-    accelerated = AcceleratedUNet(unet, device.tensors, reporter.log, takes_loras=takes_loras)
+    accelerated = AcceleratedUNet(unet, device.tensors, reporter.log, takes_loras=info.takes_loras)
     about_device = device.describe(dtypes.unet)
-    native = own.native_size or (unet.config.sample_size * factor,) * 2
-    residency = plan_residency(device.free_bytes(), bytes_of(encoders), native[0] * native[1])
+    residency = plan_residency(device.free_bytes(), bytes_of(encoders), info.native_width * info.native_height)
     if residency != Residency():
         reporter.log("info", f"to fit into the memory of {device.tensors}: {residency}")
     if residency.tiles_vae:
         tile_vae(vae)
     return SdxlModel(
-        info=ModelInfo(
-            id=source.name,
-            native_width=native[0],
-            native_height=native[1],
-            min_side=own.min_size,
-            max_side=own.max_size,
-            default_steps=sampling.steps,
-            default_guidance_scale=sampling.guidance_scale,
-            default_scheduler=scheduler_name,
-            prediction_type=scheduler.config.prediction_type,
-            distillation=sampling.family,
-            is_noise=own.is_noise,
-            examples=own.examples,
-            vocabulary=own.vocabulary,
-            takes_loras=takes_loras,
-        ),
+        info=info,
         device=about_device,
-        capabilities=Capabilities(
-            preview_decoders=renderer.decoders,
-            max_batch=1,
-            max_jobs=MAX_JOBS,
-            max_pixels=MAX_PIXELS,
-            early_steps=EARLY_STEPS,
-            first_call_seconds=device.first_call_seconds,
-        ),
+        capabilities=_capabilities(device, renderer.decoders),
         costs=CallCosts.solo(),
         prompts=PromptEncoder(
             tokenizers,
@@ -149,17 +146,81 @@ def _assemble(
         dtype=dtypes.unet,
         latent_channels=vae.config.latent_channels,
         size_factor=factor,
-        scheduler=scheduler,
+        scheduler=character.scheduler,
         encoder=ImageEncoder(vae, factor, device.tensors, for_inpainting=parts.in_channels == INPAINTING_CHANNELS),
         decoder=FullDecoder(vae),
         previews=device.previews(renderer),
         runs_on=device,
         shortcuts=frozenset(settings.shortcuts),
         sampling=sampling,
-        guidance_width=guidance_width,
+        guidance_width=unet.config.time_cond_proj_dim,
         loras=open_loras(settings.lora_dir, unet, encoders, device.tensors, about_device.memory_bytes),
         deepcache=DeepCache(accelerated) if "step-cache" in settings.shortcuts else None,
         cores=watch_cores(device.tensors),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Character:
+    """What a model is like, which its files say without their weights."""
+
+    info: ModelInfo
+    sampling: Sampling
+    scheduler: Any
+
+
+def _character(
+    source: ModelSource,
+    settings: WorkerSettings,
+    parts: ModelParts,
+    unet: Mapping[str, Any],
+    factor: int,
+    reporter: Reporter,
+) -> _Character:
+    """`unet` is its config, `factor` pixels per latent along each side."""
+    _check_channels(parts)
+    own = parts.settings
+    published = parts.scheduler()
+    sampling = _sampling(source, settings, parts, published, guided_inside=unet.get("time_cond_proj_dim") is not None)
+    scheduler, scheduler_name = _own_scheduler(published, sampling, settings.prediction_type, reporter)
+    native = own.native_size or (unet["sample_size"] * factor,) * 2
+    info = ModelInfo(
+        id=source.name,
+        native_width=native[0],
+        native_height=native[1],
+        min_side=own.min_size,
+        max_side=own.max_size,
+        default_steps=sampling.steps,
+        default_guidance_scale=sampling.guidance_scale,
+        default_scheduler=scheduler_name,
+        prediction_type=scheduler.config.prediction_type,
+        distillation=sampling.family,
+        is_noise=own.is_noise,
+        examples=own.examples,
+        vocabulary=own.vocabulary,
+        takes_loras=settings.lora_dir is not None,
+    )
+    return _Character(info, sampling, scheduler)
+
+
+def _check_channels(parts: ModelParts) -> None:
+    if parts.in_channels not in (LATENT_CHANNELS, INPAINTING_CHANNELS):
+        raise LoadError("model_invalid", f"{parts.name} {_of_images(parts.in_channels)}: name a text-to-image model")
+
+
+def _factor(vae: Mapping[str, Any]) -> int:
+    """Pixels per latent along each side, from the VAE's config."""
+    return 2 ** (len(vae["block_out_channels"]) - 1)
+
+
+def _capabilities(device: Device, decoders: tuple[PreviewDecoder, ...]) -> Capabilities:
+    return Capabilities(
+        preview_decoders=decoders,
+        max_batch=1,
+        max_jobs=MAX_JOBS,
+        max_pixels=MAX_PIXELS,
+        early_steps=EARLY_STEPS,
+        first_call_seconds=device.first_call_seconds,
     )
 
 

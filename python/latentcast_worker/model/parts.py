@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import diffusers
 import torch
@@ -13,8 +14,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ..protocol import Loading
+from .checkpoint.header import read_header
+from .dtypes import Dtypes
 from .port import LoadError, Reporter
 from .settings import ModelSettings, read_settings
+
+ConfiguredPart: TypeAlias = Literal["unet", "vae"]
 
 
 class ModelParts(Protocol):
@@ -39,6 +44,14 @@ class ModelParts(Protocol):
     @property
     def in_channels(self) -> int:
         """Input channels of the UNet, known before it is loaded."""
+        ...
+
+    def config(self, part: ConfiguredPart) -> Mapping[str, Any]:
+        """What a part is built by, read without loading it."""
+        ...
+
+    def weight_bytes(self, dtypes: Dtypes) -> int:
+        """What the weights take once they are loaded, known before that."""
         ...
 
     def tokenizers(self) -> tuple[Any, Any]: ...
@@ -72,8 +85,22 @@ class FolderParts:
 
     @property
     def in_channels(self) -> int:
-        config = self._guarded("unet", lambda folder: UNet2DConditionModel.load_config(folder))
-        return int(config.get("in_channels", 4))
+        return int(self.config("unet").get("in_channels", 4))
+
+    def config(self, part: ConfiguredPart) -> Mapping[str, Any]:
+        kind = UNet2DConditionModel if part == "unet" else AutoencoderKL
+        return self._guarded(part, lambda folder: kind.load_config(folder))
+
+    def weight_bytes(self, dtypes: Dtypes) -> int:
+        return sum(
+            self._guarded(name, partial(_stored_numbers, dtype=dtype)) * dtype.itemsize
+            for name, dtype in (
+                ("text_encoder", dtypes.unet),
+                ("text_encoder_2", dtypes.unet),
+                ("unet", dtypes.unet),
+                ("vae", dtypes.vae),
+            )
+        )
 
     def tokenizers(self) -> tuple[Any, Any]:
         first, second = (self._load(name, CLIPTokenizer.from_pretrained) for name in ("tokenizer", "tokenizer_2"))
@@ -117,6 +144,13 @@ def load_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     # Both libraries call it differently: transformers took over `dtype`, diffusers still says `torch_dtype`.
     key = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
     return kind.from_pretrained(folder, variant=_variant(folder, dtype), use_safetensors=True, **{key: dtype})
+
+
+def _stored_numbers(folder: Path, dtype: torch.dtype) -> int:
+    """How many numbers the files hold that a part is loaded from."""
+    half = _variant(folder, dtype) is not None
+    files = [path for path in folder.glob("*.safetensors") if (".fp16" in path.name) == half]
+    return sum(info.count for path in files for info in read_header(path).tensors.values())
 
 
 def _variant(folder: Path, dtype: torch.dtype) -> str | None:

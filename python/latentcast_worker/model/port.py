@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from ..inputs import InputImages
 from ..policy import CallCosts, Shape
-from ..protocol import Capabilities, DeviceInfo, FatalCode, GenerationParams, Loading, LogLevel, ModelInfo, PreviewPlan
+from ..protocol import (
+    Capabilities,
+    DeviceInfo,
+    FatalCode,
+    GenerationParams,
+    Loading,
+    LogLevel,
+    ModelInfo,
+    Models,
+    PreviewPlan,
+)
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """RGB8, (height, width, 3), contiguous."""
@@ -149,6 +159,52 @@ class Model(Protocol[S]):
         """Device memory in use. Called on the IO thread at any time; must not wait for the device."""
         ...
 
+    def close(self) -> None:
+        """Ends what runs beside it. It is not called again."""
+        ...
+
+
+class ModelShelf(Protocol[S]):
+    """The models of a worker by name, at least one of them loaded. All methods are called on the engine thread."""
+
+    @property
+    def report(self) -> Models | None:
+        """What there is and what is loaded; None where there is one model."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """How much the worker holds at once; the same for all of its models."""
+        ...
+
+    def find(self, name: str | None) -> str | None:
+        """The name of a model, of the first for None; None if there is none of that name."""
+        ...
+
+    def loaded(self, name: str) -> Model[S] | None:
+        """The model if it is loaded."""
+        ...
+
+    def use(self, name: str) -> None:
+        """An image begins to be drawn with this model."""
+        ...
+
+    @property
+    def costs(self) -> Mapping[str, CallCosts]:
+        """Of those that are loaded."""
+        ...
+
+    def load(self, name: str) -> None:
+        """Loads a model, in the place of those used least recently where there is no room beside them.
+
+        Raises LoadError, and then it has not been loaded.
+        """
+        ...
+
+    def drop_all_but(self, names: Collection[str]) -> bool:
+        """Gives the memory of the others back. True if there were any."""
+        ...
+
 
 WriteLog: TypeAlias = Callable[[LogLevel, str], None]
 
@@ -162,7 +218,10 @@ class Reporter:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
-    model: Model[Any]
+class Loaded:
+    """What a worker serves, the first model loaded. `device_memory_bytes` is that of Model."""
+
+    shelf: ModelShelf[Any]
+    device_memory_bytes: Callable[[], int]
     versions: Mapping[str, str]
     """Of the packages that compute, by name."""

@@ -186,6 +186,12 @@ class SdxlModel:
     def device_memory_bytes(self) -> int:
         return self.runs_on.used_bytes()
 
+    def close(self) -> None:
+        if self.loras is not None:
+            self.loras.close()
+        if self.cores is not None:
+            self.cores.close()
+
 
 @dataclass(frozen=True, slots=True)
 class PastedPreview:

@@ -83,6 +83,9 @@ class SharedCores:
         self._ended = self._clock()
         self._judge(self._waited() - waited > _CONTENDED_SHARE * (self._ended - began))
 
+    def close(self) -> None:
+        self._disband()
+
     def _judge(self, is_contended: bool) -> None:
         if is_contended:
             self._calm_calls = 0

@@ -7,7 +7,7 @@ const settings = {
   endpoint: "ipc:///tmp/workers",
   slot: 1,
   incarnation: 2,
-  model: "a model, by name",
+  models: ["a model, by name"],
   tiny_vae: "tiny",
   vae: "a VAE, by name",
   prediction_type: "v_prediction" as const,

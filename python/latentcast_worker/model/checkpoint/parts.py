@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from safetensors import safe_open
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ...protocol import Loading
+from ..dtypes import Dtypes
+from ..parts import ConfiguredPart
 from ..port import Reporter
 from ..settings import ModelSettings
 from .convert import FilePart, diffusers_vae_part, text_encoder_2_part, text_encoder_part, unet_part, vae_part
@@ -31,8 +34,19 @@ _REPORT_ELEMENTS = 256 * 1024 * 1024
 class CheckpointParts:
     """Parts of an SDXL checkpoint. `configs` is a diffusers folder without weights: what a file does not say itself."""
 
-    def __init__(self, path: Path, device: torch.device, reporter: Reporter, configs: Path = SDXL_CONFIGS) -> None:
-        """Reads the header only. Raises LoadError for a file that is not SDXL, is damaged or incomplete."""
+    def __init__(
+        self,
+        path: Path,
+        device: torch.device,
+        reporter: Reporter,
+        configs: Path = SDXL_CONFIGS,
+        *,
+        is_for_now: bool = True,
+    ) -> None:
+        """Reads the header only. Raises LoadError for a file that is not SDXL, is damaged or incomplete.
+
+        What is incomplete takes a second to find, and shows at the first part that is loaded unless it `is_for_now`.
+        """
         self._header = read_header(path)
         self._kind = identify(self._header)
         self._device = device
@@ -43,10 +57,26 @@ class CheckpointParts:
         self.settings = ModelSettings(native_size=_resolution(self._header, path))
         self.in_channels = self._kind.in_channels
         self.has_vae = self._kind.has_vae
-        self._parts = _empty_parts(configs, self._kind.in_channels, has_vae=self.has_vae)
-        for part in self._parts.values():
-            part.check(self._header)
         self._copier = PartCopier(self._header, device, reporter)
+        if is_for_now:
+            self._parts  # noqa: B018  Raises.
+
+    @cached_property
+    def _parts(self) -> Mapping[str, FilePart]:
+        """Without weights yet, each with a place in the file for everything it needs."""
+        parts = _empty_parts(self._configs, self._kind.in_channels, has_vae=self.has_vae)
+        for part in parts.values():
+            part.check(self._header)
+        return parts
+
+    def config(self, part: ConfiguredPart) -> Mapping[str, Any]:
+        return _config(self._configs, part, "config.json")
+
+    def weight_bytes(self, dtypes: Dtypes) -> int:
+        return sum(
+            info.count * (dtypes.vae if name.startswith(VAE) else dtypes.unet).itemsize
+            for name, info in self._header.tensors.items()
+        )
 
     def tokenizers(self) -> tuple[Any, Any]:
         first, second = (CLIPTokenizer.from_pretrained(self._configs / name) for name in ("tokenizer", "tokenizer_2"))

@@ -73,7 +73,7 @@ class LoraStore:
         self._changed = threading.Condition(threading.RLock())
         self._loaded: OrderedDict[_Key, LoadedLora] = OrderedDict()
         self._users: Counter[_Key] = Counter()
-        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     @property
@@ -112,11 +112,23 @@ class LoraStore:
             for key in [key for key in self._loaded if not self._users[key]]:
                 del self._loaded[key]
 
+    def close(self) -> None:
+        """Ends the thread. What is loaded goes with the store."""
+        self._orders.put(None)
+
     # The thread
 
     def _load_orders(self) -> None:
-        while True:
-            self._load_order(self._orders.get())
+        while self._load_next():
+            pass
+
+    def _load_next(self) -> bool:
+        """False at the end. An order is let go before the next one is waited for, and with it what it loaded."""
+        order = self._orders.get()
+        if order is None:
+            return False
+        self._load_order(order)
+        return True
 
     def _load_order(self, order: _Order) -> None:
         try:
