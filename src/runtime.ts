@@ -32,7 +32,7 @@ import { WebhookSender } from "./requests/webhooks.ts";
 import { managedPython } from "./python/environment.ts";
 import { usableCacheFolder } from "./worker/cache-folder.ts";
 import { checkLoraFolder } from "./worker/lora-folder.ts";
-import { resolveModel } from "./worker/model-choice.ts";
+import { resolveModels } from "./worker/model-choice.ts";
 import { resolveDevices } from "./worker/devices.ts";
 import { configuredSettings, workerLaunch } from "./worker/launch.ts";
 
@@ -236,7 +236,7 @@ export interface StartJobsOptions extends RuntimeOptions {
 export async function startJobs(options: StartJobsOptions): Promise<JobService> {
   const { config, env, log, observers = [], python } = options;
   const devices = await resolveDevices(config.devices, env);
-  const model = resolveModel(
+  const models = resolveModels(
     config.model,
     devices.some(({ kind }) => kind !== "cpu"),
   );
@@ -251,7 +251,7 @@ export async function startJobs(options: StartJobsOptions): Promise<JobService> 
       program: options.workerProgram,
       pythonPath: join(packageRoot(), "python"),
       device,
-      settings: { ...configuredSettings({ ...config, cacheDir }), endpoint, slot, incarnation, models: [model] },
+      settings: { ...configuredSettings({ ...config, cacheDir }), endpoint, slot, incarnation, models },
     });
   };
   return JobService.start({

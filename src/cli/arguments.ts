@@ -5,6 +5,8 @@ export interface FlagDefinition {
   /** What stands for the value in help texts, such as `N`; a flag without one is a switch. */
   readonly value?: string;
   readonly short?: string;
+  /** May be given several times; the values have line breaks between. */
+  readonly isRepeatable?: true;
   readonly help: string;
 }
 
@@ -36,7 +38,10 @@ export function readArguments(args: readonly string[], flags: FlagTable): Argume
       if (token.value !== undefined) throw new UsageError(`${token.rawName} takes no value`);
       switches.add(token.name);
     } else {
-      values[token.name] = valueOf(token, definition.value);
+      const value = valueOf(token, definition.value);
+      const before = definition.isRepeatable === true ? values[token.name] : undefined;
+      // The line break also says that commas are part of the text.
+      values[token.name] = before === undefined && !value.includes(",") ? value : `${before ?? ""}\n${value}`;
     }
   }
   return { values, switches, positionals };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Config } from "../config.ts";
 import { homeFolder } from "../config/environment.ts";
 import { packageRoot } from "../package-info.ts";
-import { resolveModel } from "../worker/model-choice.ts";
+import { resolveModels } from "../worker/model-choice.ts";
 import { fail, gigabytes, ok, warn, type Check } from "./doctor-checks.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -26,21 +26,51 @@ export interface WeightsReport {
 }
 
 export async function checkWeights(config: Config, env: Env, usesCuda: boolean): Promise<WeightsReport> {
-  const model = resolveModel(config.model, usesCuda);
-  if (model === "noise") return { checks: [ok("Model", "noise: random weights, made when needed")], missingBytes: 0 };
+  const models = resolveModels(config.model, usesCuda);
+  const found: Found[] = [];
+  for (const model of models) found.push(await lookForModel(model, env));
+  if (models.every((model) => model === "demo" || model === "noise")) return summed(found);
+  return summed([
+    ...found,
+    await look("Tiny VAE", config.tinyVae, TINY_VAE_FILE, TINY_VAE_BYTES, env),
+    ...(config.vae === null ? [] : [await look("VAE", config.vae, VAE_FILE, VAE_BYTES, env)]),
+  ]);
+}
+
+interface Found {
+  readonly check: Check;
+  readonly missingBytes: number;
+}
+
+async function lookForModel(model: string, env: Env): Promise<Found> {
+  if (model === "noise") return { check: ok("Model", "noise: random weights, made when needed"), missingBytes: 0 };
   if (model === "demo") {
     const folder = join(packageRoot(), "models", "demo");
     const isThere = await exists(join(folder, MODEL_FILE));
     const check = isThere
       ? ok("Model", "demo, comes with Latentcast")
       : fail("Model", "demo is not part of this installation", "use --model noise or a hub id");
-    return { checks: [check], missingBytes: 0 };
+    return { check, missingBytes: 0 };
   }
-  const found = [
-    await look("Model", model, MODEL_FILE, SDXL_BYTES, env),
-    await look("Tiny VAE", config.tinyVae, TINY_VAE_FILE, TINY_VAE_BYTES, env),
-    ...(config.vae === null ? [] : [await look("VAE", config.vae, VAE_FILE, VAE_BYTES, env)]),
-  ];
+  const inside = await modelsInside(model);
+  if (inside === 0) return look("Model", model, MODEL_FILE, SDXL_BYTES, env);
+  return { check: ok("Model", `${model}, a folder of models: ${inside}`), missingBytes: 0 };
+}
+
+/** How many models a folder of models has; 0 for anything else. */
+async function modelsInside(path: string): Promise<number> {
+  try {
+    const names = await readdir(path);
+    if (names.includes(MODEL_FILE) || names.includes("unet")) return 0;
+    const isModel = async (name: string): Promise<boolean> =>
+      name.endsWith(".safetensors") || (await exists(join(path, name, MODEL_FILE)));
+    return (await Promise.all(names.map(isModel))).filter(Boolean).length;
+  } catch {
+    return 0;
+  }
+}
+
+function summed(found: readonly Found[]): WeightsReport {
   return {
     checks: found.map(({ check }) => check),
     missingBytes: found.reduce((sum, { missingBytes }) => sum + missingBytes, 0),
@@ -53,13 +83,7 @@ export function hubCache(env: Env): string {
   return env["HF_HUB_CACHE"] ?? env["HUGGINGFACE_HUB_CACHE"] ?? join(home, "hub");
 }
 
-async function look(
-  name: string,
-  id: string,
-  file: string,
-  bytes: number,
-  env: Env,
-): Promise<{ readonly check: Check; readonly missingBytes: number }> {
+async function look(name: string, id: string, file: string, bytes: number, env: Env): Promise<Found> {
   if (id.endsWith(".safetensors") && (await exists(id))) return { check: ok(name, id), missingBytes: 0 };
   if (await exists(id)) {
     const check = (await exists(join(id, file)))

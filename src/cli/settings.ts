@@ -10,7 +10,8 @@ export function settingFlags(only?: readonly string[]): FlagTable {
   for (const { flag, env, help, ...setting } of Object.values(SETTINGS).map(withFlag)) {
     if (flag === undefined || (only !== undefined && !only.includes(flag))) continue;
     const fallback = setting.defaultText ?? setting.default;
-    flags[flag] = { value: "VALUE", help: `${help} [${env.join(", ")}; default ${fallback}]` };
+    const text = `${help} [${env.join(", ")}; default ${fallback}]`;
+    flags[flag] = { value: "VALUE", help: text, ...(setting.isRepeatable ? { isRepeatable: true } : {}) };
   }
   return flags;
 }
@@ -30,6 +31,7 @@ export function configOf({ args, env, terminal }: CommandContext): Config {
 interface SettingTexts {
   readonly env: readonly string[];
   readonly flag?: string;
+  readonly isRepeatable?: true;
   readonly default: string;
   readonly defaultText?: string;
   readonly help: string;

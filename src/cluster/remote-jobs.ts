@@ -65,7 +65,9 @@ export class RemoteJobs implements Jobs {
       onPreview: () => this.#counters.preview(),
       resolve: ({ submission }) => {
         const { serving } = this.#pool;
-        return serving === undefined ? undefined : resolveSubmission(submission, serving, config);
+        return serving === undefined
+          ? undefined
+          : resolveSubmission(submission, { models: [serving], unserved: [] }, config);
       },
     });
   }
@@ -77,6 +79,10 @@ export class RemoteJobs implements Jobs {
 
   get model(): ModelInfo | undefined {
     return this.#pool.serving?.model;
+  }
+
+  get models(): readonly ModelInfo[] {
+    return this.model === undefined ? [] : [this.model];
   }
 
   get imagesAtOnce(): number {

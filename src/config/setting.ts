@@ -6,6 +6,8 @@ export interface Setting<Value> {
   readonly env: readonly string[];
   /** The flag without dashes; settings without one are set by variable only. */
   readonly flag?: string;
+  /** The flag may be given several times; its values then come with line breaks between. */
+  readonly isRepeatable?: true;
   readonly default: string;
   /** Shown in tables where the default depends on the machine. */
   readonly defaultText?: string;

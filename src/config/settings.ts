@@ -4,7 +4,7 @@ import { z } from "zod";
 import { DISTILLATIONS, PREDICTION_TYPES, SHORTCUTS, type Shortcut } from "../protocol/worker-settings.ts";
 import { CLUSTER_SETTINGS } from "./cluster-settings.ts";
 import { setting } from "./setting.ts";
-import { limit, commaList, orAuto, origin, secondsAsMs, trimmed, toggle, whole } from "./values.ts";
+import { limit, commaList, oneOrSeveral, orAuto, origin, secondsAsMs, trimmed, toggle, whole } from "./values.ts";
 
 export const SETTINGS = {
   host: setting<string>({
@@ -21,12 +21,13 @@ export const SETTINGS = {
     value: whole(0, 65_535),
     help: "Port to listen on; 0 takes a free one.",
   }),
-  model: setting<string>({
+  model: setting<string | readonly string[]>({
     env: ["LATENTCAST_MODEL"],
     flag: "model",
+    isRepeatable: true,
     default: "auto",
-    value: z.string().min(1, "is empty"),
-    help: "`auto` (SDXL base with a GPU, else `demo`), `demo`, `noise` (random weights), a diffusers folder or `.safetensors` checkpoint, or a hub id, also with the path of a file in it.",
+    value: oneOrSeveral,
+    help: "`auto` (SDXL base with a GPU, else `demo`), `demo`, `noise` (random weights), a diffusers folder or `.safetensors` checkpoint, a folder of those, or a hub id, also with the path of a file in it. The flag may be repeated, and the variable be a list with commas: requests then choose by `model`, the first is theirs that do not.",
   }),
   tinyVae: setting<string>({
     env: ["LATENTCAST_TINY_VAE"],

@@ -13,6 +13,20 @@ export const commaList = z.string().transform((value, context) => {
   if (items.length === 0 && value !== "") context.addIssue({ code: "custom", message: "is an empty list" });
   return items;
 });
+/** A text, or a list of several with commas between; or with line breaks, where a text may have commas. */
+export const oneOrSeveral = z
+  .string()
+  .min(1, "is empty")
+  .transform((value, context): string | readonly string[] => {
+    const separator = value.includes("\n") ? "\n" : ",";
+    if (!value.includes(separator)) return value;
+    const [first, ...others] = value
+      .split(separator)
+      .map((item) => item.trim())
+      .filter((item) => item !== "");
+    if (first === undefined) context.addIssue({ code: "custom", message: "is an empty list" });
+    return first === undefined || others.length > 0 ? [first ?? "", ...others] : first;
+  });
 // `Number` takes a blank text for 0.
 const decimal = trimmed.regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, "is not a number").transform(Number);
 export const whole = (min: number, max: number): z.ZodType<number> => decimal.pipe(z.int().min(min).max(max));

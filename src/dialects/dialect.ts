@@ -55,7 +55,12 @@ export interface Exchange {
   readonly label?: string | undefined;
   /** Of the final JPEG, WebP or AVIF, 1 to 100; the server's own if absent. */
   readonly outputQuality?: number | undefined;
-  /** What the loaded model makes of the input. */
+  /**
+   * Which of the server's models is asked for, undefined for the first; the input's `model` if absent.
+   * @param preferred What the caller has set for all of its requests.
+   */
+  chooseModel?(names: readonly string[], preferred: string | undefined): string | undefined;
+  /** What the model makes of the input. */
   fit(input: ParsedInput, model: ModelInfo): Fitted;
   /** Ready to be turned into JSON, bytes as `Base64`; undefined for a preview that is not shown. May take the time to encode it in another format. */
   preview(event: JobPreview, job: Job): object | undefined | Promise<object | undefined>;

@@ -31,6 +31,7 @@ import { newRequestId } from "./request-id.ts";
 import { refuseUndecodable, routedPath } from "./request-path.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { fileRoutes } from "./routes/files.ts";
+import { PreferredModels } from "./preferred-models.ts";
 import { generateRoutes } from "./routes/generate.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
@@ -150,7 +151,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
   const upgrades = routeUpgrades(app);
 
   const underWay = new RequestsUnderWay();
-  generateRoutes(app, { jobs, images, inputReader, publicUrl, underWay });
+  const preferredModels = new PreferredModels();
+  generateRoutes(app, { jobs, images, inputReader, publicUrl, underWay, preferredModels });
   const realtime = realtimeRoutes(app, {
     ...{ jobs, inputReader, upgrades, begin, metrics },
     limits: {
@@ -160,7 +162,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
       idleMs: config.realtimeIdleMs,
     },
   });
-  sdapiRoutes(app, { jobs, underWay, apiKeys: config.apiKeys, loraDir: config.loraDir });
+  sdapiRoutes(app, { jobs, underWay, preferredModels, apiKeys: config.apiKeys, loraDir: config.loraDir });
   tokenRoutes(app, tokens);
   modelRoutes(app, jobs);
   queueRoutes(app, { requests, publicUrl, webhooks: options.webhookAddresses });

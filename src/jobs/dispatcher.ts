@@ -121,7 +121,10 @@ export class Dispatcher implements WorkerListener {
 
   changed(slot: number, state: SlotState): void {
     if (state.kind === "ready") {
-      this.#workers.add(slot, state.incarnation, state.info);
+      // Ready again: it holds other models now.
+      const known = this.#workers.get(slot);
+      if (known?.incarnation === state.incarnation) known.info = state.info;
+      else this.#workers.add(slot, state.incarnation, state.info);
       this.#loaded = state.info;
       this.#resolvePending(state.info);
       this.#assign();

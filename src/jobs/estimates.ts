@@ -20,9 +20,12 @@ function sentAhead(worker: WorkerLoad): Waiting[] {
   const runs = [...worker.runs.values()];
   let earlySeconds = runs.filter(({ isStarted }) => isStarted).reduce((sum, run) => sum + worker.earlySeconds(run), 0);
   return worker.unstarted.map((run) => {
-    const startsInSeconds = isEager(run.request)
-      ? earlySeconds
-      : runs.slice(0, runs.indexOf(run)).reduce((sum, ahead) => sum + worker.remainingSeconds(ahead), 0);
+    const loadSeconds = worker.loadSeconds(run.request);
+    const startsInSeconds =
+      isEager(run.request) && loadSeconds === 0
+        ? earlySeconds
+        : loadSeconds +
+          runs.slice(0, runs.indexOf(run)).reduce((sum, ahead) => sum + worker.remainingSeconds(ahead), 0);
     earlySeconds += worker.earlySeconds(run);
     return { job: run.job, startsInMs: Math.round(startsInSeconds * 1_000) };
   });

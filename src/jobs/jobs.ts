@@ -15,8 +15,10 @@ export interface AdmitOptions {
 }
 
 export interface Jobs {
-  /** What is loaded; undefined until the first worker is ready. */
+  /** What requests get that name no model; undefined until the first worker is ready. */
   readonly model: ModelInfo | undefined;
+  /** All that requests may name, that one first; empty until the first worker is ready. */
+  readonly models: readonly ModelInfo[];
   /** How many images can be drawn side by side; at least one, so that somebody waits for the model. */
   readonly imagesAtOnce: number;
   /** Whether it takes jobs, finishes those it has, or has ended. */

@@ -63,6 +63,7 @@ export function resolveRequest(
     scheduler: input.scheduler ?? null,
     clip_skip: input.clip_skip ?? null,
     strength: inputs === undefined ? null : (input.strength ?? DEFAULT_STRENGTH),
+    model: model.id,
     loras: [...loras],
   };
   const problems = [

@@ -4,6 +4,7 @@ import { describeImage } from "../images/description.ts";
 import { CONTENT_TYPES, encodeImage } from "../images/encode.ts";
 import type { ReportOf } from "../protocol/messages.ts";
 import { imageSeed } from "../protocol/params.ts";
+import { unservable } from "./choose-model.ts";
 import type { EncodedImage, JobResult, JobPreview } from "./events.ts";
 import type { Job } from "./job.ts";
 import { invalidRequest, type JobRequest } from "./request.ts";
@@ -66,5 +67,6 @@ export function jobResult(
 export function workerFailure({ code, message, field }: ReportOf<"failed">): LatentcastError {
   if (code === "invalid_request" && field !== null)
     return invalidRequest([{ loc: ["body", field], msg: message, type: "value_error" }]);
+  if (code === "model_unavailable") return unservable(message);
   return new LatentcastError(code, code === "invalid_request" ? { message } : { cause: message });
 }

@@ -15,7 +15,7 @@ import type { CancelReason } from "./events.ts";
 import { Job } from "./job.ts";
 import type { AdmitOptions, Jobs } from "./jobs.ts";
 import type { JobObserver } from "./observer.ts";
-import type { JobRequest, Serving } from "./request.ts";
+import type { JobRequest } from "./request.ts";
 import { resolveSubmission } from "./resolve.ts";
 import { finishImages } from "./result.ts";
 import type { Offer } from "./offer.ts";
@@ -70,7 +70,7 @@ export class JobService implements Jobs {
       observers: [counters, ...observers],
       resolve: (job, worker) => this.#resolve(job.submission, worker),
       finishImages: (request, report, rgb) =>
-        finishImages(request, report, rgb, config.metadata ? (this.model?.id ?? "") : null),
+        finishImages(request, report, rgb, config.metadata ? (request.params.model ?? "") : null),
       slotChanged: () => this.#slotChanged(),
       isDraining: () => this.#phase !== "open",
       timeoutError: (code) =>
@@ -98,6 +98,10 @@ export class JobService implements Jobs {
   /** Everything about the newest worker that became ready. */
   get loaded(): WorkerInfo | undefined {
     return this.#dispatcher.loaded;
+  }
+
+  get models(): readonly ModelInfo[] {
+    return this.#dispatcher.loaded?.choice.models.map(({ model }) => model) ?? [];
   }
 
   get imagesAtOnce(): number {
@@ -239,8 +243,8 @@ export class JobService implements Jobs {
     this.#changes.announce();
   }
 
-  #resolve(submission: Submission, worker: Serving): JobRequest {
-    return resolveSubmission(submission, worker, this.#options.config);
+  #resolve(submission: Submission, worker: Pick<WorkerInfo, "choice">): JobRequest {
+    return resolveSubmission(submission, worker.choice, this.#options.config);
   }
 
   #wouldBegin(submission: Submission): boolean {

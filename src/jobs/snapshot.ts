@@ -1,9 +1,11 @@
 /** The whole service at one moment, in the shape of `GET /health`: what health, gauges and tests read. */
 import type { ModelInfo } from "../protocol/messages.ts";
 import type { ServiceSnapshot } from "../schema/health.ts";
+import type { ModelChoice } from "../worker/slot-state.ts";
 import type { Supervisor } from "../worker/supervisor.ts";
 import type { Counters } from "./counters.ts";
 import type { ServiceStatus } from "./status.ts";
+import { withoutFolders } from "./without-folders.ts";
 
 export interface SnapshotFacts {
   readonly status: ServiceStatus;
@@ -26,7 +28,8 @@ export function takeSnapshot(facts: SnapshotFacts): ServiceSnapshot {
     shortcuts: [...facts.shortcuts],
     ...("loading" in status ? { loading: { ...status.loading } } : {}),
     ...("reason" in status ? { reason: withoutFolders(status.reason) } : {}),
-    model: model === undefined ? null : { ...model, note: modelNote(model) },
+    model: model === undefined ? null : describeModel(model),
+    ...severalModels(slots),
     queue: { waiting: facts.waiting, unfinished: facts.unfinished },
     workers,
     counters: {
@@ -46,9 +49,32 @@ export function modelNote({ is_noise: isNoise }: ModelInfo): string | null {
   return isNoise ? "random weights: every image is noise" : null;
 }
 
-/** Absolute paths without their folders: `/health` needs no key, the log has the whole path. */
-function withoutFolders(text: string): string {
-  return text.replaceAll(/(?<![\w:/.])(?:\/[^\s/:'"]+)+\/(?=[^\s/:'"])/g, "…/");
+function describeModel(model: ModelInfo) {
+  return { ...model, note: modelNote(model) };
+}
+
+/** Nothing where there is one. */
+function severalModels(slots: SnapshotFacts["slots"]): Pick<ServiceSnapshot, "models" | "unserved_models"> {
+  const choices = slots.flatMap(({ state }) => (state.kind === "ready" ? [state.info.choice] : []));
+  const [newest] = choices.toReversed();
+  if (newest === undefined || !isSeveral(newest)) return {};
+  const loaded = new Set(choices.flatMap(loadedNames));
+  return {
+    models: newest.models.map(({ model, problem }) => ({
+      ...describeModel(model),
+      is_loaded: loaded.has(model.id),
+      problem: problem === null ? null : withoutFolders(problem),
+    })),
+    unserved_models: newest.unserved.map(({ id, problem }) => ({ id, problem: withoutFolders(problem) })),
+  };
+}
+
+function isSeveral({ models, unserved }: ModelChoice): boolean {
+  return models.length + unserved.length > 1;
+}
+
+function loadedNames({ models }: ModelChoice): string[] {
+  return models.filter((served) => served.is_loaded).map(({ model }) => model.id);
 }
 
 function describeWorker(
@@ -70,6 +96,7 @@ function describeWorker(
           device: state.info.device,
           versions: { ...state.info.versions },
           max_batch: state.info.capabilities.max_batch,
+          ...(isSeveral(state.info.choice) ? { models: loadedNames(state.info.choice) } : {}),
         }
       : {}),
     ...(vitals === undefined

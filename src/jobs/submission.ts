@@ -31,6 +31,8 @@ export interface Submission {
   readonly traceparent?: string | null | undefined;
   /** Of the final JPEG, WebP or AVIF, 1 to 100; the server's own if absent. */
   readonly outputQuality?: number | undefined;
+  /** Which of these names is asked for, by a dialect's own rules; undefined is the first. The input's `model` if absent. */
+  readonly chooseModel?: ((names: readonly string[]) => string | undefined) | undefined;
   /** Adapts what was asked to the model, once one is loaded. */
   readonly fit?: ((input: ParsedInput, model: ModelInfo) => Fitted) | undefined;
 }

@@ -1,5 +1,6 @@
 /** What one ready worker holds and how fast it is: the basis of admission, dispatch, estimates and of what counts as a hang. */
 import { executedSteps, imagePixelsOf, pixelsOf, type GenerationParams } from "../protocol/params.ts";
+import type { ModelInfo, ServedModel } from "../protocol/messages.ts";
 import type { WorkerInfo } from "../worker/slot-state.ts";
 import type { LongestPiece } from "../worker/watchdog.ts";
 import type { Job } from "./job.ts";
@@ -24,24 +25,33 @@ export interface HeldJob {
   cancelling: boolean;
 }
 
+/** Seconds of a step by pixel. */
+interface Pace {
+  readonly mean: number;
+  readonly newest: number;
+}
+
+/** SDXL from a local disk takes 10 to 40 s. */
+const UNKNOWN_LOAD_SECONDS = 15;
+
 /** Weight of the newest step in the running average: about the last ten steps count. */
 const SMOOTHING = 0.2;
 
 export class WorkerLoad {
   readonly slot: number;
   readonly incarnation: number;
-  readonly info: WorkerInfo;
+  /** As its newest report has it: which of its models are loaded changes. */
+  info: WorkerInfo;
   /** By job id, in the order in which they were sent. */
   readonly runs = new Map<string, HeldJob>();
-  #secondsPerPixelStep: number;
-  #newestSecondsPerPixelStep = 0;
+  /** By the model's id, of those that have been measured. */
+  readonly #paces = new Map<string, Pace>();
   readonly #drawnSizes = new Set<string>();
 
   constructor(slot: number, incarnation: number, info: WorkerInfo) {
     this.slot = slot;
     this.incarnation = incarnation;
     this.info = info;
-    this.#secondsPerPixelStep = info.stepSeconds / (info.model.native_width * info.model.native_height);
   }
 
   /** The job is about to be sent to this worker. */
@@ -52,13 +62,37 @@ export class WorkerLoad {
 
   /** A step of all images of a job took this long on the device. */
   noteStep(request: JobRequest, seconds: number): void {
-    const measured = seconds / pixelsOf(request.params);
-    this.#secondsPerPixelStep += SMOOTHING * (measured - this.#secondsPerPixelStep);
-    this.#newestSecondsPerPixelStep = measured;
+    const newest = seconds / pixelsOf(request.params);
+    const { mean } = this.#paceOf(request);
+    this.#paces.set(this.#modelOf(request), { mean: mean + SMOOTHING * (newest - mean), newest });
   }
 
   stepSeconds(request: JobRequest): number {
-    return this.#secondsPerPixelStep * pixelsOf(request.params);
+    return this.#paceOf(request).mean * pixelsOf(request.params);
+  }
+
+  /** What loading its model will take; nothing for one that is loaded. */
+  loadSeconds(request: JobRequest): number {
+    const served = this.#servedFor(request);
+    return served === undefined || served.is_loaded ? 0 : (served.load_seconds ?? UNKNOWN_LOAD_SECONDS);
+  }
+
+  #modelOf({ params }: JobRequest): string {
+    return params.model ?? this.info.model.id;
+  }
+
+  #servedFor(request: JobRequest): ServedModel | undefined {
+    const id = this.#modelOf(request);
+    return this.info.choice.models.find(({ model }) => model.id === id);
+  }
+
+  /** As measured while loading, until jobs have been; a model that was never loaded is taken to be as fast as the first. */
+  #paceOf(request: JobRequest): Pace {
+    const known = this.#paces.get(this.#modelOf(request));
+    if (known !== undefined) return known;
+    const { step_seconds: seconds = null, model = this.info.model } = this.#servedFor(request) ?? {};
+    const mean = seconds === null ? paceOf(this.info.stepSeconds, this.info.model) : paceOf(seconds, model);
+    return { mean, newest: 0 };
   }
 
   remainingSeconds({ request, stepsDone, totalSteps }: HeldJob): number {
@@ -89,18 +123,27 @@ export class WorkerLoad {
 
   /** Whether a job would begin as soon as it arrives: the engine takes new jobs with previews at once, others when a call has room. */
   wouldBegin(placeable: Placeable): boolean {
-    if (!this.hasRoomFor(placeable) || this.unstarted.length > 0) return false;
+    if (!this.hasRoomFor(placeable) || this.unstarted.length > 0 || this.loadSeconds(placeable.request) > 0)
+      return false;
     return isEager(placeable.request) || this.hasIdleRows;
   }
 
   /** Whether the calls that the engine makes now have room for another image. */
   get hasIdleRows(): boolean {
     const images = [...this.runs.values()].reduce((sum, { request }) => sum + request.params.num_images, 0);
-    return this.runs.size === 0 || images < this.info.capabilities.max_batch;
+    return this.runs.size === 0 || images < this.#rows;
+  }
+
+  /** Images that may share a call of the model that shares most. */
+  get #rows(): number {
+    return Math.max(...this.info.choice.models.map(({ capabilities }) => capabilities.max_batch));
   }
 
   /** When `request` would show its first preview here: the early steps of those who came just before it come first. */
   firstPreviewSeconds(request: JobRequest): number {
+    const loadSeconds = this.loadSeconds(request);
+    // A model is loaded between jobs.
+    if (loadSeconds > 0) return this.totalSeconds() + loadSeconds + this.stepSeconds(request);
     let seconds = this.stepSeconds(request);
     for (const run of this.runs.values()) seconds += this.earlySeconds(run);
     return seconds;
@@ -120,7 +163,8 @@ export class WorkerLoad {
   offer(): DeviceOffer {
     const runs = [...this.runs.values()];
     const nativePixels = this.info.model.native_width * this.info.model.native_height;
-    const stepSeconds = this.#secondsPerPixelStep * nativePixels;
+    const stepSeconds =
+      (this.#paces.get(this.info.model.id)?.mean ?? paceOf(this.info.stepSeconds, this.info.model)) * nativePixels;
     const newcomers = runs.filter((run) => isEager(run.request) && run.stepsDone === 0 && run.job.ended === undefined);
     return {
       slot: this.slot,
@@ -136,12 +180,17 @@ export class WorkerLoad {
 
   /** The longest single piece of work that the worker may be busy with, for the watchdog. Undefined when it holds no jobs. */
   longestPiece(): LongestPiece | undefined {
-    const params = [...this.runs.values()].map(({ request }) => request.params);
-    if (params.length === 0) return undefined;
-    const secondsPerPixel = Math.max(this.#secondsPerPixelStep, this.#newestSecondsPerPixelStep);
+    const runs = [...this.runs.values()];
+    if (runs.length === 0) return undefined;
+    // It may be loading a model, which it does while it draws nothing.
+    if (!runs.some(({ isStarted }) => isStarted) && runs.some(({ request }) => this.loadSeconds(request) > 0))
+      return { seconds: null };
+    const params = runs.map(({ request }) => request.params);
+    const paces = runs.map(({ request }) => this.#paceOf(request));
+    const secondsPerPixel = Math.max(...paces.flatMap(({ mean, newest }) => [mean, newest]));
     const largest = Math.max(...params.map(imagePixelsOf));
     const images = params.reduce((sum, { num_images: count }) => sum + count, 0);
-    const rows = Math.min(images, this.info.capabilities.max_batch);
+    const rows = Math.min(images, this.#rows);
     const { first_call_seconds: firstCallSeconds } = this.info.capabilities;
     const isFirstCall = firstCallSeconds !== null && params.some((each) => !this.#drawnSizes.has(sizeOf(each)));
     return {
@@ -158,6 +207,10 @@ export class WorkerLoad {
   #pixels(): number {
     return [...this.runs.values()].reduce((sum, { request }) => sum + pixelsOf(request.params), 0);
   }
+}
+
+function paceOf(stepSeconds: number, { native_width: width, native_height: height }: ModelInfo): number {
+  return stepSeconds / (width * height);
 }
 
 function sizeOf({ width, height }: Pick<GenerationParams, "width" | "height">): string {
@@ -181,5 +234,6 @@ export function soonestWorker(workers: Iterable<WorkerLoad>, job: Placeable): Wo
 
 function isSooner(a: WorkerLoad, b: WorkerLoad, { request }: Placeable): boolean {
   const difference = isEager(request) ? a.firstPreviewSeconds(request) - b.firstPreviewSeconds(request) : 0;
-  return difference === 0 ? a.totalSeconds() < b.totalSeconds() : difference < 0;
+  if (difference !== 0) return difference < 0;
+  return a.totalSeconds() + a.loadSeconds(request) < b.totalSeconds() + b.loadSeconds(request);
 }

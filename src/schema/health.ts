@@ -18,6 +18,7 @@ const worker = z.looseObject({
     .describe("Once it is ready, like the fields below."),
   versions: z.record(z.string(), z.string()).optional(),
   max_batch: z.int().optional().describe("Images that may share a call."),
+  models: z.array(z.string()).optional().describe("Those that it holds, where the server has several."),
   vitals: z
     .looseObject({ iterations: z.int(), resident_bytes: z.int(), device_memory_bytes: z.int() })
     .optional()
@@ -54,6 +55,34 @@ const cluster = z.looseObject({
   reticketed: z.int().describe("Jobs whose ticket was lost and made again."),
 });
 
+const model = z.looseObject({
+  id: z.string(),
+  native_width: z.int(),
+  native_height: z.int(),
+  min_side: z.int(),
+  max_side: z.int(),
+  default_steps: z.int(),
+  default_guidance_scale: z.number(),
+  default_scheduler: z.string().nullable(),
+  prediction_type: z.string().describe("What the model predicts: `epsilon`, `v_prediction` or `sample`."),
+  distillation: z
+    .string()
+    .nullable()
+    .describe("How the model was distilled to few steps, such as `lightning`; null if it was not."),
+  is_noise: z.boolean().describe("The weights are random, and so are the images."),
+  note: z.string().nullable(),
+  examples: z.array(z.string()).describe("Prompts that suit this model."),
+  vocabulary: z
+    .looseObject({
+      summary: z.string().describe('What the model paints, to be read after "paints".'),
+      subjects: z.array(z.string()).describe("Words and phrases, in lower case, that name something it can paint."),
+      modifiers: z.array(z.string()).describe("Words that say how: colours, sides. Alone they name nothing."),
+    })
+    .nullable()
+    .describe("What a small model knows; null for one that knows nearly everything."),
+  takes_loras: z.boolean().describe("Whether the server has a folder of LoRAs."),
+});
+
 /** What the service knows of itself at any moment. */
 export const serviceSnapshot = z.looseObject({
   status: z.enum(["loading", "ready", "busy", "draining", "failed"]),
@@ -63,36 +92,20 @@ export const serviceSnapshot = z.looseObject({
     .describe("What makes images faster and different from the model's own; usually empty."),
   loading: loading.optional().describe("While the model loads."),
   reason: z.string().optional().describe("When no worker can be started."),
-  model: z
-    .looseObject({
-      id: z.string(),
-      native_width: z.int(),
-      native_height: z.int(),
-      min_side: z.int(),
-      max_side: z.int(),
-      default_steps: z.int(),
-      default_guidance_scale: z.number(),
-      default_scheduler: z.string().nullable(),
-      prediction_type: z.string().describe("What the model predicts: `epsilon`, `v_prediction` or `sample`."),
-      distillation: z
-        .string()
-        .nullable()
-        .describe("How the model was distilled to few steps, such as `lightning`; null if it was not."),
-      is_noise: z.boolean().describe("The weights are random, and so are the images."),
-      note: z.string().nullable(),
-      examples: z.array(z.string()).describe("Prompts that suit this model."),
-      vocabulary: z
-        .looseObject({
-          summary: z.string().describe('What the model paints, to be read after "paints".'),
-          subjects: z.array(z.string()).describe("Words and phrases, in lower case, that name something it can paint."),
-          modifiers: z.array(z.string()).describe("Words that say how: colours, sides. Alone they name nothing."),
-        })
-        .nullable()
-        .describe("What a small model knows; null for one that knows nearly everything."),
-      takes_loras: z.boolean().describe("Whether the server has a folder of LoRAs."),
-    })
-    .nullable()
-    .describe("What is loaded; null until the first worker is ready."),
+  model: model.nullable().describe("What requests get that name no model; null until the first worker is ready."),
+  models: z
+    .array(
+      model.extend({
+        is_loaded: z.boolean().describe("Whether a worker holds it now; another one is loaded when it is asked for."),
+        problem: z.string().nullable().describe("Why it could not be loaded when it was last tried."),
+      }),
+    )
+    .optional()
+    .describe("All that requests may name, where there are several."),
+  unserved_models: z
+    .array(z.looseObject({ id: z.string(), problem: z.string() }))
+    .optional()
+    .describe("Those that cannot be served, where there are several."),
   queue: z.looseObject({
     waiting: z.int().describe("Requests that have not begun to be drawn."),
     unfinished: z.int(),

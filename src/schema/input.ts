@@ -15,7 +15,7 @@ const MAX_PROMPT_LENGTH = 5_000;
 const MAX_CLIP_SKIP = 11;
 /** Of one request, in the field and in the prompts together. */
 export const MAX_LORAS = 8;
-const MAX_LORA_NAME_LENGTH = 300;
+const MAX_NAME_LENGTH = 300;
 const SIDE_MULTIPLE = 8;
 
 /** NUL and lone surrogates cannot be tokenized, stored or sent on as UTF-8. */
@@ -90,7 +90,7 @@ export const generateInput = z.object({
       z.object({
         path: text
           .min(1)
-          .max(MAX_LORA_NAME_LENGTH)
+          .max(MAX_NAME_LENGTH)
           .describe(lora.shape.path.description ?? ""),
         scale: lora.shape.scale.default(1),
       }),
@@ -98,6 +98,11 @@ export const generateInput = z.object({
     .max(MAX_LORAS)
     .default([])
     .describe("LoRAs of this server, applied in this order; those in prompts, `<lora:name:scale>`, follow."),
+  model: text
+    .min(1)
+    .max(MAX_NAME_LENGTH)
+    .nullish()
+    .describe("One of this server's models; `GET /v1/models` lists them. The first if absent."),
   sync_mode: z
     .boolean()
     .default(true)

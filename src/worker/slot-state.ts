@@ -2,7 +2,7 @@
  * The life of one worker slot as data: a state, the events that can happen to it, and a pure function between them.
  * starting → ready → draining → stopped; a death leads through backoff to the next incarnation, too many of them to `failed`.
  */
-import type { Capabilities, DeviceInfo, ModelInfo } from "../protocol/messages.ts";
+import type { Capabilities, DeviceInfo, ModelInfo, ServedModel, UnservedModel } from "../protocol/messages.ts";
 import type { SlotFailure } from "./slot-failure.ts";
 
 export interface WorkerInfo {
@@ -12,6 +12,15 @@ export interface WorkerInfo {
   readonly capabilities: Capabilities;
   readonly versions: Readonly<Record<string, string>>;
   readonly stepSeconds: number;
+  readonly choice: ModelChoice;
+}
+
+/** The models that requests may name. */
+export interface ModelChoice {
+  /** In the operator's order, at least one; requests that name none get the first. */
+  readonly models: readonly ServedModel[];
+  /** Those that the operator named as well, and that cannot be served. */
+  readonly unserved: readonly UnservedModel[];
 }
 
 export interface LoadingStage {
@@ -42,6 +51,8 @@ export type SlotState = Common &
 export type SlotEvent =
   | { readonly kind: "loading"; readonly loading: LoadingStage }
   | { readonly kind: "ready"; readonly info: WorkerInfo }
+  /** Another model is loaded, or one is not any more. */
+  | { readonly kind: "models"; readonly choice: ModelChoice }
   /** The process is gone, or could not be started. */
   | { readonly kind: "died"; readonly nowMs: number; readonly failure: SlotFailure }
   | { readonly kind: "retry" }
@@ -67,6 +78,8 @@ export function nextSlotState(state: SlotState, event: SlotEvent): SlotState {
       return state.kind === "starting" ? { ...state, loading: event.loading } : state;
     case "ready":
       return state.kind === "starting" ? { kind: "ready", incarnation, crashes, lastFailure, info: event.info } : state;
+    case "models":
+      return state.kind === "ready" ? { ...state, info: { ...state.info, choice: event.choice } } : state;
     case "died":
       return state.kind === "draining"
         ? { kind: "stopped", incarnation, crashes, lastFailure }

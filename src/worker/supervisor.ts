@@ -1,11 +1,17 @@
 /** Owns one worker slot: spawns its process, follows its reports, replaces it when it dies or hangs. */
 import type { Logger } from "pino";
 import type { ReportFrames } from "../protocol/frames.ts";
-import { PROTOCOL_VERSION, type Command, type ReportOf } from "../protocol/messages.ts";
+import {
+  PROTOCOL_VERSION,
+  type Capabilities,
+  type Command,
+  type ModelInfo,
+  type ReportOf,
+} from "../protocol/messages.ts";
 import { after, pause, type Timer } from "../async/timer.ts";
 import { spawnChild, type Child, type Launch } from "../processes/child.ts";
 import { exitFailure, fatalFailure, launchFailure, type SlotFailure } from "./slot-failure.ts";
-import { INITIAL_STATE, nextSlotState, type SlotEvent, type SlotState } from "./slot-state.ts";
+import { INITIAL_STATE, nextSlotState, type ModelChoice, type SlotEvent, type SlotState } from "./slot-state.ts";
 import { stallLimitMs, Watchdog, type LongestPiece } from "./watchdog.ts";
 
 export interface SupervisorSettings {
@@ -55,6 +61,8 @@ export class Supervisor {
   /** Why we ended the process, or what it said before it ended itself; better than its exit code. */
   #verdict: SlotFailure | undefined;
   #lastPong: ReportOf<"pong"> | undefined;
+  /** What a worker with several models has said before it was ready. */
+  #choice: ModelChoice | undefined;
 
   constructor(slot: number, ports: SupervisorPorts, settings: SupervisorSettings, log: Logger) {
     this.slot = slot;
@@ -135,6 +143,11 @@ export class Supervisor {
           loading: { stage: report.stage, progress: report.progress, detail: report.detail },
         });
         return;
+      case "models":
+        this.#watchdog.sign(now);
+        this.#choice = report;
+        this.#apply({ kind: "models", choice: report });
+        return;
       case "ready":
         this.#becomeReady(report);
         return;
@@ -164,6 +177,7 @@ export class Supervisor {
     const { incarnation } = this.#state;
     this.#verdict = undefined;
     this.#lastPong = undefined;
+    this.#choice = undefined;
     let launch: Launch;
     try {
       launch = await this.#ports.launch(this.slot, incarnation);
@@ -202,7 +216,8 @@ export class Supervisor {
   }
 
   #becomeReady({ model, device, capabilities, versions, step_seconds }: ReportOf<"ready">): void {
-    const info = { pid: this.#pid, model, device, capabilities, versions, stepSeconds: step_seconds };
+    const choice = this.#choice ?? onlyModel(model, capabilities, step_seconds);
+    const info = { pid: this.#pid, model, device, capabilities, versions, stepSeconds: step_seconds, choice };
     this.#watchdog = new Watchdog(performance.now());
     this.#iterations = -1;
     this.#apply({ kind: "ready", info });
@@ -266,4 +281,9 @@ export class Supervisor {
     this.#state = next;
     this.#listener?.changed(this.slot, next);
   }
+}
+
+function onlyModel(model: ModelInfo, capabilities: Capabilities, stepSeconds: number): ModelChoice {
+  const served = { model, capabilities, is_loaded: true, step_seconds: stepSeconds, load_seconds: null, problem: null };
+  return { models: [served], unserved: [] };
 }

@@ -3,7 +3,7 @@ import { generateInput, type GenerateInput } from "../../src/schema/input.ts";
 import { resolveRequest, type JobRequest } from "../../src/jobs/request.ts";
 import { Job } from "../../src/jobs/job.ts";
 import { drawSeed, type Priority } from "../../src/jobs/submission.ts";
-import type { Capabilities, ModelInfo } from "../../src/protocol/messages.ts";
+import type { Capabilities, ModelInfo, ServedModel } from "../../src/protocol/messages.ts";
 import type { WorkerInfo } from "../../src/worker/slot-state.ts";
 
 export function modelInfo(overrides: Partial<ModelInfo> = {}): ModelInfo {
@@ -26,11 +26,9 @@ export function modelInfo(overrides: Partial<ModelInfo> = {}): ModelInfo {
   };
 }
 
-export function workerInfo(capabilities: Partial<Capabilities> = {}): WorkerInfo {
+export function servedModel(info: Partial<ModelInfo> = {}, capabilities: Partial<Capabilities> = {}): ServedModel {
   return {
-    pid: 1,
-    model: modelInfo(),
-    device: { id: "cpu", name: "test", memory_bytes: 0, dtype: "float32" },
+    model: modelInfo(info),
     capabilities: {
       preview_decoders: ["tae", "linear"],
       max_batch: 1,
@@ -40,8 +38,23 @@ export function workerInfo(capabilities: Partial<Capabilities> = {}): WorkerInfo
       first_call_seconds: null,
       ...capabilities,
     },
+    is_loaded: true,
+    step_seconds: null,
+    load_seconds: null,
+    problem: null,
+  };
+}
+
+export function workerInfo(capabilities: Partial<Capabilities> = {}): WorkerInfo {
+  const model = servedModel({}, capabilities);
+  return {
+    pid: 1,
+    model: model.model,
+    device: { id: "cpu", name: "test", memory_bytes: 0, dtype: "float32" },
+    capabilities: model.capabilities,
     versions: {},
     stepSeconds: 0.1,
+    choice: { models: [model], unserved: [] },
   };
 }
 

@@ -12,6 +12,17 @@ describe("settings", () => {
   });
 
   it.each([
+    ["demo", "demo"],
+    ["a path/with a space", "a path/with a space"],
+    ["demo,", "demo"],
+    ["demo, a/b", ["demo", "a/b"]],
+    ["demo\na,b", ["demo", "a,b"]],
+    ["\na,b", "a,b"],
+  ])("name one model or several: %j", (value, model) => {
+    expect(loadConfig({ env: { LATENTCAST_MODEL: value } }).model).toEqual(model);
+  });
+
+  it.each([
     [{ LATENTCAST_PORT: "70000" }, /LATENTCAST_PORT: .*got "70000"/],
     [{ LATENTCAST_DEVICES: "gpu0" }, /LATENTCAST_DEVICES: use auto, cpu or cuda:N/],
     [{ LATENTCAST_MAX_BATCH: "0" }, /LATENTCAST_MAX_BATCH/],
@@ -24,6 +35,7 @@ describe("settings", () => {
     [{ LATENTCAST_API_KEYS: " " }, /LATENTCAST_API_KEYS: is blank/],
     [{ LATENTCAST_API_KEYS: " , " }, /LATENTCAST_API_KEYS: is an empty list/],
     [{ LATENTCAST_DEVICES: "," }, /LATENTCAST_DEVICES: is an empty list/],
+    [{ LATENTCAST_MODEL: "," }, /LATENTCAST_MODEL: is an empty list/],
     [{ LATENTCAST_MODEL: " " }, /LATENTCAST_MODEL: is blank/],
     [{ LATENTCAST_PORT: "0x50" }, /LATENTCAST_PORT: is not a number/],
     [{ LATENTCAST_QUEUE_LIMIT: "tcp://10.0.0.1:80" }, /LATENTCAST_QUEUE_LIMIT: is not a number/],

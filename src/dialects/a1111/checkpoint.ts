@@ -11,13 +11,15 @@ export function checkpointOf(id: string): Checkpoint {
 }
 
 /**
- * Throws `not_found`, naming what there is, for a checkpoint that is not loaded.
+ * The model of a checkpoint. Throws `not_found`, naming what there is, for one that is not here.
  * @param name Its title, or what programs make of one: without the part in brackets, without the extension, in any case.
  */
-export function requireCheckpoint(name: string, loaded: string): void {
-  if (plainName(name) === plainName(loaded)) return;
+export function findCheckpoint(name: string, models: readonly string[]): string {
+  const found = models.find((id) => id === name) ?? models.find((id) => plainName(id) === plainName(name));
+  if (found !== undefined) return found;
+  const titles = models.map((id) => JSON.stringify(checkpointOf(id).title)).join(", ");
   throw new LatentcastError("not_found", {
-    message: `The checkpoint ${JSON.stringify(name)} is not here; there is ${JSON.stringify(checkpointOf(loaded).title)}.`,
+    message: `The checkpoint ${JSON.stringify(name)} is not here; there is ${titles}.`,
   });
 }
 

@@ -8,7 +8,7 @@ import { Base64 } from "../../schema/base64.ts";
 import type { ParsedInput } from "../../schema/input.ts";
 import type { Exchange } from "../dialect.ts";
 import { fitSize } from "../fit-size.ts";
-import { requireCheckpoint } from "./checkpoint.ts";
+import { findCheckpoint } from "./checkpoint.ts";
 import { infoOf, type Drawn } from "./info.ts";
 import type { Img2imgInput, Txt2imgInput } from "./schema.ts";
 
@@ -45,10 +45,14 @@ export class A1111Exchange implements Exchange {
     this.label = fields.force_task_id;
   }
 
-  /** Throws `not_found` for another checkpoint than the one that is loaded. */
-  fit(input: ParsedInput, model: ModelInfo): Fitted {
+  /** Throws `not_found` for a checkpoint that is not here. */
+  chooseModel(names: readonly string[], preferred: string | undefined): string | undefined {
     const { sd_model_checkpoint: checkpoint } = this.#fields.override_settings;
-    if (typeof checkpoint === "string" && checkpoint !== "") requireCheckpoint(checkpoint, model.id);
+    if (typeof checkpoint !== "string" || checkpoint === "") return preferred;
+    return findCheckpoint(checkpoint, names);
+  }
+
+  fit(input: ParsedInput, model: ModelInfo): Fitted {
     const { native_width: width, native_height: height } = model;
     const sized = fitSize({ ...input, width: input.width ?? width, height: input.height ?? height }, model, "size");
     const steps = input.num_inference_steps ?? model.default_steps;

@@ -1,11 +1,11 @@
-/** The settings that programs read and send back. None of them can be changed: there is one model, and requests say the rest. */
+/** The settings that programs read and send back. Only the model can be changed, for the caller alone; requests say the rest. */
 import { LatentcastError } from "../../errors.ts";
-import { checkpointOf, requireCheckpoint } from "./checkpoint.ts";
+import { checkpointOf, findCheckpoint } from "./checkpoint.ts";
 
-/** @param loaded The id of the model, undefined while there is none. */
-export function currentOptions(loaded: string | undefined): Readonly<Record<string, unknown>> {
+/** @param model The id of the caller's model, undefined while there is none. */
+export function currentOptions(model: string | undefined): Readonly<Record<string, unknown>> {
   return {
-    sd_model_checkpoint: loaded === undefined ? null : checkpointOf(loaded).title,
+    sd_model_checkpoint: model === undefined ? null : checkpointOf(model).title,
     sd_checkpoint_hash: "",
     sd_vae: "Automatic",
     CLIP_stop_at_last_layers: 1,
@@ -22,13 +22,13 @@ export function currentOptions(loaded: string | undefined): Readonly<Record<stri
   };
 }
 
-/** Programs change one setting, or send all of them back. Throws `not_found` for a model that is not here. */
-export function checkOptions(
+/** Programs change one setting, or send all of them back. The model they want; throws `not_found` for one that is not here. */
+export function wantedModel(
   { sd_model_checkpoint: checkpoint }: { readonly sd_model_checkpoint?: string | null | undefined },
-  loaded: string | undefined,
-): void {
-  if (checkpoint === undefined || checkpoint === null || checkpoint === "") return;
-  if (loaded === undefined)
+  models: readonly string[],
+): string | undefined {
+  if (checkpoint === undefined || checkpoint === null || checkpoint === "") return undefined;
+  if (models.length === 0)
     throw new LatentcastError("worker_unavailable", { message: "The model is still loading.", retryAfterSeconds: 2 });
-  requireCheckpoint(checkpoint, loaded);
+  return findCheckpoint(checkpoint, models);
 }

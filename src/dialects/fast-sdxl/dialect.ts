@@ -94,6 +94,7 @@ function toInput({ image_size: size, seed, ...input }: FastSdxlInput): ParsedInp
     mask_url: input.mask_url,
     strength: input.strength,
     loras: input.loras,
+    model: input.model ?? input.model_name,
     seed: typeof seed === "number" ? seed % (MAX_SEED + 1) : null,
     ...(width === undefined || height === undefined ? {} : { width, height }),
   });

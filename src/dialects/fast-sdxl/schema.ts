@@ -38,6 +38,8 @@ export const fastSdxlInput = z.object({
   image_url: generateInput.shape.image_url,
   mask_url: generateInput.shape.mask_url,
   strength: generateInput.shape.strength,
+  model: generateInput.shape.model,
+  model_name: generateInput.shape.model.describe("Another name for `model`, which wins."),
   enable_safety_checker: ignored("there is no safety checker"),
   safety_checker_version: ignored("there is no safety checker"),
   expand_prompt: ignored("the prompt is used as it is"),

@@ -61,6 +61,12 @@ export class OpenaiExchange implements Exchange {
     return quality === undefined ? undefined : Math.max(1, quality);
   }
 
+  /** Programs send names of OpenAI's models, for which the first is as good as any. */
+  chooseModel(names: readonly string[]): string | undefined {
+    const { model: asked } = this.#fields;
+    return asked !== undefined && names.includes(asked) ? asked : undefined;
+  }
+
   fit(input: ParsedInput, model: ModelInfo): Fitted {
     const { model: asked, quality, partial_images: partials } = this.#fields;
     this.#model = model.id;

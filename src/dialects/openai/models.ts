@@ -2,8 +2,8 @@
 import type { ModelList, ModelObject } from "./schema.ts";
 
 /** @param created Seconds since 1970. */
-export function listModels(loaded: string | undefined, created: number): ModelList {
-  return { object: "list", data: loaded === undefined ? [] : [modelNamed(loaded, created)] };
+export function listModels(names: readonly string[], created: number): ModelList {
+  return { object: "list", data: names.map((name) => modelNamed(name, created)) };
 }
 
 export function modelNamed(id: string, created: number): ModelObject {

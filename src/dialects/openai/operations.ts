@@ -68,7 +68,7 @@ export const modelsOperation: Operation = {
   id: "openaiModels",
   tag: "OpenAI",
   summary: "List the models",
-  description: "The one that is loaded; none while it loads. The same at `/models`.",
+  description: "Those that requests may name; none while the first loads. The same at `/models`.",
   answers: { 200: { description: "The models.", json: outputSchema("OpenaiModelList", modelList, MODEL) } },
   errors: WITH_KEY,
   failure,

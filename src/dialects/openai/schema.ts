@@ -20,7 +20,10 @@ const ignored = z.unknown().optional().describe("Ignored.");
 
 /** Fields that all three ways of making images have. `null` counts as absent before this is applied. */
 export const commonInput = z.object({
-  model: z.string().optional().describe("Any name: the loaded model makes the images."),
+  model: z
+    .string()
+    .optional()
+    .describe("One of `GET /v1/models`; the first of them makes the images for any other name, with a warning."),
   n: z.int().min(1).max(MAX_IMAGES).default(1).describe("Image i uses seed + i."),
   size: z
     .string()

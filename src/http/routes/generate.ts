@@ -15,6 +15,7 @@ import type { PublishedImages } from "../../storage/published-images.ts";
 import { startTimeoutMs } from "../fal-headers.ts";
 import { acceptForms } from "../plugins/forms.ts";
 import { traceparent } from "../plugins/request-spans.ts";
+import type { PreferredModels } from "../preferred-models.ts";
 import { publicUrl } from "../public-url.ts";
 import { callerOf } from "../request-owner.ts";
 import { sendJson } from "../send-json.ts";
@@ -28,6 +29,7 @@ export interface GenerateRoutesOptions {
   readonly inputReader: InputReader;
   readonly publicUrl: string | null;
   readonly underWay: RequestsUnderWay;
+  readonly preferredModels: PreferredModels;
 }
 
 /**
@@ -84,7 +86,7 @@ function takesAnyName(pattern: string): boolean {
 
 async function begin(
   route: Required<Pick<DialectRoute, "path" | "delivery" | "read">>,
-  { jobs, images, inputReader, underWay, publicUrl: configuredUrl }: GenerateRoutesOptions,
+  { jobs, images, inputReader, underWay, preferredModels, publicUrl: configuredUrl }: GenerateRoutesOptions,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<Accepted> {
@@ -107,6 +109,10 @@ async function begin(
     id: request.id,
     warnings,
     traceparent: traceparent(request),
+    chooseModel:
+      exchange.chooseModel === undefined
+        ? undefined
+        : (names) => exchange.chooseModel?.(names, preferredModels.of(callerOf(request))),
     fit: (given, model) => exchange.fit(given, model),
     outputQuality: exchange.outputQuality,
     startTimeoutMs: startTimeoutMs(request),

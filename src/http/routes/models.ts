@@ -13,10 +13,11 @@ interface ByName {
 
 export function modelRoutes(app: FastifyInstance, jobs: Jobs): void {
   const created = Math.floor(Date.now() / 1_000);
-  const list = (): ModelList => listModels(jobs.model?.id, created);
+  const names = (): string[] => jobs.models.map(({ id }) => id);
+  const list = (): ModelList => listModels(names(), created);
   const one = ({ params }: FastifyRequest<ByName>): ModelObject => {
     const name = params["*"] ?? params.model;
-    if (name === undefined || name !== jobs.model?.id)
+    if (name === undefined || !names().includes(name))
       throw new LatentcastError("not_found", { message: `The model ${JSON.stringify(name)} is not loaded.` });
     return modelNamed(name, created);
   };

@@ -17,9 +17,9 @@ import {
   skipOperation,
   taskOperation,
 } from "../../dialects/a1111/operations.ts";
-import { checkOptions, currentOptions } from "../../dialects/a1111/options.ts";
+import { currentOptions, wantedModel } from "../../dialects/a1111/options.ts";
 import { progressOf, taskProgressOf } from "../../dialects/a1111/progress.ts";
-import { options, taskInput } from "../../dialects/a1111/schema.ts";
+import { options as settings, taskInput } from "../../dialects/a1111/schema.ts";
 import { LatentcastError } from "../../errors.ts";
 import { invalidRequest } from "../../jobs/request.ts";
 import type { Jobs } from "../../jobs/jobs.ts";
@@ -29,6 +29,7 @@ import { parseObject } from "../../schema/parse.ts";
 import { documented } from "../documented.ts";
 import { listLoras } from "../lora-folder.ts";
 import { isKey } from "../plugins/auth.ts";
+import type { PreferredModels } from "../preferred-models.ts";
 import { callerOf } from "../request-owner.ts";
 import { sendJson } from "../send-json.ts";
 import type { RequestsUnderWay, RequestUnderWay } from "../under-way.ts";
@@ -36,6 +37,7 @@ import type { RequestsUnderWay, RequestUnderWay } from "../under-way.ts";
 export interface SdapiRoutesOptions {
   readonly jobs: Jobs;
   readonly underWay: RequestsUnderWay;
+  readonly preferredModels: PreferredModels;
   readonly apiKeys: readonly string[];
   readonly loraDir: string | null;
 }
@@ -49,7 +51,9 @@ interface ProgressQuery {
   Querystring: { skip_current_image?: string };
 }
 
-export function sdapiRoutes(app: FastifyInstance, { jobs, underWay, apiKeys, loraDir }: SdapiRoutesOptions): void {
+export function sdapiRoutes(app: FastifyInstance, options: SdapiRoutesOptions): void {
+  const { jobs, underWay, preferredModels, apiKeys, loraDir } = options;
+  const models = (): string[] => jobs.models.map(({ id }) => id);
   const requestsOf = (request: FastifyRequest): RequestUnderWay[] =>
     underWay.of(callerOf(request)).filter(({ exchange }) => exchange instanceof A1111Exchange);
   const newest = (requests: readonly RequestUnderWay[]): RequestUnderWay | undefined =>
@@ -79,16 +83,17 @@ export function sdapiRoutes(app: FastifyInstance, { jobs, underWay, apiKeys, lor
     return sendNull(reply);
   });
 
-  app.get(`${ROOT}/options`, documented(optionsOperation), () => currentOptions(jobs.model?.id));
+  app.get(`${ROOT}/options`, documented(optionsOperation), (request) =>
+    currentOptions(preferredModels.of(callerOf(request)) ?? jobs.model?.id),
+  );
   app.post(`${ROOT}/options`, small(setOptionsOperation), (request, reply) => {
-    const parsed = parseObject(options, request.body);
+    const parsed = parseObject(settings, request.body);
     if (!parsed.ok) throw invalidRequest(parsed.problems);
-    checkOptions(parsed.input, jobs.model?.id);
+    const model = wantedModel(parsed.input, models());
+    if (model !== undefined) preferredModels.set(callerOf(request), model);
     return sendNull(reply);
   });
-  app.get(`${ROOT}/sd-models`, documented(checkpointsOperation), () =>
-    jobs.model === undefined ? [] : [checkpointOf(jobs.model.id)],
-  );
+  app.get(`${ROOT}/sd-models`, documented(checkpointsOperation), () => models().map(checkpointOf));
   app.get(`${ROOT}/loras`, documented(listOperation("loras")), async () =>
     (await listLoras(loraDir)).map(({ path }) => ({ name: path, alias: path, path, metadata: {} })),
   );

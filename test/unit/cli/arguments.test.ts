@@ -19,6 +19,14 @@ describe("readArguments", () => {
     expect(readArguments(["--", "--seed"], FLAGS).positionals).toEqual(["--seed"]);
   });
 
+  it("keeps all values of a flag that may be repeated, a line each, and the last of any other", () => {
+    const flags = { ...FLAGS, model: { value: "VALUE", isRepeatable: true, help: "" } } satisfies FlagTable;
+    const read = readArguments(["--model", "a", "--seed", "1", "--model=b,c", "--seed", "2"], flags);
+    expect(read.values).toEqual({ model: "a\nb,c", seed: "2" });
+    expect(readArguments(["--model", "a"], flags).values["model"]).toBe("a");
+    expect(readArguments(["--model", "a,b"], flags).values["model"]).toBe("\na,b");
+  });
+
   it("takes a negative number as a value", () => {
     expect(readArguments(["--seed", "-1"], FLAGS).values["seed"]).toBe("-1");
   });

@@ -13,6 +13,7 @@ const taken = (body: object, path?: string) => {
 };
 const fitted = (body: object, { path = "/sdapi/v1/txt2img", model = modelInfo() } = {}) => {
   const { input, exchange } = taken(body, path);
+  exchange.chooseModel?.([model.id], undefined);
   return exchange.fit(input, model);
 };
 const IMG2IMG = "/sdapi/v1/img2img";
