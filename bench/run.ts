@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { baseline } from "./baseline.ts";
 import { batching } from "./batching.ts";
+import { cluster } from "./cluster.ts";
 import { demo } from "./demo.ts";
 import { dialects } from "./dialects.ts";
 import { fanOut } from "./fan-out.ts";
@@ -35,6 +36,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   batching,
   "fan-out": fanOut,
   polling,
+  cluster,
   fidelity,
   demo,
   images,

@@ -2,20 +2,24 @@
 import { fileURLToPath } from "node:url";
 import pino from "pino";
 import { loadConfig } from "../src/config.ts";
+import { plainRanking } from "./lib/plain-ranking.ts";
 import { runServer } from "../src/runtime.ts";
 
 const READY_PATIENCE_MS = 100_000;
 
 const python = process.env["LATENTCAST_BENCH_PYTHON"] ?? "python3";
+const config = loadConfig({ env: process.env });
 const server = await runServer({
-  config: loadConfig({ env: process.env }),
+  config,
   log: pino({ level: process.env["LATENTCAST_LOG_LEVEL"] ?? "silent" }),
   python,
+  ...(process.env["LATENTCAST_BENCH_RULE"] === "plain" ? { pullRule: plainRanking } : {}),
   ...(process.env["LATENTCAST_BENCH_STUB"] === "1"
     ? { workerProgram: [fileURLToPath(new URL("stub_worker.py", import.meta.url))] }
     : {}),
 });
-await server.jobs.modelLoaded(AbortSignal.timeout(READY_PATIENCE_MS));
+// A gateway waits for its nodes.
+if (config.role !== "gateway") await server.jobs.modelLoaded(AbortSignal.timeout(READY_PATIENCE_MS));
 
 process.on("message", () => {
   const { user, system } = process.cpuUsage();

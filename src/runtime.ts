@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
 import { Disposers } from "./async/disposers.ts";
 import { isLoopback, withProcessDefaults, type Config } from "./config.ts";
+import type { PullRule } from "./cluster/pull-rule.ts";
 import type { Environment } from "./config/environment.ts";
 import { buildApp } from "./http/app.ts";
 import { dialectNamed } from "./dialects/registry.ts";
@@ -46,9 +47,11 @@ export interface RuntimeOptions {
   readonly python?: string;
   /** Stands in for `python -m latentcast_worker`; for workers that misbehave on purpose. */
   readonly workerProgram?: readonly string[];
+  /** When a node of a fleet asks for work; for comparisons with the rule of this version. */
+  readonly pullRule?: PullRule;
 }
 
-export type StartServerOptions = Omit<RuntimeOptions, "python" | "workerProgram">;
+export type StartServerOptions = Omit<RuntimeOptions, "python" | "workerProgram" | "pullRule">;
 
 export interface LatentcastServer {
   /** Where it listens, such as `http://127.0.0.1:8080`. */
@@ -189,13 +192,16 @@ async function serveJobs(
   parts: StartJobsOptions,
   { metrics, observers, open }: Counting,
 ): Promise<ServedJobs> {
-  const { config, log } = parts;
+  const { config, log, pullRule } = parts;
   if (connection === undefined) {
     const jobs = await startJobs({ ...parts, observers });
     return { jobs, drain: (timeoutMs) => jobs.drain(timeoutMs), close: () => jobs.close() };
   }
-  if (config.role === "node")
-    return startNode(connection, config, log, (changes) => startJobs({ ...parts, observers: [...observers, changes] }));
+  if (config.role === "node") {
+    const start = (changes: JobObserver): Promise<JobService> =>
+      startJobs({ ...parts, observers: [...observers, changes] });
+    return startNode(connection, config, log, start, pullRule);
+  }
   const gateway = startGateway(connection, config, { log, observers, open });
   if (config.role === "gateway")
     return { jobs: gateway.jobs, drain: (ms) => gateway.jobs.drain(ms), close: () => gateway.jobs.close() };
@@ -205,7 +211,7 @@ async function serveJobs(
     preview: (job, seconds) => metrics.preview(job, seconds),
   };
   const start = (changes: JobObserver): Promise<JobService> => startJobs({ ...parts, observers: [steps, changes] });
-  return bothRoles(gateway, await startNode(connection, config, log, start), connection, config.pool);
+  return bothRoles(gateway, await startNode(connection, config, log, start, pullRule), connection, config.pool);
 }
 
 /** What requests may start from. */

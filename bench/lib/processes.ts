@@ -64,6 +64,8 @@ export interface ServerStats {
 export interface BenchServer extends AsyncDisposable {
   readonly url: string;
   stats(): Promise<ServerStats>;
+  /** With SIGKILL, in the middle of anything. */
+  kill(): void;
 }
 
 /** Runs a program of this folder that sends `{url}` once it listens, and answers `"stats"`. */
@@ -98,6 +100,7 @@ export async function startProgram(program: string, env: Readonly<Record<string,
       child.send("stats");
       return answer;
     },
+    kill: () => void child.kill("SIGKILL"),
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const ended = once(child, "exit");

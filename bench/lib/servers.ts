@@ -76,7 +76,8 @@ export function monotonicSeconds(): number {
   return Number(process.hrtime.bigint()) / 1e9;
 }
 
-function serverEnvironment(python: string, folder: string): Record<string, string> {
+/** What every server of a benchmark runs with. */
+export function serverEnvironment(python: string, folder: string): Record<string, string> {
   return {
     LATENTCAST_BENCH_PYTHON: python,
     LATENTCAST_PORT: "0",

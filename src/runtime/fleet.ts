@@ -9,6 +9,7 @@ import { Gateway } from "../cluster/gateway.ts";
 import { Layout } from "../cluster/layout.ts";
 import { LoadChanges } from "../cluster/load-changes.ts";
 import { Node } from "../cluster/node.ts";
+import type { PullRule } from "../cluster/pull-rule.ts";
 import { openBus } from "../cluster/open-bus.ts";
 import { ConfigError, type Config } from "../config.ts";
 import type { JobObserver } from "../jobs/observer.ts";
@@ -91,6 +92,7 @@ export async function startNode(
   config: Config,
   log: Logger,
   startJobs: (changes: JobObserver) => Promise<JobService>,
+  rule?: PullRule,
 ): Promise<FleetNode> {
   const changes = new LoadChanges();
   const jobs = await startJobs(changes);
@@ -100,6 +102,7 @@ export async function startNode(
     ...{ jobs, pool, slots, log },
     version: packageVersion(),
     facts: { shortcuts, maxBatch },
+    ...(rule === undefined ? {} : { rule }),
   });
   changes.onChange = () => node.wake();
   node.start();
