@@ -1,6 +1,6 @@
 /**
  * When a device asks for one more job, and with which claim to it. A ticket waits where every device can take it until one could show it
- * soon; of the devices that ask at the same moment the one that would show it first gets it. docs/cluster.md has the figures behind it.
+ * soon; of the devices that ask at the same moment the one that would show it first gets it. `npm run bench -- cluster` compares it.
  */
 import type { DeviceOffer } from "../jobs/offer.ts";
 

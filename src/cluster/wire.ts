@@ -1,6 +1,6 @@
 /**
  * What the processes of a fleet say to each other, defined once. A message is a header, which is one of the objects below, and raw bytes.
- * Additions keep {@link WIRE_VERSION}: who reads ignores fields that it does not know. docs/cluster.md shows who says what when.
+ * Additions keep {@link WIRE_VERSION}: who reads ignores fields that it does not know. docs/architecture.md shows who says what when.
  */
 import { z } from "zod";
 import { LatentcastError, isErrorCode } from "../errors.ts";
