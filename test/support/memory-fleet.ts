@@ -140,7 +140,7 @@ export class MemoryFleet implements AsyncDisposable {
 
 /** Waits through promises, timers and dead nodes. */
 export function eventually(check: () => void): Promise<void> {
-  return vi.waitFor(check, { timeout: 30_000, interval: 5 });
+  return vi.waitFor(check, { timeout: 50_000, interval: 5 });
 }
 
 /** Everything that happened to a job, as a listener from its start sees it. */

@@ -70,6 +70,6 @@ export async function jobService({
       for await (const { event } of job.follow()) if (isTerminal(event)) return event;
       throw new Error("a job without an ending");
     },
-    eventually: (check) => vi.waitFor(check, { timeout: 5_000, interval: 5 }),
+    eventually: (check) => vi.waitFor(check, { timeout: 50_000, interval: 5 }),
   };
 }
