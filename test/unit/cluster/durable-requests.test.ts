@@ -178,9 +178,12 @@ describe("the events of a durable request", () => {
       await new Promise(setImmediate);
     }
     const before = await heard;
-    const rest = read(await follow(b!, before.at(-1)!.id));
-    await eventually(() => job.progress(5));
-    for (const step of [6, 7]) job.progress(step);
+    const seen: Heard[] = [];
+    const rest = read(await follow(b!, before.at(-1)!.id), (event) => seen.push(event) < 0);
+    // What came before is read from the node, which has it until the end.
+    await eventually(() => expect(steps(seen)).toContain(4));
+    for (const step of [5, 6, 7]) job.progress(step);
+    await eventually(() => expect(steps(seen)).toContain(7));
     first!.jobs.succeed("1");
     const after = await rest;
     expect([...steps(before), ...steps(after)]).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
@@ -225,16 +228,18 @@ describe("the events of a durable request", () => {
   it("say where it waits, and begin anew when another node draws it", async () => {
     await accept(a!, "0");
     await accept(a!);
-    const heard = read(await follow(b!));
+    const seen: Heard[] = [];
+    const heard = read(await follow(b!), (event) => seen.push(event) < 0);
     await drawing(first!, "0");
     await drawing(first!, "1", 3);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await eventually(() => expect(steps(seen)).toContain(2));
     a!.mourn(first!);
     await eventually(async () => expect(await second!.pull()).toBe(true));
     await eventually(async () => expect(second!.jobs.byId.has("0")).toBe(true));
     if (!second!.jobs.byId.has("1")) expect(await second!.pull()).toBe(true);
     const job = second!.jobs.start("1");
     job.progress(0);
+    await eventually(() => expect(steps(seen).at(-1)).toBe(0));
     second!.jobs.succeed("1");
     const events = await heard;
     expect(events.filter(({ name }) => name === "started")).toHaveLength(2);
