@@ -39,6 +39,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Check Python, GPU, driver, weights and disk",
     load: async () => (await import("./cli/doctor.ts")).doctor,
   },
+  cluster: {
+    summary: "Prepare a fleet's NATS servers, or see how a fleet is",
+    load: async () => (await import("./cli/cluster.ts")).cluster,
+  },
 };
 const HELP_FLAG: FlagTable = { help: { short: "h", help: "This text." } };
 

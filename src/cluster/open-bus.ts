@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import type { Config } from "../config.ts";
 import type { Bus } from "./bus.ts";
 import type { Layout, Role } from "./layout.ts";
+import { laxServers } from "./sync-check.ts";
 
 export interface OpenBusOptions {
   readonly config: Pick<Config, "natsUrls" | "natsCreds" | "natsCa">;
@@ -15,7 +16,7 @@ export interface OpenBusOptions {
 /** Rejects with a `ConfigError` that says in one sentence why there is no connection. */
 export async function openBus({ config, layout, role, warn }: OpenBusOptions): Promise<Bus> {
   const { NatsBus } = await import("./nats/bus.ts");
-  return NatsBus.connect({
+  const bus = await NatsBus.connect({
     urls: config.natsUrls,
     credsFile: config.natsCreds ?? undefined,
     caFile: config.natsCa ?? undefined,
@@ -23,4 +24,7 @@ export async function openBus({ config, layout, role, warn }: OpenBusOptions): P
     name: `latentcast-${role} ${hostname()}`,
     warn,
   });
+  // Nobody waits for pages that may not be reachable.
+  void laxServers(config.natsUrls).then((sentences) => sentences.forEach(warn));
+  return bus;
 }

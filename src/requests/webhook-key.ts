@@ -33,13 +33,22 @@ export class SigningKey {
     const path = join(dataDir, "webhook-key.pem");
     const pem = await readFile(path, "utf8").catch(async (error: unknown) => {
       if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-      const made = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+      const made = SigningKey.newPem();
       // Renamed when complete: half a key would be refused at each start.
       await writeFile(`${path}.part`, made, { mode: 0o600 });
       await rename(`${path}.part`, path);
       return made;
     });
+    return SigningKey.of(pem);
+  }
+
+  /** @param pem As {@link newPem} makes it. */
+  static of(pem: string): SigningKey {
     return new SigningKey(createPrivateKey(pem));
+  }
+
+  static newPem(): string {
+    return generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
   }
 
   /** 32 bytes that are secret too, and different for each purpose. */

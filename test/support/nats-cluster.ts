@@ -193,7 +193,7 @@ export class NatsServerProcess {
       `server_name: ${this.name}`,
       `listen: "127.0.0.1:${port}"`,
       `http: "127.0.0.1:${monitor}"`,
-      hasJetStream ? `jetstream { store_dir: "${this.#folder}", ${limits}, sync_interval: ${syncInterval} }` : "",
+      hasJetStream ? `jetstream { store_dir: "${this.#folder}", ${limits}, sync_interval: "${syncInterval}" }` : "",
       routes.length > 1 ? cluster : "",
       `ping_interval: "5s"`,
       `ping_max: 2`,

@@ -29,7 +29,7 @@ describe("the store of a fleet's requests", () => {
       fleet.network.repliesToEat = 2;
       const results = await Promise.all([requests.end(winner!, ended(1)), other.cancel(id, ended(2))]);
       expect(results.filter((isFirst) => isFirst)).toHaveLength(1);
-      expect((await requests.ended(id))?.body).toEqual(ended(results[0] === true ? 1 : 2).body);
+      expect((await requests.ended(id))?.body).toEqual(ended(results[0] ? 1 : 2).body);
     }
   });
 
@@ -135,7 +135,7 @@ describe("the store of a fleet's requests", () => {
     await eventually(() => expect(seen).toContain("caught-up"));
     const { revision } = seen[0] as { revision: number };
     const counts = await Promise.all([requests, await another()].map((store) => store.countTicket("1", revision)));
-    expect(counts.toSorted()).toEqual([2, undefined]);
+    expect(new Set(counts)).toEqual(new Set([2, undefined]));
     await requests.claim("1", "3@node", LEASE_MS);
     expect(await requests.countTicket("1", revision)).toBeUndefined();
     await requests.cancel("1", ended(1));

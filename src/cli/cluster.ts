@@ -1,0 +1,99 @@
+/** `latentcast cluster`: what operators of a fleet need of it. */
+import { fleetStatus, initFleet, type FleetStatus } from "../cluster/operator.ts";
+import { Layout } from "../cluster/layout.ts";
+import { serverConfiguration } from "../cluster/permissions.ts";
+import { ConfigError, type Config } from "../config.ts";
+import { UsageError } from "./arguments.ts";
+import type { CliCommand, CommandContext, CommandResult } from "./command.ts";
+import { configOf, settingFlags } from "./settings.ts";
+
+const ACTIONS: Readonly<Record<string, (context: CommandContext, config: Config) => Promise<CommandResult>>> = {
+  init,
+  status,
+  permissions,
+};
+
+export const cluster: CliCommand = {
+  usage: "init|status|permissions [flags]",
+  positionals: 1,
+  flags: {
+    ...settingFlags(["nats", "pool"]),
+    monitor: {
+      value: "URLS",
+      help: "Of `status`: the NATS servers' pages for operators, comma-separated, to see how they write to the disk. [default port 8222 of each]",
+    },
+    json: { help: "Of `status`: JSON, for programs." },
+  },
+  notes: [
+    "init makes what a fleet keeps in NATS, and brings it up to date after an upgrade; run again, it changes nothing. --pool may name several pools, comma-separated.",
+    "permissions prints what each role may do, as lines for the configuration of the NATS servers.",
+    "status shows nodes, waiting and running work, and what is wrong; it fails when something is.",
+  ],
+  run: (context) => {
+    const [name = ""] = context.args.positionals;
+    const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
+    if (action === undefined)
+      throw new UsageError(`say what to do: latentcast cluster ${Object.keys(ACTIONS).join("|")}`);
+    return action(context, clusterConfig(context));
+  },
+};
+
+/** A fleet has several pools, a server is in one. */
+function clusterConfig(context: CommandContext): Config {
+  const [pool] = poolsOf(context);
+  const values = { ...context.args.values, ...(pool === undefined ? {} : { pool }) };
+  const config = configOf({ ...context, args: { ...context.args, values } });
+  if (!context.args.positionals.includes("permissions") && config.natsUrls.length === 0)
+    throw new ConfigError("--nats: name the NATS servers, or set LATENTCAST_NATS_URL");
+  return config;
+}
+
+function poolsOf({ args, env }: CommandContext): readonly string[] {
+  const text = args.values["pool"] ?? env["LATENTCAST_POOL"] ?? "";
+  return text.split(",").flatMap((name) => (name.trim() === "" ? [] : [name.trim()]));
+}
+
+async function init(context: CommandContext, config: Config): Promise<CommandResult> {
+  const { terminal } = context;
+  const pools = poolsOf(context);
+  const wrong = pools.find((pool) => !/^[a-z0-9_-]{1,32}$/.test(pool));
+  if (wrong !== undefined) throw new ConfigError(`--pool: ${JSON.stringify(wrong)} is no name of a pool`);
+  const steps = await initFleet(config, pools.length === 0 ? [config.pool] : pools);
+  for (const { kind, name, done, settings } of steps) {
+    const detail = settings.length === 0 ? "" : ` (${settings.join(", ")})`;
+    terminal.print(`${done.padEnd(9)}  ${kind} ${name}${detail}`);
+  }
+  return "done";
+}
+
+function permissions({ terminal }: CommandContext, config: Config): Promise<CommandResult> {
+  terminal.print(serverConfiguration(new Layout({ cluster: config.cluster })));
+  return Promise.resolve("done");
+}
+
+async function status({ args, terminal, signal }: CommandContext, config: Config): Promise<CommandResult> {
+  const monitors = args.values["monitor"]?.split(",").map((url) => url.trim());
+  const found = await fleetStatus(config, monitors, signal);
+  terminal.print(args.switches.has("json") ? JSON.stringify(found, null, 2) : shown(found));
+  return found.problems.length === 0 ? "done" : "failed";
+}
+
+function shown({ nodes, gateways, requests, pools, webhooks, streams, problems }: FleetStatus): string {
+  const percent = (bytes: number, of: number): string => `${Math.round((100 * bytes) / of)} %`;
+  return [
+    `gateways   ${gateways}`,
+    ...nodes.map(
+      ({ name, pool, state, devices, held, serving }) =>
+        `node       ${name}: ${state}, pool ${pool}, ${serving?.model.id ?? "no model yet"}, ${devices.length} device(s), ${held.length} job(s)`,
+    ),
+    ...Object.entries(pools).map(
+      ([pool, { waiting, taken }]) => `pool       ${pool}: ${waiting} waiting, ${taken} taken`,
+    ),
+    `requests   ${requests.queued} queued, ${requests.running} running, ${requests.ended} ended`,
+    `webhooks   ${webhooks} to deliver`,
+    ...Object.entries(streams).map(
+      ([name, { bytes, maxBytes }]) => `stream     ${name}: ${percent(bytes, maxBytes)} full`,
+    ),
+    ...(problems.length === 0 ? ["all is well"] : problems.map((problem) => `wrong      ${problem}`)),
+  ].join("\n");
+}

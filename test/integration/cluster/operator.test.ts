@@ -1,0 +1,138 @@
+import { describe, expect, it } from "vitest";
+import { runCommandLine } from "../../../src/cli.ts";
+import { openTerminal } from "../../../src/cli/terminal.ts";
+import { Layout } from "../../../src/cluster/layout.ts";
+import { NatsBus } from "../../../src/cluster/nats/bus.ts";
+import { FleetStateStore } from "../../../src/cluster/state-store.ts";
+import { WIRE_VERSION } from "../../../src/cluster/wire.ts";
+import { request } from "../../contract/store-under-test.ts";
+import { NatsCluster, natsClusterForThisFile } from "../../support/nats-cluster.ts";
+
+interface Ran {
+  readonly result: string;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function latentcast(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+  let [out, err] = ["", ""];
+  const terminal = openTerminal({ write: (text) => (out += text) }, { write: (text) => (err += text) }, {});
+  const folders = { LATENTCAST_DATA_DIR: "/nowhere", LATENTCAST_CACHE_DIR: "/nowhere" };
+  const signal = new AbortController().signal;
+  const result = await runCommandLine({ args, env: { ...folders, ...env }, terminal, signal });
+  return { result, out, err };
+}
+
+/** Says once in a while that it is there, as nodes do. */
+function node(bus: NatsBus, layout: Layout, facts: Readonly<Record<string, unknown>>): { stop(): void } {
+  const beat = {
+    v: WIRE_VERSION,
+    kind: "node",
+    name: "n1",
+    incarnation: "1",
+    version: "1",
+    pool: "default",
+    reason: null,
+  };
+  const idle = { fingerprint: null, serving: null, slots: 1, devices: [], held: [] };
+  const timer = setInterval(() => bus.publish(layout.heartbeat, { ...beat, ...idle, ...facts }), 100);
+  return { stop: () => clearInterval(timer) };
+}
+
+describe("latentcast cluster", () => {
+  const cluster = natsClusterForThisFile();
+  const settings = (name: string) => ({ LATENTCAST_NATS_URL: cluster().url, LATENTCAST_CLUSTER: name });
+
+  it("init makes everything once, and changes what a later version wants otherwise", async () => {
+    const [first, second] = [
+      await latentcast(["cluster", "init"], settings("a")),
+      await latentcast(["cluster", "init"], settings("a")),
+    ];
+    expect(first).toMatchObject({ result: "done", err: "" });
+    const lines = first.out.trim().split("\n");
+    expect(lines).toContain("made       stream A_STATE");
+    expect(lines).toContain("made       consumer A_TICKETS default-n");
+    expect(second.out.trim().split("\n")).toEqual(lines.map((line) => line.replace("made     ", "unchanged")));
+    const larger = { ...settings("a"), LATENTCAST_STORE_LIMIT_BYTES: String(20 * 2 ** 30) };
+    const third = await latentcast(["cluster", "init", "--pool", "default,second"], larger);
+    expect(third.out).toContain("changed    stream A_FILES (max_bytes)");
+    expect(third.out).toContain("unchanged  consumer A_TICKETS default-l");
+    expect(third.out).toContain("made       consumer A_TICKETS second-l");
+  });
+
+  it("status says that there is nothing yet, and what to do", async () => {
+    const { result, out } = await latentcast(["cluster", "status"], settings("b"));
+    expect(result).toBe("failed");
+    expect(out).toMatch(/^wrong +stream B_STATE: .+; run `latentcast cluster init`$/m);
+  });
+
+  it("status shows nodes and work, and fails when something is wrong", { timeout: 60_000 }, async () => {
+    await latentcast(["cluster", "init"], settings("c"));
+    const layout = new Layout({ cluster: "c" });
+    const bus = await NatsBus.connect({ urls: cluster().urls, inbox: "_INBOX", name: "test" });
+    const monitor = cluster()
+      .servers.map(({ monitorUrl }) => monitorUrl)
+      .join(",");
+    const run = (): Promise<Ran> => latentcast(["cluster", "status", "--monitor", monitor], settings("c"));
+    const lonely = await run();
+    expect(lonely).toMatchObject({ result: "failed" });
+    expect(lonely.out).toContain("wrong      no node is ready to draw");
+
+    const requests = new FleetStateStore({ bus, layout, keepMs: 60_000 });
+    for (const id of ["1", "2"]) await requests.accept(request(id));
+    await requests.claim("2", "1@n1", 60_000);
+    const empty = Buffer.alloc(0);
+    await bus.put(layout.streams.tickets, layout.ticket("default", "n", "1"), {}, empty, { id: "1.1" });
+    const ready = node(bus, layout, { state: "ready" });
+    const well = await run();
+    ready.stop();
+    expect(well).toMatchObject({ result: "done", err: "" });
+    expect(well.out).toContain("node       n1: ready, pool default, no model yet, 0 device(s), 0 job(s)");
+    expect(well.out).toContain("pool       default: 1 waiting, 0 taken");
+    expect(well.out).toContain("requests   1 queued, 1 running, 0 ended");
+    expect(well.out).toContain("all is well");
+
+    const faulty = node(bus, layout, { state: "mismatch", reason: "another model" });
+    const json = await latentcast(["cluster", "status", "--json"], settings("c"));
+    faulty.stop();
+    expect(json.result).toBe("failed");
+    expect(JSON.parse(json.out)).toMatchObject({
+      requests: { queued: 1, running: 1, ended: 0 },
+      problems: ["no node is ready to draw", "node n1 takes no work (mismatch): another model"],
+    });
+    await bus.close();
+  });
+
+  it("status names servers that answer before they have written to the disk", async () => {
+    await using lax = await NatsCluster.start({ size: 1, syncInterval: "2m" });
+    const env = { LATENTCAST_NATS_URL: lax.url, LATENTCAST_CLUSTER_REPLICAS: "1" };
+    await latentcast(["cluster", "init"], env);
+    const { out } = await latentcast(["cluster", "status", "--monitor", lax.server(0).monitorUrl], env);
+    expect(out).toMatch(
+      /^wrong +the NATS server at http:\S+ may lose what it confirmed in the last 120 s .+ sync_interval/m,
+    );
+  });
+
+  it("permissions prints lines for the servers' configuration, without asking them", async () => {
+    const { result, out } = await latentcast(["cluster", "permissions"], { LATENTCAST_CLUSTER: "x" });
+    expect(result).toBe("done");
+    expect(out).toContain('user: "x-gateway", password: $X_GATEWAY_PASSWORD');
+  });
+
+  it.each([
+    [["cluster"], "say what to do: latentcast cluster init|status|permissions"],
+    [["cluster", "destroy"], "say what to do: latentcast cluster init|status|permissions"],
+    [["cluster", "init"], "--nats: name the NATS servers, or set LATENTCAST_NATS_URL"],
+    [
+      ["cluster", "init", "--nats", "127.0.0.1:1", "--pool", "a b"],
+      '--pool: use up to 32 of a-z, 0-9, _ and - (got "a b")',
+    ],
+    [["cluster", "init", "--nats", "127.0.0.1:1", "--pool", "a,B"], '--pool: "B" is no name of a pool'],
+    [["cluster", "status", "--nats", "127.0.0.1:1"], "--nats: no NATS server answers at 127.0.0.1:1"],
+  ])("says in one line what is wrong with %j", async (args, sentence) => {
+    const { result, err } = await latentcast(args);
+    expect(result).toBe("misused");
+    expect(err).toContain(`latentcast: ${sentence}`);
+    expect(err.trim().split("\n")).toHaveLength(1);
+  });
+});

@@ -1,0 +1,130 @@
+import { describe, expect, it } from "vitest";
+import { BusRefusal, type Bus } from "../../../src/cluster/bus.ts";
+import { FleetObjectStore } from "../../../src/cluster/file-store.ts";
+import { Layout, type Role } from "../../../src/cluster/layout.ts";
+import { NatsBus } from "../../../src/cluster/nats/bus.ts";
+import { initFleet } from "../../../src/cluster/operator.ts";
+import { ROLES, serverConfiguration } from "../../../src/cluster/permissions.ts";
+import { sharedSigningKey } from "../../../src/cluster/shared-key.ts";
+import { FleetStateStore } from "../../../src/cluster/state-store.ts";
+import { loadConfig } from "../../../src/config.ts";
+import { ended, request } from "../../contract/store-under-test.ts";
+import { eventually } from "../../support/eventually.ts";
+import { natsClusterForThisFile } from "../../support/nats-cluster.ts";
+
+const EMPTY = Buffer.alloc(0);
+const KEEP_MS = 600_000;
+const layout = new Layout();
+const passwords = ROLES.map((role) => `LC_${role.toUpperCase()}_PASSWORD: ${role}`).join("\n");
+
+describe("the permissions of a fleet's roles, on real servers", () => {
+  const cluster = natsClusterForThisFile({ extra: `${passwords}\n${serverConfiguration(layout)}` });
+  const urls = (role: Role): string[] => cluster().urls.map((url) => url.replace("//", `//lc-${role}:${role}@`));
+
+  const problems: string[] = [];
+  const connect = (role: Role, inbox = layout.inbox(role)): Promise<NatsBus> =>
+    NatsBus.connect({ urls: urls(role), inbox, name: role, warn: (text) => problems.push(text) });
+
+  const stores = (bus: Bus) => {
+    const options = { bus, layout, keepMs: KEEP_MS };
+    return { requests: new FleetStateStore(options), objects: new FleetObjectStore(options) };
+  };
+
+  it("let gateways and nodes do their work, and nothing else", { timeout: 120_000 }, async () => {
+    const env = {
+      LATENTCAST_DATA_DIR: "/x",
+      LATENTCAST_CACHE_DIR: "/x",
+      LATENTCAST_NATS_URL: urls("operator").join(","),
+    };
+    await initFleet(loadConfig({ env }), ["default"]);
+    const [gateway, node, server] = await Promise.all([connect("gateway"), connect("node"), connect("server")]);
+    const { streams } = layout;
+
+    // A durable request, from its acceptance to its webhook.
+    const [front, back] = [stores(gateway), stores(node)];
+    const files = { image: Buffer.alloc(600_000), mask: null };
+    await front.requests.accept(request("1", { webhookUrl: "http://hook/" }), undefined, files);
+    await gateway.put(streams.tickets, layout.ticket("default", "n", "1"), {}, EMPTY, { id: "1.1" });
+    const taken = (await node.pull(layout.tickets("default", "n"), { expiresMs: 20_000 }))!;
+    expect(await back.requests.inputFiles("1")).toEqual(files);
+    const claim = await back.requests.claim("1", "1@node", 60_000);
+    if (typeof claim === "string") throw new Error(claim);
+    const renewed = await back.requests.renew(claim, 60_000);
+    if (renewed === "lost") throw new Error("lost");
+    await back.objects.put({ key: "a.png", contentType: "image/png" }, Buffer.alloc(600_000));
+    expect(await back.requests.end(renewed, ended(1, 100_000))).toBe(true);
+    taken.working();
+    await taken.ack();
+    const due = (await front.requests.nextWebhook(AbortSignal.timeout(20_000)))!;
+    await front.requests.settleWebhook(due, null);
+    expect((await front.requests.ended("1"))?.body).toEqual(ended(1, 100_000).body);
+    expect(await front.objects.find("a.png")).toMatchObject({ sizeBytes: 600_000 });
+    expect(Buffer.concat(await (await front.objects.open("a.png")).toArray())).toHaveLength(600_000);
+    for (const store of [front, back]) {
+      await store.requests.expire();
+      await store.requests.sweep();
+      for await (const state of store.requests.watch(AbortSignal.timeout(60_000))) if (state === "caught-up") break;
+    }
+    await front.objects.remove(["a.png"]);
+
+    // What they say to each other.
+    await node.put(streams.state, layout.pool("default"), {}, EMPTY, { id: "pool" });
+    await gateway.put(streams.state, layout.death("node", "1"), {}, EMPTY, { expected: 0, id: "death" });
+    gateway.subscribe(layout.everythingTo("g1"), ({ reply }) => reply({ verdict: "go" }));
+    gateway.subscribe(layout.inputsOf("g1"), ({ reply }) => reply({}, Buffer.from("image")));
+    gateway.subscribe(layout.checks("g1"), ({ reply }) => reply({}));
+    node.subscribe(layout.toNode("node", "feed"), ({ reply }) => reply({ fed: true }));
+    const heard: string[] = [];
+    for (const subject of [layout.events("1"), layout.heartbeat])
+      gateway.subscribe(subject, ({ subject: at }) => heard.push(at));
+    for (const subject of [layout.cancel, layout.heartbeat])
+      node.subscribe(subject, ({ subject: at }) => heard.push(at));
+    const ask = (bus: Bus, subject: string) => eventually(() => bus.request(subject, {}, { timeoutMs: 5_000 }));
+    expect((await ask(node, layout.toGateway("g1", "1"))).header).toEqual({ verdict: "go" });
+    expect((await ask(node, layout.inputsOf("g1"))).payload.toString()).toBe("image");
+    expect((await ask(node, layout.checks("g1"))).header).toEqual({});
+    expect((await ask(gateway, layout.toNode("node", "feed"))).header).toEqual({ fed: true });
+    await eventually(() => {
+      node.publish(layout.events("1"), {});
+      node.publish(layout.heartbeat, {});
+      gateway.publish(layout.cancel, {});
+      gateway.publish(layout.heartbeat, {});
+      expect(new Set(heard)).toEqual(new Set([layout.events("1"), layout.heartbeat, layout.cancel]));
+    });
+    const keys = await Promise.all([gateway, server].map((bus) => sharedSigningKey(bus, layout)));
+    expect(keys[0]?.publicKeys).toEqual(keys[1]?.publicKeys);
+    gateway.nakAt(taken.ackSubject);
+    await gateway.pending(layout.tickets("default", "n"));
+    expect(problems).toEqual([]);
+
+    // What they must not.
+    const refused = async (work: () => Promise<unknown>): Promise<void> =>
+      expect(
+        await work().then(
+          () => "allowed",
+          (error: unknown) => error,
+        ),
+      ).toBeInstanceOf(BusRefusal);
+    await refused(() => node.get(streams.secrets, layout.secret("webhook-key")));
+    await refused(() => node.get(streams.hooks, layout.hook("1")));
+    await refused(() => node.put(streams.secrets, layout.secret("x"), {}, EMPTY, { id: "x" }));
+    await refused(() => node.put(streams.tickets, layout.ticket("default", "n", "2"), {}, EMPTY, { id: "x" }));
+    await refused(() => node.put(streams.state, layout.death("other", "1"), {}, EMPTY, { id: "x" }));
+    await refused(() => gateway.put(streams.state, layout.pool("other"), {}, EMPTY, { id: "x" }));
+    await refused(() => gateway.purge(streams.tickets, layout.ticket("default", "n", "1")));
+    await gateway.put(streams.tickets, layout.ticket("default", "n", "3"), {}, EMPTY, { id: "3.1" });
+    expect(await gateway.pull(layout.tickets("default", "n"), { expiresMs: 500 })).toBeUndefined();
+    expect(await node.pull(layout.tickets("default", "n"), { expiresMs: 20_000 })).toBeDefined();
+    expect(await node.pull(layout.hooks, { expiresMs: 500 })).toBeUndefined();
+    const before = problems.length;
+    node.subscribe(`${layout.inbox("gateway")}.>`, () => undefined);
+    await eventually(() => expect(problems.length).toBeGreaterThan(before));
+    await Promise.all([gateway, node, server].map((bus) => bus.close()));
+  });
+
+  it("allow nobody who does not say who they are", async () => {
+    await expect(NatsBus.connect({ urls: cluster().urls, inbox: "_INBOX", name: "x" })).rejects.toThrow(
+      "refuses the credentials",
+    );
+  });
+});
