@@ -26,7 +26,7 @@ export interface InboxOptions {
   /** A job that has not ended. */
   readonly find: (id: string) => RemoteJob | undefined;
   /** A node has it now. */
-  readonly onClaimed: (remote: RemoteJob) => void;
+  readonly onClaimed: (remote: RemoteJob, node: string) => void;
   readonly onStarted: (remote: RemoteJob) => void;
   readonly onPreview: () => void;
   /** It waits again: its node gives it back, or begins it again. */
@@ -77,7 +77,7 @@ export class GatewayInbox {
 
   #claimed(remote: RemoteJob, { node, incarnation, run, ack }: JobMessageOf<"claimed">): Answer {
     if (!remote.claimed({ node, incarnation, run, ack }, performance.now())) return STOP;
-    this.#options.onClaimed(remote);
+    this.#options.onClaimed(remote, node);
     return { ...GO, deaths: remote.deaths };
   }
 

@@ -60,7 +60,10 @@ export class RemoteDispatcher {
       ...{ bus, layout, gateway, log, onPreview },
       find: (id) => this.#remotes.get(id),
       // Its ticket is known to be in the queue, even though this process has not heard so yet.
-      onClaimed: (remote) => this.#resolved(remote),
+      onClaimed: (remote, node) => {
+        this.#resolved(remote);
+        this.#observe((observer) => observer.claimed?.(remote.job, node));
+      },
       onStarted: ({ job }) => this.#started(job),
       onRequeued: ({ job }) => this.#wait(job),
       onEnded: ({ job }, event) => this.#finish(job, event),

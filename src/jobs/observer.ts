@@ -7,6 +7,8 @@ export interface JobObserver {
   accepted?(job: Job): void;
   /** It had to wait for a model, and one is loaded now. */
   resolved?(job: Job): void;
+  /** A node of the fleet has taken it; not called on a single machine. */
+  claimed?(job: Job, node: string): void;
   started?(job: Job): void;
   step?(job: Job, seconds: number): void;
   preview?(job: Job, seconds: number): void;

@@ -10,6 +10,7 @@ import { Node, type NodeOptions } from "../../src/cluster/node.ts";
 import type { RemoteJobs } from "../../src/cluster/remote-jobs.ts";
 import { isTerminal, type JobEvent, type TerminalEvent } from "../../src/jobs/events.ts";
 import type { Job } from "../../src/jobs/job.ts";
+import type { JobObserver } from "../../src/jobs/observer.ts";
 import type { Submission } from "../../src/jobs/submission.ts";
 import { generateInput } from "../../src/schema/input.ts";
 import { MemoryNetwork, type MemoryBus } from "./memory-bus.ts";
@@ -76,11 +77,16 @@ export class MemoryFleet implements AsyncDisposable {
     return this.network.stream(this.layout.streams.tickets);
   }
 
-  gateway(name = "gateway-1", config: Partial<{ queueLimit: number }> = {}): MemoryGateway {
+  gateway(
+    name = "gateway-1",
+    config: Partial<{ queueLimit: number }> = {},
+    observers: readonly JobObserver[] = [],
+  ): MemoryGateway {
     const bus = this.network.connect();
     const fleet = this.#fleet(bus, name);
     const gateway = new Gateway({
       ...{ bus, fleet, name, log, layout: this.layout, incarnation: name, pool: "default", version: "0" },
+      observers,
       config: { queueLimit: 100, maxPixels: 2 ** 24, shortcuts: [], ...config },
     });
     gateway.start();

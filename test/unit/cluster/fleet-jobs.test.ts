@@ -98,6 +98,19 @@ describe("a job of a gateway", () => {
     });
   });
 
+  it("takes its trace along to the worker, and its observers hear which node has it", async () => {
+    await using fleet = new MemoryFleet();
+    const claims: string[] = [];
+    const observer = { claimed: ({ id }: Job, node: string) => void claims.push(`${id} at ${node}`) };
+    const gateway = fleet.gateway("gateway-1", {}, [observer]);
+    const { worker } = await fleet.node();
+    const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+    gateway.submit("a", { traceparent });
+    await eventually(() => expect(worker.jobs).toEqual(["a"]));
+    expect(worker.received.find(({ type }) => type === "generate")).toMatchObject({ traceparent });
+    expect(claims).toEqual(["a at node-1"]);
+  });
+
   it("starts from the gateway's images, byte for byte", async () => {
     await using fleet = new MemoryFleet();
     const gateway = fleet.gateway();
