@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from training.attributes import CLASS_COUNT, UNSAID, attribute_loss, labels_of
+from training.batches import scene_odds
 from training.captions import Mention
-from training.diffusion import scene_odds
 from training.scenes.spec import SIDES, TIMES, random_spec
 
 NOTHING = Mention(time=False, weather=False, ground=False, body=False, thing=False, colour=False)

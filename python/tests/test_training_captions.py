@@ -62,6 +62,26 @@ def test_what_hides_the_view_is_always_said(seed: int) -> None:
     assert mention.ground or spec.ground != "city"
 
 
+@given(seed=SEEDS)
+@settings(max_examples=200, deadline=None)
+def test_a_thing_is_always_said(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spec = random_spec(rng)
+    _, mention = caption(spec, rng)
+    assert mention.thing == (spec.thing != "none")
+
+
+@given(seed=SEEDS)
+@settings(max_examples=200, deadline=None)
+def test_a_brief_caption_says_the_time_or_the_ground_and_no_more(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spec = replace(random_spec(rng), weather="clear", thing="none", colour="none")
+    _, mention = caption(spec, rng, is_brief=True)
+    assert mention.time != mention.ground
+    assert not any((mention.weather, mention.body, mention.thing, mention.colour))
+    assert mention.ground or spec.ground != "city"
+
+
 def test_every_attribute_value_can_be_said() -> None:
     assert set(vocabulary.TIME_NOUNS) == set(vocabulary.TIME_PHRASES) == set(TIMES)
     assert set(vocabulary.GROUND_NOUNS) == set(vocabulary.ON_GROUND) == set(GROUNDS)

@@ -22,13 +22,17 @@ class Mention:
     colour: bool
 
 
-def caption(spec: SceneSpec, rng: np.random.Generator) -> tuple[str, Mention]:
+def caption(spec: SceneSpec, rng: np.random.Generator, *, is_brief: bool = False) -> tuple[str, Mention]:
     """Describe a scene, and tell what was spoken of.
 
     A caption is true in everything it says, silent on what it leaves out, and has sometimes words that mean nothing to
     the model.
+
+    Args:
+        is_brief: say the time or the ground and no more, as in "a beautiful sunset"; for scenes in which nothing else
+            has to be said.
     """
-    mention = _choose_mention(spec, rng)
+    mention = _brief_mention(spec, rng) if is_brief else _choose_mention(spec, rng)
     style = rng.random()
     if style < 0.34:
         text = _tags(spec, mention, rng)
@@ -56,10 +60,16 @@ def _choose_mention(spec: SceneSpec, rng: np.random.Generator) -> Mention:
     ground = spec.ground == "city" or rng.random() < keep
     weather = spec.weather not in ("clear", "clouds") or rng.random() < (0.18 if spec.weather == "clear" else keep)
     body = spec.body != "none" and rng.random() < (0.3 if is_short else 0.8)
-    thing = spec.thing != "none" and rng.random() < 0.95
+    # So are things: while one caption in twenty left them out, they came unasked.
+    thing = spec.thing != "none"
     if not (time or ground or weather or thing):
         time, ground = (True, False) if rng.random() < 0.6 else (False, True)
     return Mention(time, weather, ground, body, thing, thing and spec.colour != "none" and rng.random() < 0.85)
+
+
+def _brief_mention(spec: SceneSpec, rng: np.random.Generator) -> Mention:
+    time = spec.ground != "city" and rng.random() < 0.6
+    return Mention(time=time, weather=False, ground=not time, body=False, thing=False, colour=False)
 
 
 def _thing(spec: SceneSpec, mention: Mention, rng: np.random.Generator) -> str:

@@ -26,12 +26,14 @@ def paint_city(picture: Picture, spec: SceneSpec, horizon: float, light: Light, 
     )
     for layer in range(2):
         x = -width * 0.04 * rng.random()
+        is_bright = bool(rng.random() < 0.5)
         while x < width:
             # Wide towers: what a small model of latents learns first is large and plain.
             wide = width * rng.uniform(0.14, 0.22)
             tall = height * (rng.uniform(0.24, 0.46), rng.uniform(0.12, 0.32))[layer]
             base = height if layer else horizon + height * 0.06
-            _tower(picture, (x, horizon - tall, x + wide, base), spec, light, rng, layer, is_dark)
+            _tower(picture, (x, horizon - tall, x + wide, base), spec, light, rng, layer, is_bright, is_dark)
+            is_bright = not is_bright
             x += wide * rng.uniform(0.98, 1.12)
 
 
@@ -42,6 +44,7 @@ def _tower(
     light: Light,
     rng: np.random.Generator,
     layer: int,
+    is_bright: bool,
     is_dark: bool,
 ) -> None:
     height, width = picture.shape[:2]
@@ -53,10 +56,12 @@ def _tower(
         return
     walls = (rgb("#7c8796"), rgb("#8d8078"), rgb("#66788c"), rgb("#9a8f86"))
     factor = 0.10 + 0.80 * light.daylight
-    wall = scale(walls[int(rng.integers(4))], factor * rng.uniform(0.8, 1.1))
+    # Bright and dark towers in turn: a wall between two that are alike is too faint to be drawn straight.
+    shade = rng.uniform(1.0, 1.15) if is_bright else rng.uniform(0.66, 0.78)
+    wall = scale(walls[int(rng.integers(4))], factor * shade)
     wall = tuple(channel * tint for channel, tint in zip(wall, light.tint, strict=True))
     colour: Rgb = mix((wall[0], wall[1], wall[2]), light.haze, (0.34, 0.04)[layer])
-    sides = np.linspace(1.10, 0.80, right - left, dtype=np.float32)[None, :, None]
+    sides = np.linspace(1.04, 0.92, right - left, dtype=np.float32)[None, :, None]
     picture[top:bottom, left:right] = np.clip(np.asarray(colour, np.float32) * sides, 0, 1)
     if rng.random() < 0.3:
         mast = (left + right) // 2
@@ -84,6 +89,7 @@ def _windows(
         for column in range(-(-left // _PITCH) * _PITCH, right - CELL + 1, _PITCH):
             pane = picture[row + 1 : row + 7, column + 1 : column + 7]
             if not is_dark:
-                pane[:] = mix(wall, rgb("#20344a"), 0.5)
+                # Fainter than walls: by day the error of a wall must weigh more than that of its windows.
+                pane[:] = mix(wall, rgb("#20344a"), 0.3)
             elif is_lit:
                 pane[:] = mix(wall, lamp, (0.75, 0.95)[layer])

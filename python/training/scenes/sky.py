@@ -45,7 +45,8 @@ _GREY: Final[dict[Weather, tuple[_Stops, float]]] = {
     # Stops by daylight, and how far they replace the clear sky.
     "storm": ((rgb("#262b38"), rgb("#39414f"), rgb("#525c69"), rgb("#7c8790")), 0.88),
     "rain": ((rgb("#5b6b7c"), rgb("#6d7e8e"), rgb("#8494a1"), rgb("#a2b0b8")), 0.80),
-    "snowfall": ((rgb("#8494a6"), rgb("#94a3b2"), rgb("#a8b4c0"), rgb("#bcc6ce")), 0.82),
+    # Dark enough for white flakes: on a brighter sky their latents hardly differ from the sky's.
+    "snowfall": ((rgb("#566578"), rgb("#627184"), rgb("#728192"), rgb("#8d99a6")), 0.88),
     "fog": ((rgb("#b4bfc8"), rgb("#c2cbd2"), rgb("#d0d7db"), rgb("#dde1e2")), 0.62),
 }
 
