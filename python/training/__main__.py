@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 
 from .autoencoder import make_autoencoder, train_decoder
 from .checkpoint import Machine, pick_machine
@@ -18,9 +17,9 @@ from .config import DEMO, Recipe
 from .dataset import draw_all, load_pictures
 from .diffusion import train_diffusion
 from .export import export_model
-from .judge import CASES
+from .gate import missed, report, run_gate
 from .latents import encode_all
-from .sheet import contact_sheet, sample
+from .refine.train import refine
 from .tiny import train_tiny
 from .tokenizer import write_tokenizer
 
@@ -47,44 +46,52 @@ def _export(recipe: Recipe, options: argparse.Namespace, machine: Machine) -> No
     export_model(options.model, networks, vae, tiny, tokenizer, pictures)
 
 
-def _judge(_recipe: Recipe, options: argparse.Namespace, _machine: Machine) -> None:
-    from diffusers import StableDiffusionXLPipeline
-
-    pipeline = StableDiffusionXLPipeline.from_pretrained(options.model, torch_dtype=torch.float32)
-    pictures = sample(pipeline, [case.prompt for case in CASES], range(len(CASES)))
-    right = 0
-    for case, picture in zip(CASES, pictures, strict=True):
-        failures = case.failures(picture)
-        right += not failures
-        print(f"{'ok' if not failures else 'no: ' + ', '.join(failures):24} {case.prompt}")
-    print(f"{right} of {len(CASES)} right")
-    contact_sheet(pictures, 8).save(options.work / "judged.png")
+def _refine(_recipe: Recipe, options: argparse.Namespace, machine: Machine) -> None:
+    refined = refine(options.model, options.work, machine, options.processes, options.minutes, options.steps)
+    print(f"wrote {refined}; judge it with: python -m training judge --model {refined}")
 
 
-_STAGES: Final[dict[str, tuple[Callable[[Recipe, argparse.Namespace, Machine], None], str]]] = {
+def _judge(_recipe: Recipe, options: argparse.Namespace, machine: Machine) -> None:
+    verdicts = run_gate(options.model, options.work, machine.device)
+    print(report(verdicts))
+    if too_few := missed(verdicts):
+        raise SystemExit(f"the gate is missed by: {', '.join(too_few)}")
+    print("the gate is passed")
+
+
+_Stages = dict[str, tuple[Callable[[Recipe, argparse.Namespace, Machine], None], str]]
+
+_STAGES: Final[_Stages] = {
     "draw": (_draw, "draw the scenes"),
     "autoencoder": (_autoencoder, "train the decoder and the tiny autoencoder"),
     "diffusion": (_diffusion, "encode the scenes, train the text encoders and the UNet"),
     "export": (_export, "write the model folder (finishes any stage that is not done)"),
-    "judge": (_judge, "ask the exported model forty prompts and score the pictures"),
+    "judge": (_judge, "draw what the gate asks of the model that --model names, count what is right, leave sheets"),
+}
+
+_OTHERS: Final[_Stages] = {
+    "refine": (_refine, "train on from the model that --model names, and write it to WORK/refined"),
 }
 
 
 def main() -> None:
     """Parse the command line and run the stages it names."""
-    stages = "\n".join(f"  {name:12} {text}" for name, (_, text) in _STAGES.items())
+    texts = {name: text for name, (_, text) in _STAGES.items()}
+    texts |= {"all": "every stage above, in this order"} | {name: text for name, (_, text) in _OTHERS.items()}
+    stages = "\n".join(f"  {name:12} {text}" for name, text in texts.items())
     parser = argparse.ArgumentParser(
         prog="python -m training",
-        description=f"{__doc__}\n\nstages:\n{stages}\n  {'all':12} every stage above, in this order",
+        description=f"{__doc__}\n\nstages:\n{stages}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("stage", choices=[*_STAGES, "all"])
+    parser.add_argument("stage", choices=list(texts))
     parser.add_argument("--work", type=Path, default=Path("training-run"), help="scenes and checkpoints (%(default)s)")
     parser.add_argument("--model", type=Path, default=Path("../models/demo"), help="exported model (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (%(default)s)")
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="to draw with (%(default)s)")
-    parser.add_argument("--steps", type=int, help="diffusion steps instead of the recipe's")
+    parser.add_argument("--steps", type=int, help="diffusion steps instead of the recipe's; refine: the last step")
+    parser.add_argument("--minutes", type=float, help="refine: stop after this time (drawing not counted)")
     parser.add_argument("--seed", type=int, help="seed instead of the recipe's")
     options = parser.parse_args()
     recipe = DEMO
@@ -94,7 +101,7 @@ def main() -> None:
         recipe = replace(recipe, seed=options.seed)
     machine = pick_machine(options.device, options.precision)
     print(f"device {machine.device}, {'bfloat16' if machine.is_bfloat16 else 'float32'}", flush=True)
-    for name, (run, _) in _STAGES.items():
+    for name, (run, _) in _STAGES.items() if options.stage == "all" else (_STAGES | _OTHERS).items():
         if options.stage in (name, "all"):
             run(recipe, options, machine)
 

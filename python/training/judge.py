@@ -20,7 +20,7 @@ from .pixels import (
     mean_colour,
     saturation,
     share,
-    specks,
+    spots,
     walls,
 )
 from .scenes.spec import SceneSpec
@@ -29,8 +29,10 @@ Check = Callable[[Floats], bool]
 
 
 def _sunset(picture: Floats) -> bool:
-    red, _, blue = mean_colour(band(picture, 0.25, 0.48))
-    return red > blue + 0.12 and red > 0.45
+    sky = band(picture, 0.25, 0.48)
+    red, _, blue = mean_colour(sky)
+    # Warm is not enough: a sunset in the fog is, and so were the grey images of "a beautiful sunset".
+    return red > blue + 0.12 and red > 0.45 and saturation(sky) > 0.21
 
 
 def _sunrise(picture: Floats) -> bool:
@@ -72,7 +74,8 @@ def _rain(picture: Floats) -> bool:
 
 
 def _snowfall(picture: Floats) -> bool:
-    return specks(band(picture, 0.0, 0.5), 0.10) > 0.012
+    # Counted, not measured: the white of a few clouds is as much as that of fifty flakes.
+    return spots(band(picture, 0.0, 0.5), 0.10, least=4, most=12) >= 32
 
 
 def _rainbow(picture: Floats) -> bool:
@@ -83,12 +86,14 @@ def _rainbow(picture: Floats) -> bool:
 
 def _aurora(picture: Floats) -> bool:
     sky = band(picture, 0.0, 0.6)
-    glow = (sky[..., 1] > sky[..., 0] + 0.10) & (sky[..., 1] > sky[..., 2] + 0.03)
-    return share(glow) > 0.03 and float(luma(sky).mean()) < 0.40
+    # Green turns to violet on the way up; where it is faint it is as blue as it is green.
+    glow = (sky[..., 1] > sky[..., 0] + 0.10) & (sky[..., 1] > sky[..., 2] - 0.03)
+    return share(glow) > 0.04 and float(luma(sky).mean()) < 0.40
 
 
 def _stars(picture: Floats) -> bool:
-    return specks(band(picture, 0.0, 0.45), 0.12) > 0.0012
+    # Counted, not measured: the moon alone is as bright as all stars.
+    return spots(band(picture, 0.0, 0.45), 0.12, least=1, most=6) >= 10
 
 
 def _water_by_day(picture: Floats) -> bool:
@@ -118,7 +123,7 @@ def _white_ground(picture: Floats) -> bool:
 
 def _towers(picture: Floats) -> bool:
     red, green, blue = mean_colour(band(picture, 0.6, 0.95))
-    return walls(band(picture, 0.55, 0.85)) > 0.09 and green < max(red, blue)
+    return walls(band(picture, 0.55, 0.85)) > 0.095 and green < max(red, blue)
 
 
 def _windows(picture: Floats) -> bool:

@@ -43,20 +43,48 @@ def box_blur(values: Floats, size: int) -> Floats:
     return total / (size * size)
 
 
-def specks(picture: Floats, contrast: float) -> float:
-    """Share of pixels at least ``contrast`` brighter than their surroundings: stars, flakes, lit windows."""
+def thumbnail(picture: Floats, size: int) -> Floats:
+    """Means over ``size`` x ``size`` pixels; what is left over at the edges is cut off."""
+    rows, columns = picture.shape[0] // size, picture.shape[1] // size
+    return picture[: rows * size, : columns * size].reshape(rows, size, columns, size, -1).mean(axis=(1, 3))
+
+
+def patches(flags: Flags) -> list[NDArray[np.intp]]:
+    """The connected places of true pixels (up, down, left, right), each as N x 2 rows and columns."""
+    left = {(int(row), int(column)) for row, column in np.argwhere(flags)}
+    found: list[NDArray[np.intp]] = []
+    while left:
+        reached, patch = [left.pop()], []
+        while reached:
+            row, column = reached.pop()
+            patch.append((row, column))
+            for place in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+                if place in left:
+                    left.remove(place)
+                    reached.append(place)
+        found.append(np.array(patch))
+    return found
+
+
+def spots(picture: Floats, contrast: float, least: int, most: int) -> int:
+    """How many separate places, ``least`` to ``most`` pixels wide and high, are brighter than their surroundings."""
     brightness = luma(picture)
-    return float((brightness - box_blur(brightness, 15) > contrast).mean())
+    found = patches(brightness - box_blur(brightness, 15) > contrast)
+    return sum(bool(np.all((least <= np.ptp(at, axis=0) + 1) & (np.ptp(at, axis=0) + 1 <= most))) for at in found)
 
 
 def walls(picture: Floats) -> float:
-    """Share of columns with a brightness step in the same place in each quarter of the height: upright walls."""
+    """Share of columns with a brightness step in the same place in each quarter of the height: upright walls.
+
+    A step counts from 6 % of the mean brightness on: at sunset walls are as straight as at noon, and half as bright.
+    """
     brightness = luma(picture)
+    brightness = brightness / max(float(brightness.mean()), 1e-3)
     rows = len(brightness) // 4 * 4
     quarters = brightness[:rows].reshape(4, -1, brightness.shape[1]).mean(axis=1)
     reach = max(2, picture.shape[1] // 51)
     steps = np.abs(quarters[:, reach:] - quarters[:, :-reach])
-    return float((steps.min(axis=0) > 0.03).mean())
+    return float((steps.min(axis=0) > 0.06).mean())
 
 
 def share(flags: Flags) -> float:

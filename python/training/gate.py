@@ -1,0 +1,128 @@
+"""The judge's gate: three seed sets of forty prompts, one short prompt over forty seeds, and what nobody asked for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionXLPipeline
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from .judge import CASES, Case
+from .progress import Progress
+from .sheet import contact_sheet, sample
+from .unasked import KINDS, unasked
+
+LEAST_RIGHT: Final = 39
+"""Of forty images of a set."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSet:
+    """Some cases and the seed of each."""
+
+    name: str
+    cases: tuple[Case, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One judged image: the checks it fails, and the kinds of things in it that were not asked for."""
+
+    prompt: str
+    seed: int
+    failures: tuple[str, ...]
+    unasked: tuple[str, ...]
+
+
+def _seed_set(first: int) -> JudgedSet:
+    return JudgedSet(f"seeds {first} to {first + len(CASES) - 1}", CASES, tuple(range(first, first + len(CASES))))
+
+
+_SHORT: Final = next(case for case in CASES if case.prompt == "a beautiful sunset")
+
+SETS: Final = (
+    *(_seed_set(first) for first in (0, 1000, 2000)),
+    JudgedSet(f"`{_SHORT.prompt}`, seeds 0 to 39", (_SHORT,) * 40, tuple(range(40))),
+)
+"""What the gate asks."""
+
+
+def judge_images(judged: JudgedSet, images: Sequence[NDArray[np.uint8]]) -> list[Verdict]:
+    """A verdict on each image (H x W x 3 bytes) of a set."""
+    return [
+        Verdict(case.prompt, seed, tuple(case.failures(image)), unasked(case, image / 255.0))
+        for case, seed, image in zip(judged.cases, judged.seeds, images, strict=True)
+    ]
+
+
+def run_gate(model: Path, folder: Path, device: torch.device) -> dict[str, list[Verdict]]:
+    """Draw and judge every set with the model's own settings; leaves a sheet of each set and ``judged.json``.
+
+    Args:
+        model: a model folder.
+        folder: takes the sheets; an image that fails has a red frame, one with something unasked an orange one.
+    """
+    pipeline = StableDiffusionXLPipeline.from_pretrained(model, torch_dtype=torch.float32).to(device)
+    defaults = json.loads((model / "latentcast.json").read_text(encoding="utf-8"))
+    batch = 40 if device.type == "cuda" else 8
+    verdicts: dict[str, list[Verdict]] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    progress, done = Progress("judge", sum(len(judged.cases) for judged in SETS)), 0
+    for number, judged in enumerate(SETS):
+        images: list[NDArray[np.uint8]] = []
+        for start in range(0, len(judged.cases), batch):
+            some = slice(start, start + batch)
+            images += sample(
+                pipeline,
+                [case.prompt for case in judged.cases[some]],
+                judged.seeds[some],
+                steps=defaults["default_steps"],
+                guidance=defaults["default_guidance_scale"],
+                batch=batch,
+            )
+            progress.show(done + len(images))
+        done += len(images)
+        verdicts[judged.name] = judge_images(judged, images)
+        framed = [_framed(image, verdict) for image, verdict in zip(images, verdicts[judged.name], strict=True)]
+        contact_sheet(framed, 8).save(folder / f"judged-{number + 1}.png")
+    rows = {name: [_row(verdict) for verdict in some] for name, some in verdicts.items()}
+    (folder / "judged.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return verdicts
+
+
+def missed(verdicts: dict[str, list[Verdict]]) -> list[str]:
+    """The names of the sets with too few right images; empty when the gate is passed."""
+    return [name for name, some in verdicts.items() if _right(some) < LEAST_RIGHT]
+
+
+def report(verdicts: dict[str, list[Verdict]]) -> str:
+    """Markdown: one row for each set, then what is wrong where."""
+    lines = ["| set | right | with something unasked | what was not asked for |", "|---|---|---|---|"]
+    for name, some in verdicts.items():
+        kinds = Counter(kind for verdict in some for kind in verdict.unasked)
+        listed = ", ".join(f"{kind} {kinds[kind]}" for kind in KINDS if kinds[kind]) or "nothing"
+        lines.append(f"| {name} | {_right(some)} of {len(some)} | {sum(bool(v.unasked) for v in some)} | {listed} |")
+    wrong = [verdict for some in verdicts.values() for verdict in some if verdict.failures]
+    return "\n".join([*lines, "", *(f"- {v.prompt}, seed {v.seed}: {', '.join(v.failures)}" for v in wrong)])
+
+
+def _right(verdicts: Sequence[Verdict]) -> int:
+    return sum(not verdict.failures for verdict in verdicts)
+
+
+def _row(verdict: Verdict) -> dict[str, Any]:
+    return {"prompt": verdict.prompt, "seed": verdict.seed, "wrong": verdict.failures, "unasked": verdict.unasked}
+
+
+def _framed(image: NDArray[np.uint8], verdict: Verdict) -> NDArray[np.uint8]:
+    colour = "red" if verdict.failures else "orange" if verdict.unasked else "white"
+    return np.asarray(ImageOps.expand(Image.fromarray(image), border=4, fill=colour))
