@@ -38,6 +38,7 @@ ENV NODE_ENV=production \
   LATENTCAST_DATA_DIR=/data \
   LATENTCAST_CACHE_DIR=/cache
 USER latentcast
+VOLUME ["/cache", "/data"]
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=1m --retries=3 CMD ["node", "/app/docker/ready.mjs"]
 ENTRYPOINT ["tini", "--", "node", "/app/dist/main.js"]

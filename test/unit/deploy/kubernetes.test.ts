@@ -1,7 +1,8 @@
 import { posix } from "node:path";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { deployYaml, objectsIn, yamlFilesBelow } from "../../support/deploy.ts";
+import { SETTINGS } from "../../../src/config/settings.ts";
+import { deployText, deployYaml, objectsIn, yamlFilesBelow } from "../../support/deploy.ts";
 
 const FOLDERS = ["deploy/kubernetes", "deploy/kubernetes-cluster"];
 const POOLS = "deploy/kubernetes-cluster/pools";
@@ -46,6 +47,12 @@ describe("the Kubernetes manifests", () => {
   it.each(FOLDERS)("of %s are all applied, apart from values for other charts", (folder) => {
     const files = yamlFilesBelow(folder).filter((path) => !path.endsWith("-values.yaml"));
     expect([...applied(folder)].sort()).toEqual(files);
+  });
+
+  it.each(manifests)("%s sets only variables that the server reads", (path) => {
+    const known = new Set(Object.values(SETTINGS).flatMap(({ env }) => env));
+    const set = deployText(path).match(/(?<=name: )LATENTCAST_[A-Z_]+/g) ?? [];
+    expect(set.filter((name) => !known.has(name))).toEqual([]);
   });
 
   it.each(deployments)("the pods of %s live longer than their drain takes", (_name, pod) => {
