@@ -1,11 +1,8 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createFalClient } from "@fal-ai/client";
-import { execa } from "execa";
 import { GenericContainer, getContainerRuntimeClient, Wait, type StartedTestContainer } from "testcontainers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openCompose } from "../support/compose.ts";
 import { eventually } from "../support/eventually.ts";
 import { post, postStream } from "../support/sse.ts";
 
@@ -124,36 +121,17 @@ describe("the image", () => {
 
 describe("compose.yaml", () => {
   it("serves on loopback with its profile for machines without a GPU, and removes everything again", async (context) => {
-    const program = await findCompose();
-    if (program === undefined) return context.skip("needs Docker Compose");
-    const folder = await mkdtemp(join(tmpdir(), "latentcast-compose-"));
-    const override = join(folder, "override.yaml");
-    await writeFile(override, JSON.stringify({ services: { cpu: { image: "latentcast:test" } } }));
-    const [command, ...first] = program;
-    const files = ["-p", "latentcast-test", "-f", join(root, "compose.yaml"), "-f", override, "--profile", "cpu"];
-    const compose = (...rest: string[]) =>
-      execa(command, [...first, ...files, ...rest], { env: { LATENTCAST_PORT: "0" } });
-    try {
-      await compose("up", "--detach", "--no-build", "cpu");
-      const { stdout: address } = await compose("port", "cpu", "8080");
-      expect(address).toMatch(/^127\.0\.0\.1:/);
-      const url = `http://${address}`;
-      await eventually(async () => expect((await fetch(`${url}/ready`)).status).toBe(200), START_TIMEOUT_MS);
-      expect((await post(url, { prompt: "x", num_inference_steps: 2, width: 64, height: 64 })).status).toBe(200);
-      expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ workers: [{ state: "ready" }] });
-    } finally {
-      await compose("down", "--volumes");
-      await rm(folder, { recursive: true });
-    }
+    await using compose = await openCompose({
+      project: "latentcast-test",
+      file: "compose.yaml",
+      override: { services: { cpu: { image: "latentcast:test" } } },
+    });
+    if (compose === undefined) return context.skip("needs Docker Compose");
+    await compose.run("--profile", "cpu", "up", "--detach", "--no-build", "cpu");
+    const url = await compose.url("cpu", 8080);
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:/);
+    await eventually(async () => expect((await fetch(`${url}/ready`)).status).toBe(200), START_TIMEOUT_MS);
+    expect((await post(url, { prompt: "x", num_inference_steps: 2, width: 64, height: 64 })).status).toBe(200);
+    expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ workers: [{ state: "ready" }] });
   });
 });
-
-/** Compose is a plug-in of the `docker` command or a program of its own. */
-async function findCompose(): Promise<readonly [string, ...string[]] | undefined> {
-  for (const program of [["docker", "compose"], ["docker-compose"]] as const) {
-    const [command, ...first] = program;
-    const { failed } = await execa(command, [...first, "version"], { reject: false });
-    if (!failed) return program;
-  }
-  return undefined;
-}
