@@ -15,6 +15,7 @@ PROTOCOL_VERSION = 2
 MAX_HEADER_BYTES = 1048576
 MAX_SEED = 4294967295
 
+FewStepKind = Literal["lightning", "hyper", "turbo", "dmd2", "lcm", "tcd"]
 PromptSyntax = Literal["weighted", "plain"]
 SchedulerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm", "tcd"]
 FailureCode = Literal["invalid_request", "model_unavailable", "out_of_memory", "numerical_error", "internal_error"]
@@ -30,6 +31,7 @@ LogLevel = Literal["debug", "info", "warn", "error"]
 PreviewDecoder = Literal["tae", "linear"]
 PreviewSource = Literal["x0", "latents"]
 
+FEW_STEP_KINDS: tuple[FewStepKind, ...] = get_args(FewStepKind)
 PROMPT_SYNTAXES: tuple[PromptSyntax, ...] = get_args(PromptSyntax)
 SCHEDULER_NAMES: tuple[SchedulerName, ...] = get_args(SchedulerName)
 PREVIEW_DECODERS: tuple[PreviewDecoder, ...] = get_args(PreviewDecoder)
@@ -82,6 +84,8 @@ class GenerationParams:
     """How much of the input image is drawn anew; null without one. Only the last `strength` of the steps run."""
     model: str | None = None
     """One of the worker's models by its id; null is the first."""
+    distillation: FewStepKind | None = None
+    """Of a LoRA of the request that is made for few steps: its timesteps are used. null is the model's own."""
     loras: tuple[Lora, ...]
     """Added to the model's weights for this request, in this order."""
 
@@ -389,6 +393,7 @@ def _read_generation_params(fields: Fields) -> GenerationParams:
         clip_skip=None if fields.is_null("clip_skip") else fields.integer("clip_skip", 0),
         strength=None if fields.is_null("strength") else fields.number("strength", 0, 1),
         model=None if fields.is_null("model") else fields.text("model"),
+        distillation=fields.optional_choice("distillation", FEW_STEP_KINDS),
         loras=tuple(_read_lora(each) for each in fields.items("loras")),
     )
 

@@ -16,7 +16,7 @@ from latentcast_worker.model.port import InvalidRequestError
 from latentcast_worker.model.schedulers import SchedulerRun, make_scheduler
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.policy import CallCosts
-from latentcast_worker.protocol import SchedulerName
+from latentcast_worker.protocol import FewStepKind, SchedulerName
 
 from .loading import load_model
 from .reference import by_pipeline, denoised
@@ -207,3 +207,25 @@ def test_x0_is_the_clean_image_that_a_step_predicts(name: SchedulerName, predict
 
 def test_a_plain_model_is_described_by_no_family() -> None:
     assert str(Sampling("lcm", "lcm", 4, 1.0, {})) == "lcm: lcm, 4 steps, no guidance"
+
+
+@pytest.mark.parametrize(
+    ("family", "scheduler", "timesteps"),
+    [
+        ("lightning", "euler", [999, 749, 499, 249]),
+        ("hyper", "ddim", [999, 749, 499, 249]),
+        ("turbo", "euler_a", [999, 749, 499, 249]),
+        ("dmd2", "lcm", [999, 749, 499, 249]),
+        ("lcm", "lcm", [999, 759, 499, 259]),
+        (None, "euler", [751, 501, 251, 1]),
+    ],
+)
+def test_a_lora_for_few_steps_brings_its_timesteps(
+    tiny_model: SdxlModel, family: FewStepKind | None, scheduler: SchedulerName, timesteps: list[int]
+) -> None:
+    params = a_params(num_inference_steps=4, scheduler=scheduler, distillation=family, guidance_scale=0.0)
+    (sample,) = tiny_model.prepare(params)
+    assert sample.run.timesteps.tolist() == timesteps
+    for _ in range(4):
+        tiny_model.step([sample])
+    assert tiny_model.decode(sample).std() > 0

@@ -70,6 +70,7 @@ EXPECTED_COMMANDS = {
             clip_skip=1,
             strength=0.58,
             model="demo",
+            distillation="lightning",
             loras=(Lora(path="styles/ink", scale=-0.5), Lora(path="detail", scale=1.0)),
         ),
         inputs=InputSizes(image=ImageSize(width=4, height=2), mask=ImageSize(width=4, height=2)),

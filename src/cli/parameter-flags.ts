@@ -29,8 +29,8 @@ const fields = z
   .object({ properties: z.record(z.string(), z.looseObject({ anyOf: z.array(z.looseObject({})).optional() })) })
   .parse(z.toJSONSchema(generateInput, { io: "input" })).properties;
 
-/** The prompt is the argument itself, LoRAs are no single value, and the model is the one that is loaded. */
-const UNLIKE = ["prompt", "loras", "model"];
+/** The prompt is the argument itself, LoRAs are no single value, the model is the one that is loaded, and LoRAs say how they were distilled. */
+const UNLIKE = ["prompt", "loras", "model", "distillation"];
 
 /** By the flag's name, without dashes. */
 export const PARAMETER_FLAGS: Readonly<Record<string, ParameterFlag>> = Object.fromEntries(

@@ -10,10 +10,11 @@ export interface DescribedImage {
 
 /** JSON with the request's own field names. `seed` is the image's own, with which it is the only image of its request. */
 export function describeImage({ params, inputs }: DescribedImage, seed: number, model: string): string {
-  const { num_images: _images, strength, loras, model: _model, ...made } = params;
+  const { num_images: _images, strength, loras, model: _model, distillation, ...made } = params;
   return toAsciiJson({
     ...made,
     ...(loras.length === 0 ? {} : { loras }),
+    ...(distillation === null ? {} : { distillation }),
     seed,
     model,
     ...(inputs === null ? {} : { strength, inputs: inputs.digests }),

@@ -7,6 +7,7 @@ import type { Capabilities, ModelInfo, PreviewPlan } from "../protocol/messages.
 import { executedSteps, leastStrength, pixelsOf, type GenerationParams } from "../protocol/params.ts";
 import { DEFAULT_NEGATIVE_PROMPT, type OutputFormat, type ParsedInput } from "../schema/input.ts";
 import { unknownPromptWarning } from "../schema/vocabulary.ts";
+import { fewStepLora } from "./few-step-loras.ts";
 import { requestLoras } from "./loras.ts";
 import { drawSeed } from "./submission.ts";
 
@@ -51,19 +52,23 @@ export function resolveRequest(
   { inputs, outputQuality, warnings = [], traceparent = null }: RequestExtras = {},
 ): JobRequest {
   const { prompts, loras, ...found } = requestLoras(input, model);
+  const fewStep = fewStepLora(loras, input);
   const params: GenerationParams = {
     ...prompts,
     prompt_syntax: input.prompt_syntax,
-    num_inference_steps: input.num_inference_steps ?? model.default_steps,
+    num_inference_steps: input.num_inference_steps ?? fewStep?.steps ?? model.default_steps,
     width: input.width ?? model.native_width,
     height: input.height ?? model.native_height,
     seed: drawSeed(input).seed,
-    guidance_scale: input.guidance_scale ?? model.default_guidance_scale,
+    guidance_scale: input.guidance_scale ?? fewStep?.guidanceScale ?? model.default_guidance_scale,
     num_images: input.num_images,
-    scheduler: input.scheduler ?? null,
+    scheduler: input.scheduler ?? fewStep?.scheduler ?? null,
     clip_skip: input.clip_skip ?? null,
     strength: inputs === undefined ? null : (input.strength ?? DEFAULT_STRENGTH),
     model: model.id,
+    // Its timesteps belong to its scheduler.
+    distillation:
+      fewStep !== undefined && (input.scheduler ?? fewStep.scheduler) === fewStep.scheduler ? fewStep.family : null,
     loras: [...loras],
   };
   const problems = [
@@ -84,6 +89,7 @@ export function resolveRequest(
     warnings: [
       ...warnings,
       ...found.warnings,
+      ...(fewStep === undefined ? [] : [fewStep.warning]),
       ...negativePromptWarnings(params),
       ...strengthWarnings(input, inputs),
       ...previewWarnings(input.preview, preview),

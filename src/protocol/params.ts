@@ -9,6 +9,10 @@ import { z } from "zod";
 export const MAX_SEED = 2 ** 32 - 1;
 export const SCHEDULERS = ["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm", "tcd"] as const;
 
+/** Ways in which models, and LoRAs for them, are distilled to few steps. */
+export const FEW_STEP_KINDS = ["lightning", "hyper", "turbo", "dmd2", "lcm", "tcd"] as const;
+
+export const fewStepKind = z.enum(FEW_STEP_KINDS);
 export const schedulerName = z.enum(SCHEDULERS);
 
 export const promptSyntax = z
@@ -52,10 +56,14 @@ export const generationParams = z.object({
       "How much of the input image is drawn anew; null without one. Only the last `strength` of the steps run.",
     ),
   model: z.string().nullable().describe("One of the worker's models by its id; null is the first."),
+  distillation: fewStepKind
+    .nullable()
+    .describe("Of a LoRA of the request that is made for few steps: its timesteps are used. null is the model's own."),
   loras: z.array(lora).describe("Added to the model's weights for this request, in this order."),
 });
 
 export type Lora = z.infer<typeof lora>;
+export type FewStepKind = z.infer<typeof fewStepKind>;
 export type GenerationParams = z.infer<typeof generationParams>;
 
 /** The seed that makes image `index` of a request again as a request of its own. */

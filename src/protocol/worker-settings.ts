@@ -5,11 +5,12 @@
  * (`python/latentcast_worker/settings.py`).
  */
 import { z } from "zod";
+import { FEW_STEP_KINDS } from "./params.ts";
 
 export const SHORTCUTS = ["cfg-cutoff", "step-cache", "few-step"] as const;
 
 export const PREDICTION_TYPES = ["epsilon", "v_prediction", "v_prediction_zero_snr"] as const;
-export const DISTILLATIONS = ["none", "lightning", "hyper", "turbo", "dmd2", "lcm", "tcd"] as const;
+export const DISTILLATIONS = ["none", ...FEW_STEP_KINDS] as const;
 
 /** What a model's UNet predicts; `model/checkpoint/prediction.py` says what follows from it. */
 export const predictionType = z.enum(PREDICTION_TYPES);

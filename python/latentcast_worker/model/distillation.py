@@ -31,10 +31,7 @@ class Sampling:
 
     def timesteps(self, steps: int) -> list[int] | None:
         """The timesteps that the model was trained for, None for those of its scheduler."""
-        if self.family != "dmd2":
-            return None
-        # 999, 749, 499, 249 for four steps. LCM's own four are 999, 759, 499, 259.
-        return [999 - index * 1000 // steps for index in range(steps)]
+        return None if self.family is None else timesteps_of(self.family, steps)
 
 
 _TRAILING: Mapping[str, Any] = {"timestep_spacing": "trailing"}
@@ -68,6 +65,19 @@ _NAMES: tuple[tuple[re.Pattern[str], Family], ...] = (
 )
 _STEPS = re.compile(r"(?<!\d)(\d{1,2})[-_ ]?steps?(?![a-z])")
 _CFG = re.compile(r"(?<![a-z])cfg(?![a-z])")
+
+
+def timesteps_of(family: Family, steps: int) -> list[int] | None:
+    """The timesteps that the family was trained for, None for those of its scheduler."""
+    if family != "dmd2":
+        return None
+    # 999, 749, 499, 249 for four steps. LCM's own four are 999, 759, 499, 259.
+    return [999 - index * 1000 // steps for index in range(steps)]
+
+
+def few_step_options(family: Family) -> Mapping[str, Any]:
+    """What goes over the config of the scheduler for a LoRA of this family: the spacing of its timesteps."""
+    return _FAMILIES[family].options
 
 
 def sampling_of(family: Family, name: str) -> Sampling:

@@ -20,7 +20,7 @@ from .decode import FullDecoder, InlinePreviews, StreamPreviews
 from .deepcache import DeepCache
 from .denoise import SdxlSample, denoise_step, embed_guidance, first_latents, make_conditioning
 from .devices import Device
-from .distillation import PLAIN, Sampling
+from .distillation import PLAIN, Sampling, few_step_options, timesteps_of
 from .encode import ImageEncoder
 from .image_start import EncodedBeside, EncodedImage, EncodedInpainting
 from .lora.store import JobLoras, LoraStore
@@ -117,7 +117,7 @@ class SdxlModel:
             samples: list[SdxlSample] = []
             for index in range(params.num_images):
                 generator = torch.Generator().manual_seed(image_seed(params.seed, index))
-                scheduler = make_scheduler(self.scheduler, params.scheduler)
+                scheduler = self._scheduler_for(params)
                 timesteps = self._trained_timesteps(params)
                 run = SchedulerRun.start(scheduler, params.num_inference_steps, generator, timesteps, skipped)
                 on_device = run.timesteps.to(self.torch_device)
@@ -148,7 +148,17 @@ class SdxlModel:
         longer = self.prompts.encode(params.prompt, params.clip_skip, syntax, chunks=negative.chunks, loras=loras)
         return longer, negative
 
+    def _scheduler_for(self, params: GenerationParams) -> Any:
+        """A fresh one. A LoRA for few steps brings the spacing of its timesteps."""
+        scheduler = make_scheduler(self.scheduler, params.scheduler)
+        if params.distillation is None:
+            return scheduler
+        options = few_step_options(params.distillation)
+        return type(scheduler).from_config(scheduler.config, **options)
+
     def _trained_timesteps(self, params: GenerationParams) -> list[int] | None:
+        if params.distillation is not None:
+            return timesteps_of(params.distillation, params.num_inference_steps)
         if params.scheduler not in (None, self.sampling.scheduler):
             return None
         return self.sampling.timesteps(params.num_inference_steps)
