@@ -210,7 +210,8 @@ describe("the events of a durable request", () => {
 
   it("are asked for again where some were lost on their way", async () => {
     await accept(a!);
-    const heard = read(await follow(b!));
+    const seen: Heard[] = [];
+    const heard = read(await follow(b!), (event) => seen.push(event) < 0);
     await drawing(first!);
     const job = first!.jobs.byId.get("1")!;
     for (let step = 0; step < 12; step += 1) {
@@ -219,6 +220,7 @@ describe("the events of a durable request", () => {
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
     fleet.network.drops = () => false;
+    await eventually(() => expect(steps(seen)).toContain(11));
     first!.jobs.succeed("1");
     const events = await heard;
     expect(steps(events)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
