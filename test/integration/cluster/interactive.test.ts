@@ -81,9 +81,11 @@ describe("a gateway", () => {
     await using fleet = await FleetProcesses.open(cluster());
     const gateway = await fleet.gateway();
     const nodes = new Map<string, ServerProcess>();
-    for (const name of ["one", "two"]) nodes.set(name, await fleet.node(name));
+    // Slow enough to be found out and killed in the middle.
+    const slow = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.25" };
+    for (const name of ["one", "two"]) nodes.set(name, await fleet.node(name, slow));
     await fleet.knows(gateway, 2);
-    const long = { ...body, num_images: 1, num_inference_steps: 50 };
+    const long = { ...body, num_images: 1, num_inference_steps: 24 };
     const stream = postStream(`${gateway.url}/stream`, long);
     const holder = await eventually(async () => {
       const { cluster: seen, queue } = await healthOf(gateway);
@@ -115,7 +117,7 @@ describe("a node", () => {
   it("that is told to end loses nothing: what it has begun it finishes, the rest is drawn elsewhere", async () => {
     await using fleet = await FleetProcesses.open(cluster());
     const gateway = await fleet.gateway();
-    const leaving = await fleet.node("leaving");
+    const leaving = await fleet.node("leaving", { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" });
     await fleet.knows(gateway, 1);
     const answers = Array.from({ length: 12 }, (_, index) => post(gateway.url, { ...body, seed: index }));
     await eventually(async () => expect((await healthOf(leaving)).workers[0]!.jobs).toBeGreaterThan(0));
