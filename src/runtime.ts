@@ -1,4 +1,5 @@
 /** Composition root: puts the parts together, starts them in order, ends them in reverse. */
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
@@ -21,7 +22,9 @@ import { fetchImage } from "./net/fetch-image.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import type { Launch } from "./processes/child.ts";
 import { bothRoles, connectToFleet, startGateway, startNode } from "./runtime/fleet.ts";
-import type { FleetConnection, ServedJobs } from "./runtime/fleet.ts";
+import { startRequestGateway } from "./runtime/fleet-queue.ts";
+import { openFleetStorage } from "./runtime/fleet-storage.ts";
+import type { FleetConnection, ServedJobs, StartNodeOptions } from "./runtime/fleet.ts";
 import { serveNode } from "./runtime/node-server.ts";
 import { openStorage } from "./storage/open.ts";
 import { readObject } from "./storage/read-object.ts";
@@ -104,9 +107,11 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   metrics.watch(jobs);
   if (connection !== undefined && config.role === "node") return serveNode(served, { config, log, metrics, open });
   const { dataDir, storeLimitBytes: limitBytes, resultTtlMs: keepMs } = config;
-  const storage = await openStorage({ dataDir, limitBytes, keepMs });
+  const shared = connection === undefined ? undefined : openFleetStorage(connection, config);
+  const storage = shared ?? (await openStorage({ dataDir, limitBytes, keepMs }));
   open.add(() => storage.close());
   const { requests: store } = storage;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const webhookKey = await SigningKey.open(dataDir);
   const webhookAddresses = { allowPrivate: config.allowPrivateWebhooks || isOnlyForThisMachine(config) };
   const { closing } = open;
@@ -120,19 +125,15 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   });
   const images = new PublishedImages(storage.objects);
   const inputReader = openInputReader(config, (key) => readObject(storage.objects, key));
-  const requests = new LocalQueue({
-    jobs,
-    store,
-    images,
-    inputReader,
-    dialect: dialectNamed,
-    log,
-    closing,
-  });
+  const queued = { jobs, images, inputReader, dialect: dialectNamed, log, closing };
+  const queue =
+    connection === undefined || shared === undefined
+      ? new LocalQueue({ ...queued, store })
+      : startRequestGateway(connection, { ...queued, store: shared.requests, config, open });
   // Jobs end first: their results are kept, and clients that are connected still read them. Both may be ended twice.
   const endJobs = async (): Promise<void> => {
     await served.close();
-    await requests.close();
+    await queue.close();
   };
   open.add(endJobs);
   const { fastify, shutdown } = await buildApp({
@@ -141,7 +142,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     storage,
     images,
     inputReader,
-    requests,
+    requests: queue,
     webhookKeys: webhookKey.publicKeys,
     webhookAddresses,
     tokenSecret: webhookKey.derive("access tokens"),
@@ -154,7 +155,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     await endJobs();
     await shutdown.close(patienceMs);
   });
-  await requests.recover();
+  if (queue instanceof LocalQueue) await queue.recover();
   webhooks.start();
   const url = await fastify.listen({ host: config.host, port: config.port });
   // Only now: a client that waits for the port need not wait for this too.
@@ -197,11 +198,15 @@ async function serveJobs(
     const jobs = await startJobs({ ...parts, observers });
     return { jobs, drain: (timeoutMs) => jobs.drain(timeoutMs), close: () => jobs.close() };
   }
-  if (config.role === "node") {
-    const start = (changes: JobObserver): Promise<JobService> =>
-      startJobs({ ...parts, observers: [...observers, changes] });
-    return startNode(connection, config, log, start, pullRule);
-  }
+  const node = (start: StartNodeOptions["startJobs"]): StartNodeOptions => ({
+    ...{ config, log, closing: open.closing, startJobs: start, rule: pullRule },
+    openInputs: ({ objects }) => openInputReader(config, (key) => readObject(objects, key)),
+  });
+  if (config.role === "node")
+    return startNode(
+      connection,
+      node((changes) => startJobs({ ...parts, observers: [...observers, changes] })),
+    );
   const gateway = startGateway(connection, config, { log, observers, open });
   if (config.role === "gateway")
     return { jobs: gateway.jobs, drain: (ms) => gateway.jobs.drain(ms), close: () => gateway.jobs.close() };
@@ -211,7 +216,7 @@ async function serveJobs(
     preview: (job, seconds) => metrics.preview(job, seconds),
   };
   const start = (changes: JobObserver): Promise<JobService> => startJobs({ ...parts, observers: [steps, changes] });
-  return bothRoles(gateway, await startNode(connection, config, log, start, pullRule), connection, config.pool);
+  return bothRoles(gateway, await startNode(connection, node(start)), connection, config.pool);
 }
 
 /** What requests may start from. */

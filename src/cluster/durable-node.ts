@@ -3,9 +3,10 @@ import type { Delivery, Question, Subscription } from "./bus.ts";
 import { DurableJob, type DurableJobPorts } from "./durable-job.ts";
 import { feedQuestion, type FeedAnswer } from "./durable-wire.ts";
 import { FEED } from "./feed-question.ts";
+import type { HeldTickets } from "./held-tickets.ts";
 import { cancellation, type Ticket } from "./wire.ts";
 
-export interface DurableNodeOptions extends DurableJobPorts {
+export interface DurableNodeOptions extends Omit<DurableJobPorts, "held"> {
   readonly node: string;
 }
 
@@ -27,10 +28,10 @@ export class DurableNode {
   }
 
   /** Resolves when the ticket's job is among those of this machine, or will not be. */
-  take(ticket: Ticket, delivery: Delivery): Promise<void> {
+  take(ticket: Ticket, delivery: Delivery, held: HeldTickets): Promise<void> {
     const known = this.#jobs.get(ticket.id);
     if (known !== undefined) return known.meet(delivery).catch((error: unknown) => this.#warn(ticket, error));
-    const job = new DurableJob(this.#options, ticket, delivery);
+    const job = new DurableJob({ ...this.#options, held }, ticket, delivery);
     this.#jobs.set(ticket.id, job);
     return new Promise((onPlaced) => {
       const working = job.work(onPlaced).finally(() => {

@@ -10,8 +10,8 @@ import { heartbeat, type GatewayBeat, type NodeBeat } from "./wire.ts";
 export interface FleetOptions {
   readonly bus: Bus;
   readonly layout: Layout;
-  /** Of this process, in all its heartbeats. */
-  readonly incarnation: string;
+  /** Of this process, in all its heartbeats. A node that was found dead goes on under another one. */
+  readonly incarnation: () => string;
 }
 
 interface Member<Beat> {
@@ -105,7 +105,7 @@ export class Fleet {
     // Of a later version: not ours to judge.
     if (!parsed.success) return;
     const beat = parsed.data;
-    if (beat.incarnation === this.#options.incarnation) this.#lastEchoMs = performance.now();
+    if (beat.incarnation === this.#options.incarnation()) this.#lastEchoMs = performance.now();
     if (beat.kind === "gateway") {
       this.#gateways.set(beat.name, { beat, silentMs: 0 });
     } else {

@@ -13,7 +13,7 @@ export interface GatewayOptions {
   readonly layout: Layout;
   readonly fleet: Fleet;
   readonly name: string;
-  readonly incarnation: string;
+  readonly incarnation: () => string;
   readonly pool: string;
   readonly version: string;
   readonly config: RemoteJobsOptions["config"];
@@ -31,7 +31,8 @@ export class Gateway {
     const beat = (): GatewayBeat => ({
       v: WIRE_VERSION,
       kind: "gateway",
-      ...{ name, incarnation, version },
+      ...{ name, version },
+      incarnation: incarnation(),
       waiting: this.jobs.waiting,
     });
     this.#heartbeats = new Heartbeats({ bus, subject: layout.heartbeat, beat });

@@ -32,7 +32,7 @@ export interface NodeJobPorts {
   readonly link: GatewayLink;
   readonly held: HeldTickets;
   readonly node: string;
-  readonly incarnation: string;
+  readonly incarnation: () => string;
   /** Bytes of an image that go into one message. */
   readonly partBytes: number;
   readonly log: Logger;
@@ -108,7 +108,7 @@ export class NodeJob {
   async #begin(): Promise<Job | undefined> {
     const { link, node, incarnation, jobs } = this.#ports;
     const ack = this.#delivery.ackSubject;
-    const answer = await link.ask(this.gateway, { ...this.#header("claimed"), node, incarnation, ack });
+    const answer = await link.ask(this.gateway, { ...this.#header("claimed"), node, incarnation: incarnation(), ack });
     if (answer.verdict !== "go") {
       await this.#delivery.ack();
       return undefined;

@@ -35,7 +35,7 @@ export interface NodeOptions {
   readonly fleet: Fleet;
   readonly jobs: Pick<JobService, "run" | "cancel" | "offer" | "loaded" | "snapshot">;
   readonly name: string;
-  readonly incarnation: string;
+  readonly incarnation: () => string;
   readonly version: string;
   readonly pool: string;
   readonly slots: number;
@@ -111,7 +111,8 @@ export class Node {
     return {
       v: WIRE_VERSION,
       kind: "node",
-      ...{ name, incarnation, version, pool, slots },
+      ...{ name, version, pool, slots },
+      incarnation: incarnation(),
       reason,
       fingerprint,
       // Its workers may all be on their way back.

@@ -17,7 +17,6 @@ export interface RequestNodeOptions extends Omit<RequestRunnerOptions, "store" |
   readonly bus: Bus;
   readonly layout: Layout;
   readonly fleet: Pick<Fleet, "nodes" | "isHearing">;
-  readonly held: HeldTickets;
   readonly node: string;
   /** Of this process; another one after it was found dead. */
   readonly incarnation: () => string;
@@ -60,9 +59,12 @@ export class RequestNode {
     this.#isolation.start();
   }
 
-  /** Resolves when the ticket's job is among those of this machine, or will not be. */
-  take(ticket: Ticket, delivery: Delivery): Promise<void> {
-    return this.#durable.take(ticket, delivery);
+  /**
+   * Resolves when the ticket's job is among those of this machine, or will not be.
+   * @param held Names it in the heartbeats of this node.
+   */
+  take(delivery: Delivery, ticket: Ticket, held: HeldTickets): Promise<void> {
+    return this.#durable.take(ticket, delivery, held);
   }
 
   /** What has not begun to be drawn is left to other nodes. */

@@ -11,11 +11,17 @@ import { LoadChanges } from "../cluster/load-changes.ts";
 import { Node } from "../cluster/node.ts";
 import type { PullRule } from "../cluster/pull-rule.ts";
 import { openBus } from "../cluster/open-bus.ts";
+import { RequestNode } from "../cluster/request-node.ts";
 import { ConfigError, type Config } from "../config.ts";
 import type { JobObserver } from "../jobs/observer.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { JobService } from "../jobs/service.ts";
+import { dialectNamed } from "../dialects/registry.ts";
+import type { InputReader } from "../images/source.ts";
 import { packageVersion } from "../package-info.ts";
+import type { Storage } from "../storage/open.ts";
+import { PublishedImages } from "../storage/published-images.ts";
+import { openFleetStorage } from "./fleet-storage.ts";
 
 export interface FleetConnection {
   readonly bus: Bus;
@@ -23,7 +29,10 @@ export interface FleetConnection {
   readonly fleet: Fleet;
   /** Of this process, unlike that of any other. */
   readonly name: string;
-  readonly incarnation: string;
+  /** Of this process. */
+  readonly incarnation: () => string;
+  /** It was found dead: it goes on as another process would. */
+  readonly reincarnate: () => void;
 }
 
 /** Rejects with a {@link ConfigError} that says in one sentence what is missing. Closes with `open`. */
@@ -33,12 +42,18 @@ export async function connectToFleet(config: Config, log: Logger, open: Disposer
   const bus = await openBus({ config, layout, role, warn: (text) => log.warn(text) });
   open.add(() => bus.close());
   await checkSetUp(bus, layout, config);
-  const incarnation = randomBytes(6).toString("hex");
-  const name = config.nodeName ?? `${hostname()}-${incarnation.slice(0, 4)}`;
+  let current = newIncarnation();
+  const name = config.nodeName ?? `${hostname()}-${current.slice(0, 4)}`;
+  const incarnation = (): string => current;
   const fleet = new Fleet({ bus, layout, incarnation });
   fleet.start();
   open.add(() => fleet.close());
-  return { bus, layout, fleet, name, incarnation };
+  const reincarnate = (): void => void (current = newIncarnation());
+  return { bus, layout, fleet, name, incarnation, reincarnate };
+}
+
+function newIncarnation(): string {
+  return randomBytes(6).toString("hex");
 }
 
 async function checkSetUp(bus: Bus, layout: Layout, { cluster, pool }: Config): Promise<void> {
@@ -86,16 +101,36 @@ export interface FleetNode extends ServedJobs {
   readonly jobs: JobService;
 }
 
-/** @param startJobs Starts the workers of this machine. */
+export interface StartNodeOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Fires when the process ends. */
+  readonly closing: AbortSignal;
+  /** What durable requests start from. */
+  readonly openInputs: (storage: Storage) => InputReader;
+  /** Starts the workers of this machine. */
+  readonly startJobs: (changes: JobObserver) => Promise<JobService>;
+  /** When a device asks for more; the usual one if absent. */
+  readonly rule?: PullRule | undefined;
+}
+
 export async function startNode(
   connection: FleetConnection,
-  config: Config,
-  log: Logger,
-  startJobs: (changes: JobObserver) => Promise<JobService>,
-  rule?: PullRule,
+  { config, log, closing, openInputs, startJobs, rule }: StartNodeOptions,
 ): Promise<FleetNode> {
   const changes = new LoadChanges();
   const jobs = await startJobs(changes);
+  const storage = openFleetStorage(connection, config);
+  const requests = new RequestNode({
+    ...connection,
+    ...{ jobs, log, closing, node: connection.name },
+    store: storage.requests,
+    images: new PublishedImages(storage.objects),
+    inputReader: openInputs(storage),
+    dialect: dialectNamed,
+    onCondemned: connection.reincarnate,
+  });
+  requests.start();
   const { pool, nodeSlots: slots, shortcuts, maxBatch } = config;
   const node = new Node({
     ...connection,
@@ -103,6 +138,7 @@ export async function startNode(
     version: packageVersion(),
     facts: { shortcuts, maxBatch },
     ...(rule === undefined ? {} : { rule }),
+    durable: (delivery, ticket, held) => requests.take(delivery, ticket, held),
   });
   changes.onChange = () => node.wake();
   node.start();
@@ -111,11 +147,14 @@ export async function startNode(
     // What has not begun is handed back.
     drain: async (timeoutMs) => {
       await node.retire();
+      requests.handBack();
       await jobs.drain(timeoutMs);
+      await requests.close();
       await node.close();
     },
     close: async () => {
       await jobs.close();
+      await requests.close();
       await node.close();
     },
   };

@@ -2,7 +2,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Bus } from "../../src/cluster/bus.ts";
+import type { Layout } from "../../src/cluster/layout.ts";
 import { eventually } from "./eventually.ts";
+import { Judge } from "./judge.ts";
 import type { NatsCluster } from "./nats-cluster.ts";
 import { openNatsFleet, type NatsFleet } from "./nats-fleet.ts";
 import { startServerProcess, type ServerProcess } from "./server-process.ts";
@@ -57,6 +60,20 @@ export class FleetProcesses implements AsyncDisposable {
       const ready = cluster.nodes.filter(({ state }) => state === "ready").length;
       if (ready !== nodes) throw new Error(`${ready} nodes take work`);
     }, 60_000);
+  }
+
+  get layout(): Layout {
+    return this.#fleet.layout;
+  }
+
+  /** A connection of the test's own. */
+  connect(): Promise<Bus> {
+    return this.#fleet.connect();
+  }
+
+  /** Reads along from now on. */
+  async judge(): Promise<Judge> {
+    return new Judge(await this.connect(), this.layout);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -83,9 +83,9 @@ export class MemoryFleet implements AsyncDisposable {
     observers: readonly JobObserver[] = [],
   ): MemoryGateway {
     const bus = this.network.connect();
-    const fleet = this.#fleet(bus, name);
+    const fleet = this.#fleet(bus, () => name);
     const gateway = new Gateway({
-      ...{ bus, fleet, name, log, layout: this.layout, incarnation: name, pool: "default", version: "0" },
+      ...{ bus, fleet, name, log, layout: this.layout, incarnation: () => name, pool: "default", version: "0" },
       observers,
       config: { queueLimit: 100, maxPixels: 2 ** 24, shortcuts: [], ...config },
     });
@@ -109,12 +109,12 @@ export class MemoryFleet implements AsyncDisposable {
   /** Its worker has loaded. */
   async node(name = "node-1", options: Partial<NodeOptions> & { capabilities?: object } = {}): Promise<MemoryNode> {
     const bus = this.network.connect();
-    const incarnation = options.incarnation ?? `${name}-a`;
+    const incarnation = options.incarnation ?? (() => `${name}-a`);
     const fleet = this.#fleet(bus, incarnation);
     const changes = new LoadChanges();
     const service = await jobService({ observers: [changes] });
     const node = new Node({
-      ...{ bus, fleet, name, incarnation, log, layout: this.layout, jobs: service.jobs },
+      ...{ bus, fleet, name, log, incarnation, layout: this.layout, jobs: service.jobs },
       ...{ pool: "default", version: "0", slots: 32, facts: { shortcuts: [], maxBatch: null } },
       ...options,
     });
@@ -137,7 +137,7 @@ export class MemoryFleet implements AsyncDisposable {
     return { bus, node, service, worker: service.worker, die, close };
   }
 
-  #fleet(bus: Bus, incarnation: string): Fleet {
+  #fleet(bus: Bus, incarnation: () => string): Fleet {
     const fleet = new Fleet({ bus, layout: this.layout, incarnation });
     fleet.start();
     return fleet;

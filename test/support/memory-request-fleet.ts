@@ -99,7 +99,7 @@ export async function memoryFleet() {
       isHearing: true,
     };
     const durable = new RequestNode({
-      ...{ bus, layout, fleet, jobs, store, images, inputReader, held, log, node: name },
+      ...{ bus, layout, fleet, jobs, store, images, inputReader, log, node: name },
       dialect: () => latentcastDialect,
       closing: closing.signal,
       incarnation: () => incarnation,
@@ -113,7 +113,7 @@ export async function memoryFleet() {
       pull: async () => {
         const delivery = await bus.pull(layout.tickets(POOL, "n"), { expiresMs: 50 });
         if (delivery === undefined) return false;
-        await durable.take(ticket.parse(delivery.header), delivery);
+        await durable.take(delivery, ticket.parse(delivery.header), held);
         return true;
       },
     };

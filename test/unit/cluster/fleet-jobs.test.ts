@@ -198,11 +198,11 @@ describe("a job whose node dies", () => {
   it("is taken at once when its node comes back as another process", async () => {
     await using fleet = new MemoryFleet();
     const gateway = fleet.gateway();
-    const old = await fleet.node("node-1", { incarnation: "old" });
+    const old = await fleet.node("node-1", { incarnation: () => "old" });
     const job = gateway.submit("a");
     await eventually(() => expect(old.worker.jobs).toEqual(["a"]));
     old.die();
-    const fresh = await fleet.node("node-1", { incarnation: "fresh" });
+    const fresh = await fleet.node("node-1", { incarnation: () => "fresh" });
     await draw(fresh, "a.1.2");
     expect(await endOf(job)).toMatchObject({ kind: "succeeded" });
   });

@@ -1,0 +1,23 @@
+/** What a fleet keeps, in the streams of its servers: the same for every process of it. */
+import type { Bus } from "../cluster/bus.ts";
+import { FleetObjectStore } from "../cluster/file-store.ts";
+import type { FleetRequestStore } from "../cluster/fleet-requests.ts";
+import type { Layout } from "../cluster/layout.ts";
+import { FleetStateStore } from "../cluster/state-store.ts";
+import type { Storage } from "../storage/open.ts";
+
+export interface FleetStorage extends Storage {
+  readonly requests: FleetRequestStore;
+}
+
+export function openFleetStorage(
+  { bus, layout }: { readonly bus: Bus; readonly layout: Layout },
+  { resultTtlMs: keepMs }: { readonly resultTtlMs: number },
+): FleetStorage {
+  return {
+    requests: new FleetStateStore({ bus, layout, keepMs }),
+    objects: new FleetObjectStore({ bus, layout, keepMs }),
+    // The connection is closed by who opened it.
+    close: () => Promise.resolve(),
+  };
+}

@@ -1,0 +1,54 @@
+/** Queued requests over gateways and nodes that are processes, with three real NATS servers between them. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { FleetProcesses } from "../../support/fleet-processes.ts";
+import { natsClusterForThisFile } from "../../support/nats-cluster.ts";
+import { readEvents, resultOf, submit, type NamedEvent } from "../../support/queue.ts";
+import { startTestServer, type TestServer } from "../../support/server.ts";
+
+const cluster = natsClusterForThisFile();
+/** What everything is compared with. */
+let alone: TestServer;
+
+beforeAll(async () => {
+  alone = await startTestServer({ worker: "fixture_worker" });
+  await alone.ready();
+});
+afterAll(() => alone.close());
+
+/** Steps that last long enough for listeners to come and go. */
+const SLOW = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.15" };
+const input = { prompt: "a lighthouse", seed: 7, output_format: "png", num_inference_steps: 20 };
+const steps = (events: readonly NamedEvent[]): unknown[] =>
+  events.filter(({ name }) => name === "progress").map(({ data }) => data["step"]);
+const imageOf = (result: unknown): string => (result as { image: { url: string } }).image.url;
+
+describe("a queued request", () => {
+  it("is accepted by one gateway and served by another: status, events, result, with the bytes of a single process", async () => {
+    await using fleet = await FleetProcesses.open(cluster());
+    const [a, b] = await Promise.all([
+      fleet.gateway(),
+      fleet.gateway(),
+      fleet.node("one", SLOW),
+      fleet.node("two", SLOW),
+    ]);
+    await fleet.knows(a, 2);
+    const reply = await submit(a.url, input);
+    const at = (url: string) => ({
+      response_url: `${url}/requests/${reply.request_id}`,
+      status_url: `${url}/requests/${reply.request_id}/status`,
+    });
+    const events = (url: string, lastEventId?: string, last = -1) =>
+      readEvents(`${url}/requests/${reply.request_id}/events`, {
+        ...(lastEventId === undefined ? {} : { lastEventId }),
+        isEnough: ({ name, data }) => name === "progress" && data["step"] === last,
+      });
+    const before = await events(a.url, undefined, 5);
+    const after = await events(b.url, before.events.at(-1)!.id);
+    expect([...steps(before.events), ...steps(after.events)]).toEqual(Array.from({ length: 20 }, (_, step) => step));
+    expect(after.events.at(-1)).toMatchObject({ name: "result", id: "end" });
+    const results = await Promise.all([a, b].map(async ({ url }) => (await resultOf(at(url))).json()));
+    const single = await (await resultOf(await submit(alone.url, input))).json();
+    expect(results.map(imageOf)).toEqual([imageOf(single), imageOf(single)]);
+    expect((await readEvents(`${a.url}/requests/${reply.request_id}/events`, { lastEventId: "end" })).status).toBe(204);
+  });
+});
