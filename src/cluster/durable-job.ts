@@ -4,7 +4,7 @@
  * claim must not acknowledge what another one works on.
  */
 import type { Logger } from "pino";
-import { LatentcastError, toLatentcastError } from "../errors.ts";
+import { LatentcastError, toLatentcastError, type ErrorCode } from "../errors.ts";
 import type { CancelReason } from "../jobs/events.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { LiveRequest } from "../requests/live-request.ts";
@@ -41,6 +41,8 @@ export const CLAIM_MS = 24 * 3_600_000;
 /** Somebody else has it: whether that lasts is looked at again. */
 const HOLDER_PATIENCE_MS = 5_000;
 const RETRY_MS = 2_000;
+/** What a request fails with; any other error is of this node or of the servers, and another try may succeed. */
+const FINAL: ReadonlySet<ErrorCode> = new Set(["invalid_request", "worker_crashed"]);
 
 export class DurableJob {
   readonly id: string;
@@ -163,8 +165,7 @@ export class DurableJob {
       refuseHopeless(claim.attempt - 1);
       return runner.start(request, { claim, inputs: await runner.reopen(request) });
     } catch (error) {
-      // Of this node or of the servers, not of the request.
-      if (!(error instanceof LatentcastError) || error.code === "draining") {
+      if (!(error instanceof LatentcastError) || !FINAL.has(error.code)) {
         await store.release(claim);
         throw error;
       }

@@ -20,12 +20,16 @@ export interface EndMakerOptions {
   readonly dialect: (name: string) => QueueDialect;
 }
 
+/** Rejects with `overloaded` when the images cannot be kept for the moment. */
 export async function makeEnd(live: LiveRequest, event: TerminalEvent, options: EndMakerOptions): Promise<MadeEnd> {
   if (event.kind !== "succeeded") return failed(live, terminalError(event));
   try {
     return await succeeded(live, event.result, options);
   } catch (error) {
-    return failed(live, toLatentcastError(error));
+    const reason = toLatentcastError(error);
+    // Whoever keeps the images does not answer for the moment: that is no end.
+    if (reason.code === "overloaded") throw reason;
+    return failed(live, reason);
   }
 }
 

@@ -181,7 +181,23 @@ export class RequestRunner {
 
   async #finish(live: LiveRequest, event: TerminalEvent): Promise<void> {
     if (event.kind === "cancelled" && event.reason === "shutdown") return this.#putOff(live);
-    await this.#end(live, await makeEnd(live, event, this.#options));
+    const made = await this.#make(live, event);
+    if (made === undefined) live.settle(undefined);
+    else await this.#end(live, made);
+  }
+
+  /** Undefined when it could not be made until the server ended. */
+  async #make(live: LiveRequest, event: TerminalEvent): Promise<MadeEnd | undefined> {
+    const { closing, log } = this.#options;
+    while (true) {
+      try {
+        return await makeEnd(live, event, this.#options);
+      } catch (error) {
+        log.error({ requestId: live.request.id, err: error }, "the images of a request could not be kept");
+      }
+      if (closing.aborted) return undefined;
+      await pause(STORE_RETRY_MS, closing);
+    }
   }
 
   /** Stores the end, then announces it. */

@@ -62,6 +62,11 @@ export class FleetProcesses implements AsyncDisposable {
     }, 60_000);
   }
 
+  /** The last lines of every process. */
+  get log(): string[] {
+    return this.#processes.flatMap(({ log, url }) => log.slice(-20).map((line) => `${url} ${line}`));
+  }
+
   get layout(): Layout {
     return this.#fleet.layout;
   }
