@@ -1,5 +1,4 @@
 /** Composition root: puts the parts together, starts them in order, ends them in reverse. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
@@ -21,6 +20,7 @@ import { JobService } from "./jobs/service.ts";
 import { fetchImage } from "./net/fetch-image.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import type { Launch } from "./processes/child.ts";
+import { sharedSigningKey } from "./cluster/shared-key.ts";
 import { bothRoles, connectToFleet, startGateway, startNode } from "./runtime/fleet.ts";
 import { startRequestGateway } from "./runtime/fleet-queue.ts";
 import { openFleetStorage } from "./runtime/fleet-storage.ts";
@@ -111,8 +111,10 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const storage = shared ?? (await openStorage({ dataDir, limitBytes, keepMs }));
   open.add(() => storage.close());
   const { requests: store } = storage;
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const webhookKey = await SigningKey.open(dataDir);
+  const webhookKey =
+    connection === undefined
+      ? await SigningKey.open(dataDir)
+      : await sharedSigningKey(connection.bus, connection.layout);
   const webhookAddresses = { allowPrivate: config.allowPrivateWebhooks || isOnlyForThisMachine(config) };
   const { closing } = open;
   const webhooks = new WebhookSender({
