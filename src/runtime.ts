@@ -20,12 +20,8 @@ import { JobService } from "./jobs/service.ts";
 import { fetchImage } from "./net/fetch-image.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import type { Launch } from "./processes/child.ts";
-import { sharedSigningKey } from "./cluster/shared-key.ts";
-import { bothRoles, connectToFleet, startGateway, startNode } from "./runtime/fleet.ts";
-import { startRequestGateway } from "./runtime/fleet-queue.ts";
-import { openFleetStorage } from "./runtime/fleet-storage.ts";
 import type { FleetConnection, ServedJobs, StartNodeOptions } from "./runtime/fleet.ts";
-import { serveNode } from "./runtime/node-server.ts";
+import type { fleetParts } from "./runtime/in-fleet.ts";
 import { openStorage } from "./storage/open.ts";
 import { readObject } from "./storage/read-object.ts";
 import { startRetention } from "./storage/retention.ts";
@@ -101,20 +97,21 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const metrics = new Metrics();
   const observers = [metrics, new JobLog(log, config.logPrompts), ...(tracing === undefined ? [] : [tracing.observer])];
   const parts = { ...options, config, env, log };
-  const connection = config.natsUrls.length === 0 ? undefined : await connectToFleet(config, log, open);
-  const served = await serveJobs(connection, parts, { metrics, observers, open });
+  const membership = config.natsUrls.length === 0 ? undefined : await joinFleet(config, log, open);
+  const served = await serveJobs(membership, parts, { metrics, observers, open });
   const { jobs } = served;
   metrics.watch(jobs);
-  if (connection !== undefined && config.role === "node") return serveNode(served, { config, log, metrics, open });
+  if (membership !== undefined && config.role === "node")
+    return membership.parts.serveNode(served, { config, log, metrics, open });
   const { dataDir, storeLimitBytes: limitBytes, resultTtlMs: keepMs } = config;
-  const shared = connection === undefined ? undefined : openFleetStorage(connection, config);
+  const shared = membership?.parts.openFleetStorage(membership.connection, config);
   const storage = shared ?? (await openStorage({ dataDir, limitBytes, keepMs }));
   open.add(() => storage.close());
   const { requests: store } = storage;
   const webhookKey =
-    connection === undefined
+    membership === undefined
       ? await SigningKey.open(dataDir)
-      : await sharedSigningKey(connection.bus, connection.layout);
+      : await membership.parts.sharedSigningKey(membership.connection.bus, membership.connection.layout);
   const webhookAddresses = { allowPrivate: config.allowPrivateWebhooks || isOnlyForThisMachine(config) };
   const { closing } = open;
   const webhooks = new WebhookSender({
@@ -129,9 +126,12 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const inputReader = openInputReader(config, (key) => readObject(storage.objects, key));
   const queued = { jobs, images, inputReader, dialect: dialectNamed, log, closing };
   const queue =
-    connection === undefined || shared === undefined
+    membership === undefined || shared === undefined
       ? new LocalQueue({ ...queued, store })
-      : startRequestGateway(connection, { ...queued, store: shared.requests, config, open });
+      : membership.parts.startRequestGateway(membership.connection, {
+          ...queued,
+          ...{ store: shared.requests, config, open },
+        });
   // Jobs end first: their results are kept, and clients that are connected still read them. Both may be ended twice.
   const endJobs = async (): Promise<void> => {
     await served.close();
@@ -183,6 +183,17 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   };
 }
 
+interface Membership {
+  readonly connection: FleetConnection;
+  readonly parts: typeof fleetParts;
+}
+
+/** A process that is part of no fleet loads nothing of one. */
+async function joinFleet(config: Config, log: Logger, open: Disposers): Promise<Membership> {
+  const { fleetParts: parts } = await import("./runtime/in-fleet.ts");
+  return { parts, connection: await parts.connectToFleet(config, log, open) };
+}
+
 interface Counting {
   readonly metrics: Metrics;
   readonly observers: readonly JobObserver[];
@@ -191,15 +202,17 @@ interface Counting {
 
 /** The jobs of this process by its role: drawn here, by others, or both. */
 async function serveJobs(
-  connection: FleetConnection | undefined,
+  membership: Membership | undefined,
   parts: StartJobsOptions,
   { metrics, observers, open }: Counting,
 ): Promise<ServedJobs> {
   const { config, log, pullRule } = parts;
-  if (connection === undefined) {
+  if (membership === undefined) {
     const jobs = await startJobs({ ...parts, observers });
     return { jobs, drain: (timeoutMs) => jobs.drain(timeoutMs), close: () => jobs.close() };
   }
+  const { connection } = membership;
+  const { bothRoles, startGateway, startNode } = membership.parts;
   const node = (start: StartNodeOptions["startJobs"]): StartNodeOptions => ({
     ...{ config, log, closing: open.closing, startJobs: start, rule: pullRule },
     openInputs: ({ objects }) => openInputReader(config, (key) => readObject(objects, key)),

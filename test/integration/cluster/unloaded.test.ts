@@ -30,13 +30,12 @@ function loadedBy(program: string): string[] {
   return JSON.parse(stdout.trim().split("\n").at(-1)!) as string[];
 }
 
-const ofNats = (files: readonly string[]): string[] =>
-  files.filter((file) => /@nats-io|src\/cluster\/nats\//.test(file));
+const ofFleets = (files: readonly string[]): string[] => files.filter((file) => /@nats-io|src\/cluster\//.test(file));
 
-it("a server alone loads nothing of NATS", () => {
+it("a server alone loads nothing of fleets", () => {
   const files = loadedBy(`await import("./src/runtime.ts"); await import("./src/cli/serve.ts");`);
   expect(files.some((file) => file.includes("node_modules/fastify/"))).toBe(true);
-  expect(ofNats(files)).toEqual([]);
+  expect(ofFleets(files)).toEqual([]);
 });
 
 it("a server of a fleet does", () => {
@@ -45,5 +44,5 @@ it("a server of a fleet does", () => {
     const { Layout } = await import("./src/cluster/layout.ts");
     const config = { natsUrls: ["127.0.0.1:1"], natsCreds: null, natsCa: null };
     await openBus({ config, layout: new Layout(), role: "server", warn: () => undefined }).catch(() => undefined);`;
-  expect(ofNats(loadedBy(program)).length).toBeGreaterThan(0);
+  expect(ofFleets(loadedBy(program)).length).toBeGreaterThan(0);
 });
