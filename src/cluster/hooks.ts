@@ -1,4 +1,5 @@
 /** Webhooks of a fleet: a queue that any gateway takes from, and the record of the request, which says whether one is due. */
+import { setTimeout } from "node:timers/promises";
 import type { DueWebhook } from "../storage/request-store.ts";
 import { pause } from "../async/timer.ts";
 import type { Bus, Delivery } from "./bus.ts";
@@ -11,6 +12,7 @@ import { changed, isFile, parseRequest, type StateHeader, type StateRecord } fro
 const PULL_MS = 2_000;
 /** After a failure that is not the webhook's. */
 const RETRY_MS = 1_000;
+const RACE_PAUSE_MS = 20;
 
 export interface HooksOptions extends Required<FleetStoreOptions> {
   readonly records: RecordStream;
@@ -91,6 +93,8 @@ export class Hooks {
       const isWritten = (await records.write(settled, record.revision, now())) !== undefined;
       await (isWritten ? files.remove(record.head, settled.head) : files.remove(settled.head, record.head));
       if (isWritten) return;
+      // The other write is refused to us before it can be read.
+      await setTimeout(RACE_PAUSE_MS);
       record = await records.read(id);
     }
   }

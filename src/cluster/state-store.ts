@@ -2,6 +2,7 @@
  * Requests of a fleet: one record each, and every decision a write that one process wins. Nothing is decided by reading, since a server
  * that was suspended may still answer with what was so before.
  */
+import { setTimeout } from "node:timers/promises";
 import type { InputFiles } from "../images/source.ts";
 import { Conflict, type Claim, type DueWebhook, type Ended } from "../storage/request-store.ts";
 import type { EndedRequest, StoredRequest } from "../storage/request-store.ts";
@@ -17,6 +18,7 @@ import { changed, parseRequest, parseResult, toState, type NewRecord, type State
 
 /** A race that is lost this often is none: something writes the record all the time. */
 const MAX_RACES = 20;
+const MAX_PAUSE_MS = 500;
 /** Inputs of a request that is not there yet may be on their way. */
 const ORPHAN_MS = 120_000;
 /** Each is a look at everything that is kept. */
@@ -280,6 +282,8 @@ export class FleetStateStore implements FleetRequestStore {
     for (let races = 0; races < MAX_RACES; races += 1) {
       const value = await attempt();
       if (value !== undefined) return value;
+      // The winner's write is refused to others before it can be read: disks may need a while.
+      await setTimeout(Math.min(MAX_PAUSE_MS, 2 ** races));
     }
     throw new Error(`the record of ${id} changes all the time`);
   }
