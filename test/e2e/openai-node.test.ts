@@ -20,6 +20,9 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
+/** A partial image that is still being encoded when the next one comes is left out; so there is a quarter of a second between two. */
+const STEPS_WITH_PARTIALS = 50;
+
 const bytesOf = ({ b64_json = "" }: { b64_json?: string }): Buffer => Buffer.from(b64_json, "base64");
 const kinds = (events: readonly { type: string }[]): string[] => events.map(({ type }) => type.split(".")[1] ?? "");
 
@@ -93,7 +96,8 @@ describe("a stream", () => {
     [3, "jpeg"],
     [3, "webp"],
   ] as const)("with %i partials in %s has them in order, then the image", async (partials, format) => {
-    const events = await streamed(openai(server.url), { prompt: "x", partial_images: partials, output_format: format });
+    const asked = { prompt: "x", steps: STEPS_WITH_PARTIALS, partial_images: partials, output_format: format };
+    const events = await streamed(openai(server.url), asked);
     expect(kinds(events)).toEqual([...Array.from({ length: partials }, () => "partial_image"), "completed"]);
     const indexes = events.map((event) => ("partial_image_index" in event ? event.partial_image_index : "last"));
     expect(indexes).toEqual([...Array.from({ length: partials }, (_, index) => index), "last"]);
@@ -115,7 +119,7 @@ describe("a stream", () => {
   });
 
   it("is read whole when the network cuts it at every byte", async () => {
-    const asked = { prompt: "日本\u2028", seed: 5, partial_images: 2 };
+    const asked = { prompt: "日本\u2028", seed: 5, steps: STEPS_WITH_PARTIALS, partial_images: 2 };
     const timeless = (event: object): object => ({ ...event, created_at: 0 });
     const cut = await streamed(cutAtEveryByte(server.url), asked);
     expect(cut.map(timeless)).toEqual((await streamed(openai(server.url), asked)).map(timeless));
