@@ -42,8 +42,10 @@ export class RecordStream {
     try {
       return await this.#bus.put(this.#stream, this.#layout.state(id), toHeader(head), payload, options);
     } catch (error) {
-      if (error instanceof WrongSequence) return undefined;
-      throw error;
+      if (!(error instanceof WrongSequence)) throw error;
+      // A leader that died after it had written this may have taken the write's id with it: the repetition comes too late for itself.
+      const found = await this.read(id);
+      return found?.head.nonce === head.nonce ? found.revision : undefined;
     }
   }
 

@@ -93,7 +93,10 @@ export class RequestRunner {
     const { jobs, log } = this.#options;
     let live: LiveRequest;
     try {
-      const submission = { ...this.#toSubmission(request), inputs };
+      const plain = this.#toSubmission(request);
+      // A node may begin again what it has just given up, while its worker still stops the run before: each has a name of its own.
+      const id = claim === undefined ? request.id : `${request.id}.${claim.revision}`;
+      const submission = { ...plain, id, inputs };
       live = new LiveRequest(request, jobs.submit(submission, admission ?? jobs.admit(submission, { isKnown: true })));
     } catch (error) {
       inputs?.release();

@@ -30,7 +30,7 @@ export interface NatsOptions {
 
 /** Rejects with a {@link ConfigError} that names the setting to change. */
 export async function connectToNats(options: NatsOptions): Promise<NatsConnection> {
-  const { urls, caFile, credsFile, inbox, name, timeoutMs = 5_000 } = options;
+  const { urls, caFile, credsFile, inbox, name, timeoutMs = 2_000 } = options;
   const isTls = caFile !== undefined || urls.some((url) => url.startsWith("tls:"));
   if (!isTls) refusePlaintextAbroad(urls);
   const authenticator = credsFile === undefined ? undefined : await readCreds(credsFile);
