@@ -55,6 +55,11 @@ class Later:
 
 
 def run_engine(model: Any, requests: Sequence[Generate], later: Sequence[Later] = ()) -> Mapping[str, JobTimes]:
+    """The requests on a worker with one model; see `run_shelf`."""
+    return run_shelf(OneModel(model), requests, later)
+
+
+def run_shelf(shelf: Any, requests: Sequence[Generate], later: Sequence[Later] = ()) -> Mapping[str, JobTimes]:
     """Runs the requests, which arrive together, and those that come later. Raises RuntimeError when one fails.
 
     The keys are the ids of the jobs, which have to differ.
@@ -102,7 +107,7 @@ def run_engine(model: Any, requests: Sequence[Generate], later: Sequence[Later] 
 
     for each in requests:
         inbox.put(Arrival(each))
-    Engine(OneModel(model), inbox, post, Telemetry()).run()
+    Engine(shelf, inbox, post, Telemetry()).run()
     if problems:
         raise RuntimeError("; ".join(problems))
     return jobs

@@ -15,6 +15,7 @@ def plain_params(
     negative_prompt: str = "",
     images: int = 1,
     strength: float | None = None,
+    model: str | None = None,
     loras: tuple[Lora, ...] = (),
 ) -> GenerationParams:
     """`size` is width and height in pixels. The prompt is read as plain text."""
@@ -30,5 +31,6 @@ def plain_params(
         guidance_scale=guidance,
         num_images=images,
         strength=strength,
+        model=model,
         loras=loras,
     )

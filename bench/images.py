@@ -6,8 +6,6 @@ Prints one JSON object with the ratios (ours ÷ reference, and image job ÷ plai
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from image_params import plain_params
 from latentcast_worker.inputs import InputImages
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.protocol import GenerationParams
-from trained import load_exact, model_arguments
+from trained import load_exact, model_arguments, paired_ratios, seconds_of
 
 # Steps of a pair: enough that a pair is not over in a moment.
 STEPS = 8
@@ -38,15 +36,17 @@ def main() -> None:
     inputs, masked = InputImages(image), InputImages(image, mask)
     picture = Image.fromarray(image)
     report = {
-        "encode": _ratios(
+        "encode": paired_ratios(
             options.repeats,
-            lambda: _seconds(lambda: model.encode(inputs)),
-            lambda: _seconds(lambda: _reference_encode(pipeline, picture)),
+            lambda: seconds_of(lambda: model.encode(inputs)),
+            lambda: seconds_of(lambda: _reference_encode(pipeline, picture)),
         ),
-        "image_step": _ratios(
+        "image_step": paired_ratios(
             options.repeats, lambda: _step_seconds(model, inputs), lambda: _step_seconds(model, None)
         ),
-        "mask_step": _ratios(options.repeats, lambda: _step_seconds(model, masked), lambda: _step_seconds(model, None)),
+        "mask_step": paired_ratios(
+            options.repeats, lambda: _step_seconds(model, masked), lambda: _step_seconds(model, None)
+        ),
     }
     print(json.dumps(report))
 
@@ -60,27 +60,7 @@ def _reference_encode(pipeline: Any, picture: Image.Image) -> object:
 
 def _step_seconds(model: SdxlModel, inputs: InputImages | None) -> float:
     (sample,) = model.prepare(_params(model, inputs), None if inputs is None else model.encode(inputs))
-    return _seconds(lambda: [model.step([sample]) for _ in range(sample.total_steps)])
-
-
-def _ratios(repeats: int, ours: Callable[[], float], reference: Callable[[], float]) -> list[float]:
-    ours()
-    reference()
-    ratios: list[float] = []
-    for repeat in range(repeats):
-        if repeat % 2 == 0:
-            seconds = ours()
-            ratios.append(seconds / reference())
-        else:
-            seconds = reference()
-            ratios.append(ours() / seconds)
-    return ratios
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    return seconds_of(lambda: [model.step([sample]) for _ in range(sample.total_steps)])
 
 
 def _params(model: SdxlModel, inputs: InputImages | None) -> GenerationParams:

@@ -18,6 +18,7 @@ import { isWithin, missing, type Benchmark, type Figure } from "./lib/figures.ts
 import { root } from "./lib/processes.ts";
 import { table } from "./lib/table.ts";
 import { lora } from "./lora.ts";
+import { models } from "./models.ts";
 import { neighbour } from "./neighbour.ts";
 import { page } from "./page.ts";
 import { polling } from "./polling.ts";
@@ -43,6 +44,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   neighbour,
   shortcuts,
   lora,
+  models,
   start,
   page,
   baseline,

@@ -1,9 +1,11 @@
-"""What the benchmarks of a trained model share: loading it, and how much two of its pictures are alike."""
+"""What the benchmarks of a trained model share: loading it, timing it, and how much two of its pictures are alike."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from latentcast_worker.model.load import ModelSource, load_sdxl
 from latentcast_worker.model.port import Pixels, Reporter
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.settings import ShortcutName, WorkerSettings
+
+REPORTER = Reporter(lambda _report: None, lambda _level, line: print(line, file=sys.stderr))
 
 
 def model_arguments() -> argparse.ArgumentParser:
@@ -24,11 +28,19 @@ def model_arguments() -> argparse.ArgumentParser:
 
 def load_exact(options: argparse.Namespace, *shortcuts: ShortcutName, lora_dir: str | None = None) -> SdxlModel:
     """The model of `model_arguments` on the CPU, no call shared; its log goes to stderr."""
-    settings = WorkerSettings(
+    settings = exact_settings(options, *shortcuts, lora_dir=lora_dir)
+    return load_sdxl(ModelSource(options.model, "bench"), settings, REPORTER)
+
+
+def exact_settings(
+    options: argparse.Namespace, *shortcuts: ShortcutName, lora_dir: str | None = None
+) -> WorkerSettings:
+    """Settings for the CPU with which no call is shared."""
+    return WorkerSettings(
         endpoint="unused",
         slot=0,
         incarnation=0,
-        model=options.model,
+        models=(options.model,),
         tiny_vae="unused",
         device="cpu",
         cache_dir=str(options.cache_dir),
@@ -36,8 +48,27 @@ def load_exact(options: argparse.Namespace, *shortcuts: ShortcutName, lora_dir: 
         lora_dir=lora_dir,
         shortcuts=shortcuts,
     )
-    reporter = Reporter(lambda _report: None, lambda _level, line: print(line, file=sys.stderr))
-    return load_sdxl(ModelSource(options.model, "bench"), settings, reporter)
+
+
+def paired_ratios(repeats: int, ours: Callable[[], float], reference: Callable[[], float]) -> list[float]:
+    """Ours ÷ the reference of every pair, both as seconds. Who is first changes from pair to pair; one goes before."""
+    ours()
+    reference()
+    ratios: list[float] = []
+    for repeat in range(repeats):
+        if repeat % 2 == 0:
+            seconds = ours()
+            ratios.append(seconds / reference())
+        else:
+            seconds = reference()
+            ratios.append(ours() / seconds)
+    return ratios
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def small(pixels: Pixels) -> np.ndarray:
