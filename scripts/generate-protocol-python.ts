@@ -4,6 +4,7 @@ import { z } from "zod";
 import * as messages from "../src/protocol/messages.ts";
 import * as params from "../src/protocol/params.ts";
 import * as settings from "../src/protocol/worker-settings.ts";
+import { fewStepModule } from "./lib/few-step-python.ts";
 import { pythonModule } from "./lib/python-from-zod.ts";
 
 await update(
@@ -42,6 +43,8 @@ await update(
     read: ["workerSettings"],
   }),
 );
+
+await update("few_step.py", fewStepModule());
 
 function namedSchemas(module: Readonly<Record<string, unknown>>): Record<string, z.ZodType> {
   const schemas: Record<string, z.ZodType> = {};

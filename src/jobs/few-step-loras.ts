@@ -1,4 +1,12 @@
-/** LoRAs that make a model draw in few steps: how each family is sampled, by the file's name. */
+/** LoRAs that make a model draw in few steps: how each is sampled, by the file's name. */
+import {
+  FEW_STEP_FAMILIES,
+  GUIDED_NAME,
+  MOST_STEPS_IN_NAME,
+  NAMED_GUIDANCE_SCALE,
+  STEPS_IN_NAME,
+  type FewStepFamily,
+} from "../protocol/few-step.ts";
 import type { FewStepKind, Lora } from "../protocol/params.ts";
 import type { ParsedInput } from "../schema/input.ts";
 
@@ -14,29 +22,6 @@ export interface FewStepLora {
 
 type Defaults = Pick<FewStepLora, "steps" | "guidanceScale" | "scheduler">;
 
-/** As their authors' model cards have them, and as `python/latentcast_worker/model/distillation.py` has whole models. */
-const FAMILIES: Readonly<Record<FewStepKind, Defaults>> = {
-  lightning: { scheduler: "euler", steps: 4, guidanceScale: 0 },
-  dmd2: { scheduler: "lcm", steps: 4, guidanceScale: 0 },
-  turbo: { scheduler: "euler_a", steps: 4, guidanceScale: 0 },
-  hyper: { scheduler: "ddim", steps: 8, guidanceScale: 0 },
-  lcm: { scheduler: "lcm", steps: 4, guidanceScale: 1 },
-  tcd: { scheduler: "tcd", steps: 4, guidanceScale: 0 },
-};
-
-/** `hyper` and the short ones must stand alone: hyperrealism is no family. */
-const NAMES: readonly (readonly [RegExp, FewStepKind])[] = [
-  [/lightning/, "lightning"],
-  [/dmd2/, "dmd2"],
-  [/turbo/, "turbo"],
-  [/(?<![a-z])hyper(?:[-_ ]?sd(?:xl)?)?(?![a-z])/, "hyper"],
-  [/(?<![a-z])lcm(?![a-z])/, "lcm"],
-  [/(?<![a-z])tcd(?![a-z])/, "tcd"],
-];
-const STEPS = /(?<!\d)(\d{1,2})[-_ ]?steps?(?![a-z])/;
-const WITH_GUIDANCE = /(?<![a-z])cfg(?![a-z])/;
-const GUIDANCE = 5;
-const MOST_STEPS = 50;
 /** Beyond it an image of a LoRA that needs no guidance burns out. */
 const MOST_GUIDANCE = 2;
 
@@ -44,25 +29,25 @@ const MOST_GUIDANCE = 2;
 export function fewStepLora(loras: readonly Lora[], input: ParsedInput): FewStepLora | undefined {
   for (const { path, scale } of loras) {
     const name = path.slice(path.lastIndexOf("/") + 1).toLowerCase();
-    const family = NAMES.find(([pattern]) => pattern.test(name))?.[1];
+    const family = FEW_STEP_FAMILIES.find((each) => each.name.test(name));
     if (family === undefined || scale <= 0) continue;
     const defaults = defaultsOf(family, name);
-    return { family, ...defaults, warning: warningOf(path, family, defaults, input) };
+    return { family: family.kind, ...defaults, warning: warningOf(path, family, defaults, input) };
   }
   return undefined;
 }
 
-function defaultsOf(family: FewStepKind, name: string): Defaults {
-  const known = FAMILIES[family];
-  const said = Number(STEPS.exec(name)?.[1] ?? 0);
-  const steps = said >= 1 && said <= MOST_STEPS ? said : known.steps;
-  const guidanceScale = family === "hyper" && WITH_GUIDANCE.test(name) ? GUIDANCE : known.guidanceScale;
+function defaultsOf(family: FewStepFamily, name: string): Defaults {
+  const isHyper = family.kind === "hyper";
+  const said = Number(STEPS_IN_NAME.exec(name)?.[1] ?? 0);
+  const steps = said >= 1 && said <= MOST_STEPS_IN_NAME ? said : family.steps;
+  const guidanceScale = isHyper && GUIDED_NAME.test(name) ? NAMED_GUIDANCE_SCALE : family.guidanceScale;
   // Hyper-SD's LoRA for one step is trained for TCD.
-  const scheduler = family === "hyper" && steps === 1 ? "tcd" : known.scheduler;
+  const scheduler = isHyper && steps === 1 ? "tcd" : family.scheduler;
   return { steps, guidanceScale, scheduler };
 }
 
-function warningOf(path: string, family: FewStepKind, made: Defaults, input: ParsedInput): string {
+function warningOf(path: string, { kind }: FewStepFamily, made: Defaults, input: ParsedInput): string {
   const guidance = made.guidanceScale <= 1 ? "no guidance" : `guidance ${made.guidanceScale}`;
   const steps = `${made.steps} step${made.steps === 1 ? "" : "s"}`;
   const asked = [
@@ -70,7 +55,7 @@ function warningOf(path: string, family: FewStepKind, made: Defaults, input: Par
     ...(input.scheduler === undefined || input.scheduler === made.scheduler ? [] : [`scheduler ${input.scheduler}`]),
   ];
   const but = asked.length === 0 ? "" : `; ${asked.join(" and ")} may spoil the image`;
-  return `${path} is made for ${steps} with ${made.scheduler} and ${guidance} (${family}), its defaults here${but}`;
+  return `${path} is made for ${steps} with ${made.scheduler} and ${guidance} (${kind}), its defaults here${but}`;
 }
 
 function isFarOff({ guidanceScale: made }: Defaults, { guidance_scale: asked }: ParsedInput): boolean {

@@ -14,7 +14,7 @@ export const DISTILLATIONS = ["none", ...FEW_STEP_KINDS] as const;
 
 /** What a model's UNet predicts; `model/checkpoint/prediction.py` says what follows from it. */
 export const predictionType = z.enum(PREDICTION_TYPES);
-/** Ways in which models are distilled to few steps; `model/distillation.py` has their defaults. */
+/** Ways in which models are distilled to few steps; `few-step.ts` has their defaults. */
 export const distillation = z.enum(DISTILLATIONS);
 export const shortcutName = z.enum(SHORTCUTS);
 /** By torch's names. A worker sees at most one device of a kind, through variables of its driver. */

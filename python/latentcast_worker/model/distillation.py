@@ -6,11 +6,11 @@ schedule, where `leading` ones begin at 751 of 1,000 for four steps.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..few_step import FEW_STEP_FAMILIES, GUIDED_NAME, MOST_STEPS_IN_NAME, NAMED_GUIDANCE_SCALE, STEPS_IN_NAME
 from ..protocol import SchedulerName
 from .families import Family
 
@@ -36,16 +36,6 @@ class Sampling:
 
 _TRAILING: Mapping[str, Any] = {"timestep_spacing": "trailing"}
 
-# As their authors' model cards have them.
-_FAMILIES: Mapping[Family, Sampling] = {
-    "lightning": Sampling("lightning", "euler", 4, 0.0, _TRAILING),
-    "hyper": Sampling("hyper", "ddim", 8, 0.0, _TRAILING),
-    "turbo": Sampling("turbo", "euler_a", 4, 0.0, _TRAILING),
-    "dmd2": Sampling("dmd2", "lcm", 4, 0.0, {}),
-    "lcm": Sampling("lcm", "lcm", 4, 1.0, {}),
-    "tcd": Sampling("tcd", "tcd", 4, 0.0, {}),
-}
-
 PLAIN = Sampling(None, None, 20, 5.0, {})
 
 # What the shortcut `few-step` stands for, whatever the model is called.
@@ -53,18 +43,6 @@ UNNAMED = Sampling(None, None, 4, 0.0, _TRAILING)
 
 # A UNet that takes the guidance scale as an input of its own guides without a second row.
 GUIDED_INSIDE = 8.0
-
-# A name is a file's or a repository's. `hyper` and the short ones must stand alone: hyperrealism is no family.
-_NAMES: tuple[tuple[re.Pattern[str], Family], ...] = (
-    (re.compile(r"lightning"), "lightning"),
-    (re.compile(r"dmd2"), "dmd2"),
-    (re.compile(r"turbo"), "turbo"),
-    (re.compile(r"(?<![a-z])hyper(?:[-_ ]?sd(?:xl)?)?(?![a-z])"), "hyper"),
-    (re.compile(r"(?<![a-z])lcm(?![a-z])"), "lcm"),
-    (re.compile(r"(?<![a-z])tcd(?![a-z])"), "tcd"),
-)
-_STEPS = re.compile(r"(?<!\d)(\d{1,2})[-_ ]?steps?(?![a-z])")
-_CFG = re.compile(r"(?<![a-z])cfg(?![a-z])")
 
 
 def timesteps_of(family: Family, steps: int) -> list[int] | None:
@@ -76,27 +54,28 @@ def timesteps_of(family: Family, steps: int) -> list[int] | None:
 
 
 def few_step_options(family: Family) -> Mapping[str, Any]:
-    """What goes over the config of the scheduler for a LoRA of this family: the spacing of its timesteps."""
-    return _FAMILIES[family].options
+    """What goes over the config of the scheduler of a model or a LoRA of this family: the spacing of its timesteps."""
+    return _TRAILING if FEW_STEP_FAMILIES[family].is_trailing else {}
 
 
 def sampling_of(family: Family, name: str) -> Sampling:
     """The family's defaults, with the steps and the guidance that the model's name asks for."""
-    known = _FAMILIES[family]
+    known = FEW_STEP_FAMILIES[family]
     lower = name.lower()
-    found = _STEPS.search(lower)
-    steps = int(found[1]) if found and 1 <= int(found[1]) <= 50 else known.steps
-    options = dict(known.options)
+    found = STEPS_IN_NAME.search(lower)
+    steps = int(found[1]) if found and 1 <= int(found[1]) <= MOST_STEPS_IN_NAME else known.steps
+    options = dict(few_step_options(family))
     if family == "lightning" and steps == 1:
         options["prediction_type"] = "sample"  # That checkpoint predicts the image itself.
-    guidance_scale = 5.0 if family == "hyper" and _CFG.search(lower) else known.guidance_scale
-    return replace(known, steps=steps, guidance_scale=guidance_scale, options=options)
+    is_guided = family == "hyper" and GUIDED_NAME.search(lower) is not None
+    guidance_scale = NAMED_GUIDANCE_SCALE if is_guided else known.guidance_scale
+    return Sampling(family, known.scheduler, steps, guidance_scale, options)
 
 
 def recognise(name: str, scheduler_class: str, *, guided_inside: bool) -> Sampling:
     """How a model wants to be sampled, going by its UNet, its own scheduler and its name."""
     lower = name.lower()
-    family: Family | None = next((named for pattern, named in _NAMES if pattern.search(lower)), None)
+    family: Family | None = next((kind for kind, known in FEW_STEP_FAMILIES.items() if known.name.search(lower)), None)
     if guided_inside:
         return replace(sampling_of("lcm", name), guidance_scale=GUIDED_INSIDE)
     match scheduler_class:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
+from ..protocol import FewStepKind
 from ..settings import PREDICTION_TYPES, PredictionType
 
 Prediction: TypeAlias = PredictionType
 PREDICTIONS: tuple[Prediction, ...] = PREDICTION_TYPES
 
-Family: TypeAlias = Literal["lightning", "hyper", "turbo", "dmd2", "lcm", "tcd"]
+Family: TypeAlias = FewStepKind
