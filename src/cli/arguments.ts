@@ -39,12 +39,15 @@ export function readArguments(args: readonly string[], flags: FlagTable): Argume
       switches.add(token.name);
     } else {
       const value = valueOf(token, definition.value);
-      const before = definition.isRepeatable === true ? values[token.name] : undefined;
-      // The line break also says that commas are part of the text.
-      values[token.name] = before === undefined && !value.includes(",") ? value : `${before ?? ""}\n${value}`;
+      values[token.name] = definition.isRepeatable === true ? oneMore(values[token.name], value) : value;
     }
   }
   return { values, switches, positionals };
+}
+
+/** A line each. A line break in front of a first value says that its commas are part of the text. */
+function oneMore(before: string | undefined, value: string): string {
+  return before === undefined && !value.includes(",") ? value : `${before ?? ""}\n${value}`;
 }
 
 /** The nearest of the known words within two typing mistakes, or undefined. */

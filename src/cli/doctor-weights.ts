@@ -1,11 +1,12 @@
 /** Whether the model's weights are on this machine, and how much there is to fetch when they are not. */
-import { access, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../config.ts";
 import { homeFolder } from "../config/environment.ts";
 import { packageRoot } from "../package-info.ts";
 import { resolveModels } from "../worker/model-choice.ts";
 import { fail, gigabytes, ok, warn, type Check } from "./doctor-checks.ts";
+import { exists, MODEL_FILE, modelsInFolder } from "./models-folder.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -13,8 +14,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 const SDXL_BYTES = 7 * 2 ** 30;
 const TINY_VAE_BYTES = 10 * 2 ** 20;
 const VAE_BYTES = 320 * 2 ** 20;
-/** What every model of these kinds has; without it the download was interrupted. */
-const MODEL_FILE = "model_index.json";
+/** What every VAE has; without it the download was interrupted. */
 const TINY_VAE_FILE = "config.json";
 const VAE_FILE = "config.json";
 /** A hub id, and perhaps the path of a file in its repository. */
@@ -52,22 +52,9 @@ async function lookForModel(model: string, env: Env): Promise<Found> {
       : fail("Model", "demo is not part of this installation", "use --model noise or a hub id");
     return { check, missingBytes: 0 };
   }
-  const inside = await modelsInside(model);
+  const { length: inside } = await modelsInFolder(model);
   if (inside === 0) return look("Model", model, MODEL_FILE, SDXL_BYTES, env);
   return { check: ok("Model", `${model}, a folder of models: ${inside}`), missingBytes: 0 };
-}
-
-/** How many models a folder of models has; 0 for anything else. */
-async function modelsInside(path: string): Promise<number> {
-  try {
-    const names = await readdir(path);
-    if (names.includes(MODEL_FILE) || names.includes("unet")) return 0;
-    const isModel = async (name: string): Promise<boolean> =>
-      name.endsWith(".safetensors") || (await exists(join(path, name, MODEL_FILE)));
-    return (await Promise.all(names.map(isModel))).filter(Boolean).length;
-  } catch {
-    return 0;
-  }
 }
 
 function summed(found: readonly Found[]): WeightsReport {
@@ -110,15 +97,6 @@ async function isCached(id: string, file: string, env: Env): Promise<boolean> {
     const revisions = await readdir(snapshots);
     const found = await Promise.all(revisions.map((revision) => exists(join(snapshots, revision, file))));
     return found.includes(true);
-  } catch {
-    return false;
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
   } catch {
     return false;
   }

@@ -28,7 +28,12 @@ export const GENERATE_FLAGS: FlagTable = {
   lora: { value: "NAME:SCALE", help: "A LoRA in --lora-dir, several with commas between; 1 without a scale." },
   previews: { value: "FOLDER", help: "Write each preview to this folder." },
   show: { help: "Draw the previews in the terminal (24-bit colour)." },
-  ...settingFlags(["model", "tiny-vae", "vae", "lora-dir", "devices", "python"]),
+  model: {
+    value: "VALUE",
+    isRepeatable: true,
+    help: "What to draw with, as for `serve`; also the name of one of the models in LATENTCAST_MODEL. [LATENTCAST_MODEL; default auto]",
+  },
+  ...settingFlags(["tiny-vae", "vae", "lora-dir", "devices", "python"]),
 };
 
 export interface GenerateRequest {

@@ -3,17 +3,20 @@ import { writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import pino, { type Logger } from "pino";
 import { z } from "zod";
+import type { Config } from "../config.ts";
+import { SETTINGS } from "../config/settings.ts";
 import { LatentcastError } from "../errors.ts";
 import { decodeForTerminal } from "../images/encode.ts";
 import { startOrchestrator, type GeneratedResult, type InProcessStream, type StreamEvent } from "../in-process.ts";
 import type { EncodedImage } from "../jobs/events.ts";
 import { makeFolder } from "../make-folder.ts";
 import { GENERATE_FLAGS, readGenerateRequest, type GenerateRequest } from "./generate-input.ts";
+import { modelToDraw } from "./generate-model.ts";
 import { halfBlocks } from "./half-blocks.ts";
 import { configOf } from "./settings.ts";
 import { preparedPython } from "./setup.ts";
 import type { Terminal } from "./terminal.ts";
-import type { CliCommand } from "./command.ts";
+import type { CliCommand, CommandContext } from "./command.ts";
 
 export const generate: CliCommand = {
   usage: '"PROMPT" -o FILE [flags]',
@@ -22,7 +25,7 @@ export const generate: CliCommand = {
   run: async (context) => {
     const { args, terminal, signal } = context;
     const request = await readGenerateRequest(args, terminal);
-    const config = configOf(context);
+    const config = await configToDraw(context);
     const python = await preparedPython(context, config);
     await using orchestrator = await startOrchestrator({ config, env: context.env, log: errorLog(terminal), python });
     terminal.progress("loading the model");
@@ -38,6 +41,15 @@ export const generate: CliCommand = {
     return "done";
   },
 };
+
+async function configToDraw(context: CommandContext): Promise<Config> {
+  const config = configOf(context);
+  if (context.args.values["model"] === undefined) return config;
+  const { env, value } = SETTINGS.model;
+  // The flag goes before the variable, and also before what is wrong with it.
+  const { data: configured = [] } = value.safeParse(context.env[env[0] ?? ""]);
+  return { ...config, model: await modelToDraw(config.model, configured) };
+}
 
 /** Shows only the engine's errors: they are the reason behind the failure that follows. */
 function errorLog(terminal: Terminal): Logger {

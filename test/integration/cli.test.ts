@@ -58,6 +58,7 @@ describe("latentcast", () => {
     [["generate", "a cat", "-o", "x.png", "--steps", "many"], '--steps: "many" is not a number'],
     [["generate", "a cat", "-o", "x.png", "--steps", "51"], "--steps:"],
     [["generate", "a cat", "-o", "x.png", "--scheduler", "magic"], "--scheduler:"],
+    [["generate", "a cat", "-o", "x.png", "--model", "demo", "--model", "noise"], "generate draws with one model"],
     [["generate", "a cat", "-o", "x.png", "--show"], "--show needs a terminal"],
   ])("refuses %j in one line", async (args, message) => {
     const { outcome, out, err } = await tell(...args);

@@ -27,6 +27,10 @@ describe("readArguments", () => {
     expect(readArguments(["--model", "a,b"], flags).values["model"]).toBe("\na,b");
   });
 
+  it("leaves the commas of a flag that is given once as they are", () => {
+    expect(readArguments(["--output", "a, b.png"], FLAGS).values["output"]).toBe("a, b.png");
+  });
+
   it("takes a negative number as a value", () => {
     expect(readArguments(["--seed", "-1"], FLAGS).values["seed"]).toBe("-1");
   });
