@@ -3,7 +3,8 @@ import type { Problem } from "./advice.ts";
 import { element, find } from "./dom.ts";
 import { limitsOf } from "./limits.ts";
 import type { Model } from "./service.ts";
-import { SizePresets } from "./size-presets.ts";
+import { requestSize } from "./input-image/shape.ts";
+import { sizeLike, SizePresets } from "./size-presets.ts";
 import { defaultValues, FIELD_NAMES, isOwnField, randomSeed, type FieldName, type Values } from "./values.ts";
 
 type Field = HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
@@ -79,16 +80,32 @@ export class Form {
     this.#lock.setAttribute("aria-pressed", String(isLocked));
   }
 
-  setModel(model: Model): void {
-    this.#defaults = defaultValues(model);
-    for (const name of ["width", "height"] as const) {
-      const input = field(name);
+  /** @param name What requests call it; empty where there is no other. */
+  setModel(model: Model, name: string): void {
+    const before = this.#defaults;
+    this.#defaults = { ...defaultValues(model), model: name };
+    for (const side of ["width", "height"] as const) {
+      const input = field(side);
       input.setAttribute("min", String(model.minSide));
       input.setAttribute("max", String(model.maxSide));
     }
     this.#presets.setModel(model);
-    for (const name of FIELD_NAMES) if (!this.#touched.has(name)) field(name).value = this.#defaults[name];
+    for (const each of FIELD_NAMES) {
+      // What is as the model before has it, whoever wrote it, becomes as this one has it.
+      if (this.#touched.has(each) && this.value(each) !== before[each]) continue;
+      this.#touched.delete(each);
+      field(each).value = this.#defaults[each];
+    }
+    field("model").value = name;
     this.#refresh();
+  }
+
+  /** Gives a size that is not the model's own its area, and leaves it its shape. */
+  fitSize(model: Model): void {
+    const size = requestSize(this.read());
+    if (size === undefined || (size.width === model.nativeWidth && size.height === model.nativeHeight)) return;
+    const { width, height } = sizeLike(size, model);
+    this.write({ width: String(width), height: String(height) });
   }
 
   value(name: FieldName): string {

@@ -1,7 +1,7 @@
 /** The pictures of this browser, in IndexedDB. The oldest make room for new ones. */
 import { openStore, settled } from "./indexed-db.ts";
 import type { FrameContent } from "./plate.ts";
-import type { Values } from "./values.ts";
+import { NO_VALUES, type Values } from "./values.ts";
 
 export interface HistoryEntry {
   /** Later pictures have larger ones. */
@@ -32,7 +32,8 @@ export class HistoryStore {
     const database = await this.#opened;
     // This page alone writes this store.
     const entries = (await settled(database.transaction(STORE).objectStore(STORE).getAll())) as HistoryEntry[];
-    return entries.reverse();
+    // Pages of earlier versions had fewer fields.
+    return entries.reverse().map((entry) => ({ ...entry, values: { ...NO_VALUES, ...entry.values } }));
   }
 
   async add(entry: Omit<HistoryEntry, "id">): Promise<void> {

@@ -17,6 +17,8 @@ export class LoraList {
   readonly #list = find("lora-list", HTMLElement);
   readonly #offer = find("lora-offer", HTMLSelectElement);
   #names: readonly string[] = [];
+  /** Whether the chosen model takes any. */
+  #isOffered = false;
   #shown = "";
 
   /** @param changed Called after each change by the visitor. */
@@ -30,9 +32,16 @@ export class LoraList {
     });
   }
 
-  /** Asks the server what it has, unless that is known. */
+  /** Offers what the server has, for a model that takes it. */
+  async setOffered(isOffered: boolean): Promise<void> {
+    this.#isOffered = isOffered;
+    this.refresh();
+    await this.load();
+  }
+
+  /** Asks the server what it has, unless that is known or not wanted. */
   async load(): Promise<void> {
-    if (this.#names.length > 0) return;
+    if (!this.#isOffered || this.#names.length > 0) return;
     try {
       const { loras } = record(await getJson("loras"));
       this.#setNames(list(loras).map((lora) => text(record(lora)["path"])));
@@ -51,7 +60,10 @@ export class LoraList {
 
   /** The form may have been filled in from elsewhere. */
   refresh(): void {
-    this.#root.hidden = this.#names.length === 0 && this.#form.value("loras") === "";
+    const isOffered = this.#isOffered && this.#names.length > 0;
+    this.#offer.hidden = !isOffered;
+    // What a link or the model before has brought can still be taken away.
+    this.#root.hidden = !isOffered && this.#form.value("loras") === "";
     if (this.#form.value("loras") === this.#shown) return;
     this.#shown = this.#form.value("loras");
     this.#list.replaceChildren(...this.#loras.map((lora, index) => this.#row(lora, index)));

@@ -14,6 +14,7 @@ import { describeService, watchService, type Model, type Service } from "./servi
 import { Session } from "./session.ts";
 import { readLink } from "./link.ts";
 import { LoraList } from "./lora-list.ts";
+import { ModelList } from "./model-list.ts";
 import { Live } from "./live/live.ts";
 import { InputStore } from "./input-image/input-store.ts";
 import { RequestInputs } from "./input-image/request-inputs.ts";
@@ -40,13 +41,18 @@ const session: Session = new Session(form, {
   settled: () => start.settled(),
   toRequest: (values) => requests.of(values),
   shown: (values) => {
-    form.write(values);
+    // First: what the values do not set is as their model has it.
+    models.follow(values.model);
+    form.write({ ...values, model: form.value("model") });
     start.follow(values);
     remember(values);
   },
   finished: (plate) => {
-    loadLoras();
+    void loras.load();
     return earlier.keep(plate);
+  },
+  drawn: () => {
+    if (!models.isLoaded) askService();
   },
   opened: look,
   changed: () => refresh(),
@@ -54,12 +60,23 @@ const session: Session = new Session(form, {
 const start: StartImage = new StartImage(form, inputs, {
   changed: () => remember(form.read()),
   painted: () => live.changed(),
-  sizeLike: (image) => (model === undefined ? undefined : sizeLike(image, model)),
+  sizeLike: (image) => (models.model === undefined ? undefined : sizeLike(image, models.model)),
 });
 const live: Live = new Live(form, session, start);
 const loras = new LoraList(form, () => {
   remember(form.read());
   live.changed();
+});
+const models: ModelList = new ModelList(form, {
+  chosen: (model, name) => {
+    showModel(model, name);
+    showStatus();
+  },
+  picked: (model) => {
+    form.fitSize(model);
+    remember(form.read());
+    live.changed();
+  },
 });
 const startFrom = (image: Blob): void => {
   void start.take(image).then(() => find("start", HTMLElement).scrollIntoView({ block: "nearest" }));
@@ -121,25 +138,24 @@ function refresh(): void {
   live.resume();
 }
 
-function showService(service: Service): void {
-  session.service = service;
+let service = session.service;
+function showService(found: Service): void {
+  service = found;
+  if ("models" in service) models.setModels(service.models);
+  showStatus();
+}
+
+function showStatus(): void {
+  session.service = "models" in service ? { ...service, model: models.model } : service;
   const line = find("service", HTMLElement);
-  line.dataset["status"] = service.kind;
-  find("service-text", HTMLElement).textContent = describeService(service);
-  if ("model" in service && service.model !== undefined) showModel(service.model);
+  line.dataset["status"] = session.service.kind;
+  find("service-text", HTMLElement).textContent = describeService(session.service);
   session.refresh();
 }
 
-function loadLoras(): void {
-  if (model?.takesLoras === true) void loras.load();
-}
-
-let model: Model | undefined;
-function showModel(loaded: Model): void {
-  if (JSON.stringify(loaded) === JSON.stringify(model)) return;
-  model = loaded;
-  loadLoras();
-  form.setModel(model);
+function showModel(model: Model, name: string): void {
+  form.setModel(model, name);
+  void loras.setOffered(model.takesLoras);
   start.refresh();
   find("note", HTMLElement).textContent = model.note;
   vocabulary.setVocabulary(model.vocabulary);
@@ -171,9 +187,10 @@ document.addEventListener("keydown", (event) => {
 });
 
 /** A link shows its picture at once where this browser has it; otherwise one press makes it again. */
-async function openLinked(missing: readonly FieldName[]): Promise<void> {
+async function openLinked(missing: readonly FieldName[], model: string): Promise<void> {
   await earlier.refresh();
-  const values = form.read();
+  // The server may have answered by now, and the form name another model.
+  const values = { ...form.read(), model };
   if (!form.isLocked || session.stage.plates.length > 0) return;
   const entry = await earlier.find((candidate) => makeSamePicture(candidate.values, values, missing));
   if (entry === undefined || session.stage.plates.length > 0) return;
@@ -182,7 +199,8 @@ async function openLinked(missing: readonly FieldName[]): Promise<void> {
 
 const linked = readLink(location.search);
 const draft = readDraft();
-form.write(draft ?? linked.values);
+const opened = draft ?? linked.values;
+form.write(opened);
 form.setLocked(linked.values.seed !== undefined);
 start.follow(form.read());
 const missing = draft === undefined ? linked.leftOut : [];
@@ -191,6 +209,6 @@ prepareJsonDialog();
 prepareKeyDialog();
 drawNoise(find("blank-noise", HTMLCanvasElement), 0);
 refresh();
-watchService(openClient(), showService);
+const askService = watchService(openClient(), showService);
 // IndexedDB is not to be had in some private windows; the page does without.
-openLinked(missing).catch(() => undefined);
+openLinked(missing, opened.model ?? "").catch(() => undefined);

@@ -1,4 +1,5 @@
-/** What `GET /health` tells: how the server is, and which model it has loaded. */
+/** What `GET /health` tells: how the server is, and which models it has. */
+import type { JsonRecord } from "../client/guards.ts";
 import { LatentcastError, type LatentcastClient } from "../client/index.ts";
 import type { Vocabulary } from "../schema/vocabulary.ts";
 import { isRecord, list, number, record, text } from "./json.ts";
@@ -20,23 +21,46 @@ export interface Model {
   readonly note: string;
 }
 
+export interface ServedModel {
+  readonly model: Model;
+  /** Another one is loaded when it is asked for. */
+  readonly isLoaded: boolean;
+  /** Why it could not be loaded when it was last tried; empty where nothing is known. */
+  readonly problem: string;
+}
+
+export interface UnservedModel {
+  readonly id: string;
+  readonly problem: string;
+}
+
+export interface Models {
+  /** Requests that name none get the first. */
+  readonly served: readonly ServedModel[];
+  /** Those that the operator named as well, and that cannot be served. */
+  readonly unserved: readonly UnservedModel[];
+}
+
 export type Service =
   | { readonly kind: "loading"; readonly stage: string; readonly progress: number | null }
-  | { readonly kind: "ready" | "busy" | "draining"; readonly model: Model | undefined }
+  | { readonly kind: "ready" | "busy" | "draining"; readonly model: Model | undefined; readonly models: Models }
   | { readonly kind: "failed"; readonly reason: string }
   | { readonly kind: "unreachable" };
 
 /** Loading stages change every second or so; a server that runs is asked only to notice that it no longer does. */
 const PAUSE_MS = { loading: 500, failed: 2_000, unreachable: 1_000, draining: 2_000, ready: 10_000, busy: 10_000 };
 
-/** Tells at once and after every change, until the page is closed. */
-export function watchService(client: LatentcastClient, tell: (service: Service) => void): void {
+/** Tells at once and after every change, until the page is closed. Returns what makes it look again now. */
+export function watchService(client: LatentcastClient, tell: (service: Service) => void): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const look = async (): Promise<void> => {
     const service = document.hidden ? undefined : await askService(client);
     if (service !== undefined) tell(service);
-    setTimeout(() => void look(), PAUSE_MS[service?.kind ?? "ready"]);
+    clearTimeout(timer);
+    timer = setTimeout(() => void look(), PAUSE_MS[service?.kind ?? "ready"]);
   };
   void look();
+  return () => void look();
 }
 
 async function askService(client: LatentcastClient): Promise<Service> {
@@ -54,7 +78,7 @@ function readService(health: unknown): Service {
     case "ready":
     case "busy":
     case "draining":
-      return { kind: status, model: readModel(model) };
+      return { kind: status, model: readModel(model), models: readModels(record(health)) };
     case "failed":
       return { kind: "failed", reason: text(reason) };
     default: {
@@ -62,6 +86,19 @@ function readService(health: unknown): Service {
       return { kind: "loading", stage: text(stage), progress: typeof progress === "number" ? progress : null };
     }
   }
+}
+
+/** Where there is one, it is all that is said of models. */
+function readModels({ model, models, unserved_models: unserved }: JsonRecord): Models {
+  const served = models === undefined ? [record(model)] : list(models).map(record);
+  return {
+    served: served.flatMap((each) => {
+      const described = readModel(each);
+      if (described === undefined) return [];
+      return [{ model: described, isLoaded: each["is_loaded"] !== false, problem: text(each["problem"]) }];
+    }),
+    unserved: list(unserved).map((each) => ({ id: text(record(each)["id"]), problem: text(record(each)["problem"]) })),
+  };
 }
 
 function readModel(value: unknown): Model | undefined {

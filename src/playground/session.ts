@@ -21,6 +21,8 @@ export interface SessionHooks {
   /** The values of what is on the stage now. */
   readonly shown: (values: Values) => void;
   readonly finished: (plate: Plate) => Promise<void>;
+  /** The server has drawn something. */
+  readonly drawn: () => void;
   /** A picture is to be looked at in full. */
   readonly opened: (plate: Plate) => void;
   /** Something that buttons depend on has changed. */
@@ -117,6 +119,7 @@ export class Session {
   /** The live picture has become another one. */
   refreshLive(): void {
     this.stage.show(1, { fade: true });
+    this.#hooks.drawn();
     this.#hooks.changed();
   }
 
@@ -167,6 +170,7 @@ export class Session {
   async #settle(run: Run): Promise<void> {
     await run.start();
     if (run.state.kind !== "succeeded") return;
+    this.#hooks.drawn();
     // A browser that keeps nothing (private windows) still shows everything.
     await Promise.all(run.plates.map((plate) => this.#hooks.finished(plate).catch(() => undefined)));
   }

@@ -103,6 +103,7 @@ function openai(asked: Values, needsKey: boolean): string {
   const values = asked.output_format === "avif" ? { ...asked, output_format: "png" } : asked;
   const {
     prompt: _prompt,
+    model: _model,
     num_images: _count,
     output_format: _format,
     width: _width,
@@ -117,6 +118,7 @@ function openai(asked: Values, needsKey: boolean): string {
     `client = openai.OpenAI(base_url=${pythonString(`${serverUrl()}/v1`)}, api_key=${key})`,
     `answer = client.images.${images.length === 0 ? "generate" : "edit"}(`,
     ...images.map((field) => `    ${field.replace("_url", "")}=open("${INPUT_FILES[field]}", "rb"),`),
+    ...(values.model === "" ? [] : [`    model=${pythonString(values.model)},`]),
     `    prompt=${pythonString(values.prompt)},`,
     `    n=${values.num_images || "1"},`,
     ...(values.width === "" || values.height === "" ? [] : [`    size="${values.width}x${values.height}",`]),

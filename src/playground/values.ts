@@ -8,6 +8,8 @@ import type { Model } from "./service.ts";
 const PICTURE_FIELDS = [
   "prompt",
   "negative_prompt",
+  // Empty where the server has one model.
+  "model",
   "num_inference_steps",
   "width",
   "height",
@@ -38,6 +40,8 @@ export type FieldName = (typeof FIELD_NAMES)[number];
 /** Empty text leaves a field to the server. */
 export type Values = Readonly<Record<FieldName, string>>;
 
+export const NO_VALUES = Object.fromEntries(FIELD_NAMES.map((name) => [name, ""])) as Values;
+
 /** Fields that the request does not have by these names. */
 export function isOwnField(name: FieldName): boolean {
   return name === "runs" || name === "image" || name === "mask" || name === "loras";
@@ -51,6 +55,7 @@ function counts(name: FieldName, values: Values): boolean {
 const TEXT_FIELDS = new Set<FieldName>([
   "prompt",
   "negative_prompt",
+  "model",
   "output_format",
   "scheduler",
   "preview.decoder",

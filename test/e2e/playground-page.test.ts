@@ -62,6 +62,20 @@ describe("with text twice as large", () => {
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     expect(overflow).toBeLessThanOrEqual(0);
   });
+
+  it("nothing is cut off or lies over its neighbours within a width of 360 pixels", async () => {
+    const { page } = await open({ viewport: { width: 360, height: 740 } });
+    await page.evaluate(() => document.documentElement.style.setProperty("font-size", "200%"));
+    for (const selector of ["#go", "#width", "#height"]) {
+      const hidden = await page.locator(selector).evaluate((element) => element.scrollWidth - element.clientWidth);
+      expect(hidden, selector).toBeLessThanOrEqual(0);
+    }
+    const [masthead, invitation, prompt] = await Promise.all(
+      [".masthead", ".invitation", ".prompt-field"].map((selector) => page.locator(selector).boundingBox()),
+    );
+    expect(invitation!.y).toBeGreaterThanOrEqual(masthead!.y + masthead!.height);
+    expect(prompt!.y).toBeGreaterThanOrEqual(invitation!.y + invitation!.height);
+  });
 });
 
 describe("with the system's own colours", () => {

@@ -2,12 +2,12 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { loadConfig } from "../../src/config.ts";
 import { startOrchestrator } from "../../src/in-process.ts";
 import type { Health } from "../../src/schema/health.ts";
 import { sdapi } from "../support/a1111.ts";
+import { modelOf } from "../support/images.ts";
 import { openai } from "../support/openai.ts";
 import { resultOf, submit } from "../support/queue.ts";
 import { RealtimeClient } from "../support/realtime.ts";
@@ -40,13 +40,6 @@ async function make({ url }: TestServer, input: object, path = "/"): Promise<Mad
   const response = await post(`${url}${path}`, { ...INPUT, ...input });
   expect(response.status, await response.clone().text()).toBe(200);
   return response.json() as Promise<Made>;
-}
-
-/** What is written into an image by whoever made it. */
-async function modelOf(image: string | Buffer): Promise<string | undefined> {
-  const bytes = typeof image === "string" ? Buffer.from(image.slice(image.indexOf(",") + 1), "base64") : image;
-  const { exif } = await sharp(bytes).metadata();
-  return /"model":"([^"]*)"/.exec(exif?.toString("latin1") ?? "")?.[1];
 }
 
 describe("a server with several models", () => {

@@ -33,3 +33,10 @@ export async function withHole(side: number): Promise<Buffer> {
 export function dataUri(bytes: Buffer, type = "image/png"): string {
   return `data:${type};base64,${bytes.toString("base64")}`;
 }
+
+/** What is written into an image by whoever made it. */
+export async function modelOf(image: string | Buffer): Promise<string | undefined> {
+  const bytes = typeof image === "string" ? Buffer.from(image.slice(image.indexOf(",") + 1), "base64") : image;
+  const { exif } = await sharp(bytes).metadata();
+  return /"model":"([^"]*)"/.exec(exif?.toString("latin1") ?? "")?.[1];
+}

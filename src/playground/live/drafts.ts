@@ -11,18 +11,21 @@ const MIN_STEPS = 2;
 const WEIGHT = 0.3;
 
 export class Drafts {
-  #stepMs: number | undefined;
+  /** By model. */
+  readonly #stepMs = new Map<string, number>();
 
-  /** @param steps That ran. @param inferenceMs From the first of them to the finished picture. */
-  measured(steps: number, inferenceMs: number): void {
-    const stepMs = inferenceMs / steps;
-    this.#stepMs = this.#stepMs === undefined ? stepMs : this.#stepMs + (stepMs - this.#stepMs) * WEIGHT;
+  /** @param values Of the draft. @param inferenceMs From its first step to the finished picture. */
+  measured(values: Values, inferenceMs: number): void {
+    const stepMs = inferenceMs / executedSteps(values);
+    const known = this.#stepMs.get(values.model) ?? stepMs;
+    this.#stepMs.set(values.model, known + (stepMs - known) * WEIGHT);
   }
 
   /** Never more steps than the form says, and one picture. */
   of(values: Values): Values {
     const full = Number(values.num_inference_steps);
-    const affordable = this.#stepMs === undefined ? FIRST_STEPS : Math.floor(DRAFT_MS / this.#stepMs);
+    const stepMs = this.#stepMs.get(values.model);
+    const affordable = stepMs === undefined ? FIRST_STEPS : Math.floor(DRAFT_MS / stepMs);
     const wanted = Math.max(MIN_STEPS, affordable) / shareOf(values);
     // What is no number of steps is for the server to judge.
     const steps = full > 0 ? String(Math.min(full, Math.ceil(wanted))) : values.num_inference_steps;

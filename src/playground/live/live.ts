@@ -9,7 +9,7 @@ import { Plate } from "../plate.ts";
 import type { Session } from "../session.ts";
 import { seconds, sentences } from "../status.ts";
 import { randomSeed, type Values } from "../values.ts";
-import { Drafts, executedSteps } from "./drafts.ts";
+import { Drafts } from "./drafts.ts";
 import { Line, type LivePicture } from "./line.ts";
 
 /** Rest after which a draft is drawn in full: longer than between two words, shorter than patience. */
@@ -170,7 +170,7 @@ export class Live {
     this.#session.refreshLive();
     this.#remark = sentences(warnings);
     if (kind === "draft") {
-      this.#drafts.measured(executedSteps(values), inferenceMs);
+      this.#drafts.measured(values, inferenceMs);
       this.#facts = `Drawn ${seconds(performance.now() - changedAt)} after the change`;
       if (id === this.#count) this.#rest = setTimeout(() => this.#ask("full"), REST_MS);
     }
