@@ -8,6 +8,7 @@ import { DEAD_AFTER_MS, type Fleet } from "./fleet.ts";
 import { ownerName, ownerOf } from "./fleet-requests.ts";
 import type { Layout } from "./layout.ts";
 import type { RequestMap } from "./request-map.ts";
+import { Ticks } from "./ticks.ts";
 import { WIRE_VERSION, type NodeBeat } from "./wire.ts";
 
 export interface DeathsOptions {
@@ -21,7 +22,6 @@ export interface DeathsOptions {
 }
 
 const TICK_MS = 500;
-/** A tick that comes this late: the process stood still. */
 const SUSPENDED_MS = 2 * TICK_MS;
 /** Nobody asks about a process that died this long ago: its claims have been taken, its requests have ended. */
 const CERTIFICATE_MS = 24 * 3_600_000;
@@ -32,8 +32,11 @@ export class Deaths {
   /** Holders of claims that were not heard, and for how long. */
   readonly #silent = new Map<string, number>();
   readonly #certified = new Set<string>();
-  #timer: NodeJS.Timeout | undefined;
-  #lastTickMs = 0;
+  readonly #ticks = new Ticks({
+    intervalMs: TICK_MS,
+    suspendedMs: SUSPENDED_MS,
+    onTick: (elapsedMs) => this.#tick(elapsedMs),
+  });
 
   constructor(options: DeathsOptions) {
     this.#options = options;
@@ -41,21 +44,17 @@ export class Deaths {
   }
 
   start(): void {
-    this.#lastTickMs = performance.now();
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#ticks.start();
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    this.#ticks.close();
   }
 
   /** Claims of nodes that this gateway has never heard: they may have died before it came. */
-  #tick(): void {
+  #tick(elapsedMs: number | undefined): void {
     const { map, fleet } = this.#options;
-    const nowMs = performance.now();
-    const elapsedMs = nowMs - this.#lastTickMs;
-    this.#lastTickMs = nowMs;
-    if (!fleet.isHearing || elapsedMs > SUSPENDED_MS) return;
+    if (!fleet.isHearing || elapsedMs === undefined) return;
     const holders = new Set(
       map.list().flatMap(({ state: { kind, holder } }) => (kind === "running" && holder !== null ? [holder] : [])),
     );

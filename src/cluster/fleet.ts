@@ -5,6 +5,7 @@
 import type { Bus, Subscription } from "./bus.ts";
 import type { Layout } from "./layout.ts";
 import { Changes } from "../async/changes.ts";
+import { Ticks } from "./ticks.ts";
 import { heartbeat, type GatewayBeat, type NodeBeat } from "./wire.ts";
 
 export interface FleetOptions {
@@ -23,7 +24,6 @@ export const DEAD_AFTER_MS = 6_000;
 const TICK_MS = 500;
 /** Without an echo of its own for this long, a process is cut off. */
 const ECHO_PATIENCE_MS = 2_500;
-/** A tick that comes this late: the process stood still, and so did what it could have heard. */
 const SUSPENDED_MS = 2 * TICK_MS;
 
 export class Fleet {
@@ -34,9 +34,12 @@ export class Fleet {
   readonly #mourners = new Set<(last: NodeBeat) => void>();
   #deaths = 0;
   #lastEchoMs = Number.NEGATIVE_INFINITY;
-  #lastTickMs = 0;
+  readonly #ticks = new Ticks({
+    intervalMs: TICK_MS,
+    suspendedMs: SUSPENDED_MS,
+    onTick: (elapsedMs) => this.#tick(elapsedMs),
+  });
   #subscription: Subscription | undefined;
-  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -44,13 +47,12 @@ export class Fleet {
 
   start(): void {
     const { bus, layout } = this.#options;
-    this.#lastTickMs = performance.now();
     this.#subscription = bus.subscribe(layout.heartbeat, ({ header }) => this.#hear(header));
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#ticks.start();
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    this.#ticks.close();
     this.#subscription?.close();
   }
 
@@ -118,11 +120,8 @@ export class Fleet {
     this.#changes.announce();
   }
 
-  #tick(): void {
-    const nowMs = performance.now();
-    const elapsedMs = nowMs - this.#lastTickMs;
-    this.#lastTickMs = nowMs;
-    if (!this.isHearing || elapsedMs > SUSPENDED_MS) return;
+  #tick(elapsedMs: number | undefined): void {
+    if (!this.isHearing || elapsedMs === undefined) return;
     for (const [name, member] of this.#nodes) {
       member.silentMs += elapsedMs;
       if (member.silentMs < DEAD_AFTER_MS) continue;

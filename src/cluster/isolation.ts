@@ -4,6 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Fleet } from "./fleet.ts";
+import { Ticks } from "./ticks.ts";
 
 export interface IsolationOptions {
   readonly fleet: Pick<Fleet, "isHearing">;
@@ -16,13 +17,15 @@ export interface IsolationOptions {
 }
 
 const TICK_MS = 500;
-/** A tick that comes this late: the process stood still. */
 const SUSPENDED_MS = 2_500;
 
 export class Isolation {
   readonly #options: IsolationOptions;
-  #timer: NodeJS.Timeout | undefined;
-  #lastTickMs = 0;
+  readonly #ticks = new Ticks({
+    intervalMs: TICK_MS,
+    suspendedMs: SUSPENDED_MS,
+    onTick: (elapsedMs) => this.#tick(elapsedMs),
+  });
   #isAway = false;
   #isAsking = false;
 
@@ -31,19 +34,15 @@ export class Isolation {
   }
 
   start(): void {
-    this.#lastTickMs = performance.now();
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#ticks.start();
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    this.#ticks.close();
   }
 
-  #tick(): void {
-    const nowMs = performance.now();
-    const elapsedMs = nowMs - this.#lastTickMs;
-    this.#lastTickMs = nowMs;
-    if (!this.#options.fleet.isHearing || elapsedMs > SUSPENDED_MS) this.#isAway = true;
+  #tick(elapsedMs: number | undefined): void {
+    if (!this.#options.fleet.isHearing || elapsedMs === undefined) this.#isAway = true;
     else if (this.#isAway && !this.#isAsking) void this.#return();
   }
 

@@ -2,21 +2,21 @@
  * The jobs of a gateway: accepted here, drawn by the nodes of a pool. HTTP, dialects and realtime see the same port as on a single
  * machine; a job's client stays connected to this process, whatever happens to the nodes that draw it.
  */
-import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { Changes } from "../async/changes.ts";
 import { after } from "../async/timer.ts";
 import type { Config } from "../config.ts";
 import { LatentcastError } from "../errors.ts";
-import { Admission } from "../jobs/admission.ts";
+import type { Admission } from "../jobs/admission.ts";
 import { Counters } from "../jobs/counters.ts";
+import { Entrance } from "../jobs/entrance.ts";
 import type { CancelReason } from "../jobs/events.ts";
-import { Job } from "../jobs/job.ts";
+import type { Job } from "../jobs/job.ts";
 import type { AdmitOptions, Jobs } from "../jobs/jobs.ts";
 import type { JobObserver } from "../jobs/observer.ts";
 import { resolveSubmission } from "../jobs/resolve.ts";
 import type { Phase, ServiceStatus } from "../jobs/status.ts";
-import { drawSeed, type Submission } from "../jobs/submission.ts";
+import type { Submission } from "../jobs/submission.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import type { ServiceSnapshot } from "../schema/health.ts";
 import type { Bus } from "./bus.ts";
@@ -48,8 +48,11 @@ export class RemoteJobs implements Jobs {
   readonly #dispatcher: RemoteDispatcher;
   readonly #changes = new Changes();
   #phase: Phase = "open";
-  /** Places that are promised to jobs on their way here. */
-  #promised = 0;
+  readonly #entrance = new Entrance({
+    phase: () => this.#phase,
+    cancel: (job, reason) => this.cancel(job, reason),
+    add: (job) => this.#dispatcher.add(job),
+  });
 
   constructor(options: RemoteJobsOptions) {
     const { bus, layout, fleet, name, pool, log, config, observers = [] } = options;
@@ -95,7 +98,7 @@ export class RemoteJobs implements Jobs {
   }
 
   get waiting(): number {
-    return this.#dispatcher.waiting + this.#promised;
+    return this.#dispatcher.waiting + this.#entrance.promised;
   }
 
   /** For metrics. */
@@ -107,31 +110,15 @@ export class RemoteJobs implements Jobs {
     _submission: Submission,
     { maxWaiting = Number.POSITIVE_INFINITY, isKnown = false }: AdmitOptions = {},
   ): Admission {
-    if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
+    this.#entrance.checkOpen();
     const { waiting } = this;
     const isFull = waiting >= this.#options.config.queueLimit && !(waiting === 0 && this.#pool.hasRoom);
     if (!isKnown && (isFull || waiting > maxWaiting)) throw this.#full();
-    this.#promised += 1;
-    return new Admission(() => {
-      this.#promised -= 1;
-    });
+    return this.#entrance.promise();
   }
 
   submit(submission: Submission, admission = this.admit(submission)): Job {
-    using place = admission;
-    try {
-      if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
-      const { id = randomUUID() } = submission;
-      const job = new Job({ ...submission, id, input: drawSeed(submission.input) }, performance.now(), (abandoned) => {
-        this.cancel(abandoned, "client_gone");
-      });
-      place.consume();
-      this.#dispatcher.add(job);
-      return job;
-    } catch (error) {
-      submission.inputs?.release();
-      throw error;
-    }
+    return this.#entrance.enter(submission, admission);
   }
 
   cancel(job: Job, reason: CancelReason): boolean {

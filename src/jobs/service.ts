@@ -1,5 +1,4 @@
 /** The jobs of this machine: drawn by workers that this process starts. */
-import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { Changes } from "../async/changes.ts";
 import { after } from "../async/timer.ts";
@@ -8,8 +7,9 @@ import { LatentcastError } from "../errors.ts";
 import type { ModelInfo } from "../protocol/messages.ts";
 import { WorkerPool, type PoolOptions } from "../worker/pool.ts";
 import type { WorkerInfo } from "../worker/slot-state.ts";
-import { Admission } from "./admission.ts";
+import type { Admission } from "./admission.ts";
 import { Counters } from "./counters.ts";
+import { Entrance } from "./entrance.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { CancelReason } from "./events.ts";
 import { Job } from "./job.ts";
@@ -23,7 +23,7 @@ import { takeSnapshot } from "./snapshot.ts";
 import type { ServiceSnapshot } from "../schema/health.ts";
 import { generateInput } from "../schema/input.ts";
 import { deriveStatus, type Phase, type ServiceStatus } from "./status.ts";
-import { drawSeed, type Priority, type Submission } from "./submission.ts";
+import type { Priority, Submission } from "./submission.ts";
 
 export interface JobServiceOptions {
   readonly config: Pick<
@@ -56,8 +56,15 @@ export class JobService implements Jobs {
   readonly #dispatcher: Dispatcher;
   readonly #changes = new Changes();
   #phase: Phase = "open";
-  /** Places that are promised to jobs on their way here. */
-  #promised = 0;
+  readonly #entrance = new Entrance({
+    phase: () => this.#phase,
+    cancel: (job, reason) => this.cancel(job, reason),
+    check: (job) => {
+      const { loaded } = this.#dispatcher;
+      if (loaded !== undefined) job.resolve(this.#resolve(job.submission, loaded));
+    },
+    add: (job) => this.#dispatcher.add(job),
+  });
 
   private constructor(options: JobServiceOptions, pool: WorkerPool, counters: Counters) {
     const { config, log, observers = [] } = options;
@@ -113,7 +120,7 @@ export class JobService implements Jobs {
   }
 
   get waiting(): number {
-    return this.#dispatcher.waiting.length + this.#promised;
+    return this.#dispatcher.waiting.length + this.#entrance.promised;
   }
 
   /** What the workers that are ready hold, and how soon each would show one more job. */
@@ -125,35 +132,22 @@ export class JobService implements Jobs {
     submission: Submission,
     { maxWaiting = Number.POSITIVE_INFINITY, isKnown = false }: AdmitOptions = {},
   ): Admission {
-    if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
+    this.#entrance.checkOpen();
     if (this.#status.kind === "failed") throw this.#unavailable();
     const { waiting } = this;
     const isFull = waiting >= this.#options.config.queueLimit && !(waiting === 0 && this.#wouldBegin(submission));
     if (!isKnown && (isFull || waiting > maxWaiting))
       throw new LatentcastError("queue_full", { retryAfterSeconds: this.#retryAfterSeconds() });
-    this.#promised += 1;
-    return new Admission(() => {
-      this.#promised -= 1;
-    });
+    return this.#entrance.promise();
   }
 
   submit(submission: Submission, admission = this.admit(submission)): Job {
-    using place = admission;
-    try {
-      if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
-      const job = this.#newJob(submission);
-      place.consume();
-      this.#dispatcher.add(job);
-      return job;
-    } catch (error) {
-      submission.inputs?.release();
-      throw error;
-    }
+    return this.#entrance.enter(submission, admission);
   }
 
   /** Runs a job as another process has accepted and resolved it, for the model that is loaded here. Throws `draining`. */
   run({ id, request, priority, deaths }: ResolvedJob): Job {
-    if (this.#phase !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
+    this.#entrance.checkOpen();
     const { prompt, seed } = request.params;
     const input = { ...generateInput.parse({ prompt: "-" }), prompt, seed };
     const submission = { id, input, inputs: request.inputs ?? undefined, priority, keep: true };
@@ -213,16 +207,6 @@ export class JobService implements Jobs {
       jobsInFlight: (slot) => this.#dispatcher.jobsInFlight(slot),
       counters: this.#counters,
     });
-  }
-
-  #newJob(submission: Submission): Job {
-    const { id = randomUUID() } = submission;
-    const job = new Job({ ...submission, id, input: drawSeed(submission.input) }, performance.now(), (abandoned) => {
-      this.cancel(abandoned, "client_gone");
-    });
-    const { loaded } = this.#dispatcher;
-    if (loaded !== undefined) job.resolve(this.#resolve(job.submission, loaded));
-    return job;
   }
 
   get #status(): ServiceStatus {

@@ -7,21 +7,35 @@ import type { Counters } from "./counters.ts";
 import type { ServiceStatus } from "./status.ts";
 import { withoutFolders } from "./without-folders.ts";
 
-export interface SnapshotFacts {
+/** What is said of every service, wherever its jobs are drawn. */
+export interface ServiceFacts {
   readonly status: ServiceStatus;
   readonly version: string;
   readonly shortcuts: readonly string[];
   readonly model: ModelInfo | undefined;
   readonly waiting: number;
   readonly unfinished: number;
-  readonly slots: readonly Pick<Supervisor, "slot" | "pid" | "state" | "vitals">[];
-  jobsInFlight(slot: number): number;
   readonly counters: Counters;
 }
 
+export interface SnapshotFacts extends ServiceFacts {
+  readonly slots: readonly Pick<Supervisor, "slot" | "pid" | "state" | "vitals">[];
+  jobsInFlight(slot: number): number;
+}
+
 export function takeSnapshot(facts: SnapshotFacts): ServiceSnapshot {
-  const { status, version, model, slots, counters } = facts;
+  const { slots } = facts;
   const workers = slots.map((slot) => describeWorker(slot, facts.jobsInFlight(slot.slot)));
+  return describeService(facts, workers, severalModels(slots));
+}
+
+/** @param models Nothing where there is one. */
+export function describeService(
+  facts: ServiceFacts,
+  workers: ServiceSnapshot["workers"],
+  models: Pick<ServiceSnapshot, "models" | "unserved_models"> = {},
+): ServiceSnapshot {
+  const { status, version, model, counters } = facts;
   return {
     status: status.kind,
     version,
@@ -29,7 +43,7 @@ export function takeSnapshot(facts: SnapshotFacts): ServiceSnapshot {
     ...("loading" in status ? { loading: { ...status.loading } } : {}),
     ...("reason" in status ? { reason: withoutFolders(status.reason) } : {}),
     model: model === undefined ? null : describeModel(model),
-    ...severalModels(slots),
+    ...models,
     queue: { waiting: facts.waiting, unfinished: facts.unfinished },
     workers,
     counters: {
