@@ -7,6 +7,7 @@ import { isLoopback, withProcessDefaults, type Config } from "./config.ts";
 import type { PullRule } from "./cluster/pull-rule.ts";
 import type { Environment } from "./config/environment.ts";
 import { buildApp } from "./http/app.ts";
+import { UploadTickets } from "./http/upload-ticket.ts";
 import { dialectNamed } from "./dialects/registry.ts";
 import { loadEncoder } from "./images/encode.ts";
 import { InputMemory } from "./images/input-memory.ts";
@@ -148,6 +149,13 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     webhookKeys: webhookKey.publicKeys,
     webhookAddresses,
     tokenSecret: webhookKey.derive("access tokens"),
+    uploadTickets:
+      membership === undefined
+        ? UploadTickets.ofThisProcess()
+        : new UploadTickets({
+            secret: webhookKey.derive("upload tickets"),
+            now: () => membership.connection.bus.now(),
+          }),
     log,
     metrics,
     tracing,

@@ -48,6 +48,7 @@ import { tokenRoutes } from "./routes/tokens.ts";
 import { webhookKeyRoutes } from "./routes/webhook-keys.ts";
 import { trackShutdown, type Shutdown } from "./shutdown.ts";
 import { SOCKET_CONSTRAINT } from "./upgrade.ts";
+import type { UploadTickets } from "./upload-ticket.ts";
 import { RequestsUnderWay } from "./under-way.ts";
 
 export interface AppOptions {
@@ -63,6 +64,7 @@ export interface AppOptions {
   readonly webhookAddresses: AddressRules;
   /** What access tokens are signed with. */
   readonly tokenSecret: Buffer;
+  readonly uploadTickets: UploadTickets;
   readonly log: FastifyBaseLogger;
   readonly metrics: Metrics;
   /** Undefined where traces go nowhere. */
@@ -170,6 +172,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   fileRoutes(app, storage.objects);
   storageRoutes(app, {
     objects: storage.objects,
+    tickets: options.uploadTickets,
     publicUrl,
     uploadLimitBytes: config.bodyLimitBytes,
   });

@@ -10,10 +10,11 @@ import { parseObject } from "../../schema/parse.ts";
 import { documented } from "../documented.ts";
 import { initiateUploadInput, initiateUploadOperation, uploadOperation } from "../operations/files.ts";
 import { publicUrl } from "../public-url.ts";
-import { UploadTickets, type Ticket } from "../upload-ticket.ts";
+import type { Ticket, UploadTickets } from "../upload-ticket.ts";
 
 export interface StorageRoutesOptions {
   readonly objects: ObjectStore;
+  readonly tickets: UploadTickets;
   readonly publicUrl: string | null;
   readonly uploadLimitBytes: number;
 }
@@ -27,14 +28,14 @@ interface Upload {
 const TICKET_LIFE_MS = 15 * 60_000;
 
 export function storageRoutes(app: FastifyInstance, options: StorageRoutesOptions): void {
-  const tickets = new UploadTickets();
+  const { tickets } = options;
 
   app.post("/rest/storage/upload/initiate", documented(initiateUploadOperation), (request) => {
     const parsed = parseObject(initiateUploadInput, request.body);
     if (!parsed.ok) throw invalidRequest(parsed.problems);
     const { content_type: contentType } = parsed.input;
     const key = fileKey(contentType);
-    const query = tickets.sign({ key, contentType, expiresAtMs: performance.now() + TICKET_LIFE_MS });
+    const query = tickets.issue(key, contentType, TICKET_LIFE_MS);
     const fileUrl = `${publicUrl(request, options.publicUrl)}/files/${key}`;
     return { file_url: fileUrl, upload_url: `${fileUrl}?${query}` };
   });
@@ -51,7 +52,7 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
       async (request: FastifyRequest<Upload>, reply) => {
         // Cleared when the body has been read to its end: else the connection cannot be used again.
         reply.header("connection", "close");
-        const ticket = tickets.check(request.params.key, request.query, performance.now());
+        const ticket = tickets.check(request.params.key, request.query);
         if (ticket === undefined) throw refusedUpload();
         await keepUpload(ticket, request.body, options);
         // fal's clients look at the status alone.

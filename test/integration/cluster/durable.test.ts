@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FleetProcesses } from "../../support/fleet-processes.ts";
 import { natsClusterForThisFile } from "../../support/nats-cluster.ts";
 import { readEvents, resultOf, submit, type NamedEvent } from "../../support/queue.ts";
+import { post } from "../../support/sse.ts";
 import { startTestServer, type TestServer } from "../../support/server.ts";
 
 const cluster = natsClusterForThisFile();
@@ -50,5 +51,23 @@ describe("a queued request", () => {
     const single = await (await resultOf(await submit(alone.url, input))).json();
     expect(results.map(imageOf)).toEqual([imageOf(single), imageOf(single)]);
     expect((await readEvents(`${a.url}/requests/${reply.request_id}/events`, { lastEventId: "end" })).status).toBe(204);
+  });
+});
+
+describe("an upload", () => {
+  it("that one gateway allows may be sent to another, and is served by both", async () => {
+    await using fleet = await FleetProcesses.open(cluster());
+    const [a, b] = await Promise.all([fleet.gateway(), fleet.gateway()]);
+    const asked = { content_type: "image/png", file_name: "a.png" };
+    const place = (await (await post(`${a.url}/rest/storage/upload/initiate`, asked)).json()) as { upload_url: string };
+    const address = new URL(place.upload_url);
+    const bytes = Buffer.from("these are the bytes");
+    const there = `${b.url}${address.pathname}`;
+    const put = (url: string): Promise<Response> =>
+      fetch(url, { method: "PUT", headers: { "content-type": "image/png" }, body: bytes });
+    expect((await put(there)).status).toBe(403);
+    expect((await put(`${there}${address.search}`)).status).toBe(200);
+    for (const { url } of [a, b])
+      expect(Buffer.from(await (await fetch(`${url}${address.pathname}`)).arrayBuffer())).toEqual(bytes);
   });
 });
