@@ -41,7 +41,8 @@ export const cluster: CliCommand = {
 /** A fleet has several pools, a server is in one. */
 function clusterConfig(context: CommandContext): Config {
   const [pool] = poolsOf(context);
-  const values = { ...context.args.values, ...(pool === undefined ? {} : { pool }) };
+  // It listens nowhere: what a server's address asks for does not concern it.
+  const values = { ...context.args.values, host: "127.0.0.1", ...(pool === undefined ? {} : { pool }) };
   const config = configOf({ ...context, args: { ...context.args, values } });
   if (!context.args.positionals.includes("permissions") && config.natsUrls.length === 0)
     throw new ConfigError("--nats: name the NATS servers, or set LATENTCAST_NATS_URL");

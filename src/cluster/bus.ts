@@ -86,6 +86,8 @@ export interface StreamFill {
   readonly firstSequence: number;
   /** Infinity where there is no limit. */
   readonly maxBytes: number;
+  /** Names of servers that should keep a copy, and that the leader has not heard for some seconds. */
+  readonly awayServers: readonly string[];
 }
 
 export interface Bus {

@@ -64,7 +64,7 @@ export async function fleetStatus(
   }
 }
 
-/** A half of the room goes to files, the rest is for what must not give way. */
+/** Most of the room goes to files, the rest is for what must not give way. */
 function layoutOptions({ cluster, storeLimitBytes }: OperatorConfig, pools: readonly string[]): LayoutOptions {
   const share = (part: number): number => Math.floor(storeLimitBytes * part);
   return { cluster, pools, filesBytes: share(0.7), inputBytes: share(0.2), stateBytes: share(0.1) };
@@ -100,6 +100,7 @@ async function listen(
 async function look(bus: Bus, layout: Layout, pools: readonly string[]) {
   const problems: string[] = [];
   const streams: Record<string, { bytes: number; maxBytes: number }> = {};
+  const away = new Set<string>();
   const counts = { queued: 0, running: 0, ended: 0 };
   const tickets: Record<string, { waiting: number; taken: number }> = {};
   const read = async (what: string, work: () => Promise<void>): Promise<void> => {
@@ -112,12 +113,14 @@ async function look(bus: Bus, layout: Layout, pools: readonly string[]) {
   };
   for (const name of Object.values(layout.streams))
     await read(`stream ${name}`, async () => {
-      const { bytes, maxBytes } = await bus.fill(name);
+      const { bytes, maxBytes, awayServers } = await bus.fill(name);
+      for (const server of awayServers) away.add(server);
       streams[name] = { bytes, maxBytes };
       // Files give way to newer ones, so theirs is full sooner or later.
       if (name !== layout.streams.files && bytes > FULL * maxBytes)
         problems.push(`stream ${name} is ${Math.round((100 * bytes) / maxBytes)} % full: new requests are refused`);
     });
+  for (const server of away) problems.push(`NATS server ${server} is away: its copies are missing until it is back`);
   for (const pool of new Set(pools))
     await read(`pool ${pool}`, async () => {
       const pending = await Promise.all(TICKET_CLASSES.map((each) => bus.pending(layout.tickets(pool, each))));

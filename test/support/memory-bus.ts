@@ -268,7 +268,8 @@ export class MemoryBus implements Bus {
   fill(name: string): Promise<StreamFill> {
     return this.#repeat(() => {
       const { messages, bytes, firstSequence, definition } = this.#network.stream(name);
-      return { value: { messages: messages.length, bytes, firstSequence, maxBytes: definition.maxBytes } };
+      const { maxBytes } = definition;
+      return { value: { messages: messages.length, bytes, firstSequence, maxBytes, awayServers: [] } };
     });
   }
 

@@ -17,9 +17,12 @@ const found = z.object({
 const info = z.object({
   config: z.object({ max_bytes: z.number().default(-1) }),
   state: z.object({ messages: z.number(), bytes: z.number(), first_seq: z.number() }),
+  cluster: z.object({ replicas: z.array(z.object({ name: z.string(), active: z.number() })).default([]) }).optional(),
 });
 
 const NOT_FOUND = 404;
+/** The leader hears each of the others once a second. It calls one `offline`, or not `current`, much later or never. */
+const AWAY_NS = 5_000_000_000;
 
 export class Records {
   readonly #api: JetStreamApi;
@@ -76,9 +79,10 @@ export class Records {
   }
 
   async fill(stream: string): Promise<StreamFill> {
-    const { config, state } = info.parse(await this.#api.call(`$JS.API.STREAM.INFO.${stream}`));
+    const { config, state, cluster } = info.parse(await this.#api.call(`$JS.API.STREAM.INFO.${stream}`));
     const maxBytes = config.max_bytes < 0 ? Number.POSITIVE_INFINITY : config.max_bytes;
-    return { messages: state.messages, bytes: state.bytes, firstSequence: state.first_seq, maxBytes };
+    const awayServers = (cluster?.replicas ?? []).filter(({ active }) => active > AWAY_NS).map(({ name }) => name);
+    return { messages: state.messages, bytes: state.bytes, firstSequence: state.first_seq, maxBytes, awayServers };
   }
 }
 

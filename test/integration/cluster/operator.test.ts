@@ -6,6 +6,7 @@ import { NatsBus } from "../../../src/cluster/nats/bus.ts";
 import { FleetStateStore } from "../../../src/cluster/state-store.ts";
 import { WIRE_VERSION } from "../../../src/cluster/wire.ts";
 import { request } from "../../contract/store-under-test.ts";
+import { eventually } from "../../support/eventually.ts";
 import { NatsCluster, natsClusterForThisFile } from "../../support/nats-cluster.ts";
 
 interface Ran {
@@ -111,6 +112,24 @@ describe("latentcast cluster", () => {
     expect(out).toMatch(
       /^wrong +the NATS server at http:\S+ may lose what it confirmed in the last 120 s .+ sync_interval/m,
     );
+  });
+
+  it("status names a server that is away", { timeout: 120_000 }, async () => {
+    await latentcast(["cluster", "init"], settings("d"));
+    const server = cluster().server(2);
+    await server.kill();
+    await eventually(async () => {
+      const { result, out } = await latentcast(["cluster", "status"], settings("d"));
+      expect(result).toBe("failed");
+      expect(out).toMatch(/^wrong +NATS server \S+ is away: /m);
+    });
+    server.start();
+    await cluster().ready();
+  });
+
+  it("init asks for no key of callers, whatever address a server beside it listens on", async () => {
+    const { result, err } = await latentcast(["cluster", "init"], { ...settings("e"), LATENTCAST_HOST: "0.0.0.0" });
+    expect([result, err]).toEqual(["done", ""]);
   });
 
   it("permissions prints lines for the servers' configuration, without asking them", async () => {
