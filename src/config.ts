@@ -29,11 +29,13 @@ export function loadConfig(sources: ConfigSources): Config {
   // The table decides both the keys and, through each entry's schema, the value types.
   const config = values as Config;
   const { env } = sources;
-  return checkDoors({
-    ...config,
-    dataDir: folder("LATENTCAST_DATA_DIR", config.dataDir, userFolder(env, "XDG_DATA_HOME", [".local", "share"])),
-    cacheDir: folder("LATENTCAST_CACHE_DIR", config.cacheDir, userFolder(env, "XDG_CACHE_HOME", [".cache"])),
-  });
+  return checkFleet(
+    checkDoors({
+      ...config,
+      dataDir: folder("LATENTCAST_DATA_DIR", config.dataDir, userFolder(env, "XDG_DATA_HOME", [".local", "share"])),
+      cacheDir: folder("LATENTCAST_CACHE_DIR", config.cacheDir, userFolder(env, "XDG_CACHE_HOME", [".cache"])),
+    }),
+  );
 }
 
 function folder(setting: string, named: string, ofUser: string | null): string {
@@ -70,6 +72,15 @@ function checkDoors(config: Config): Config {
   throw new ConfigError(
     `--host ${config.host} is reachable from other machines: set LATENTCAST_API_KEYS, or LATENTCAST_ALLOW_ANONYMOUS=1 to serve everybody.`,
   );
+}
+
+function checkFleet(config: Config): Config {
+  const { natsUrls, role, model } = config;
+  if (natsUrls.length === 0 && role !== "all")
+    throw new ConfigError(`--role ${role} is a part in a fleet: name its NATS servers with --nats.`);
+  if (natsUrls.length > 0 && role !== "gateway" && [model].flat().length > 1)
+    throw new ConfigError("--model: a node of a fleet serves one model; start a node in a pool of its own for each.");
+  return config;
 }
 
 interface Surroundings {

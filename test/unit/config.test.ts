@@ -88,6 +88,15 @@ describe("settings", () => {
     expect(loadConfig({ env })).toMatchObject({ cacheDir: "/home/alice/.cache/latentcast", dataDir: resolve("data") });
   });
 
+  it.each([
+    [{ LATENTCAST_ROLE: "gateway" }, "--role gateway is a part in a fleet: name its NATS servers with --nats."],
+    [{ LATENTCAST_ROLE: "node" }, "--role node is a part in a fleet"],
+    [{ LATENTCAST_NATS_URL: "a", LATENTCAST_MODEL: "demo,noise" }, "--model: a node of a fleet serves one model"],
+  ])("of a fleet that make no sense together are refused: %j", (env, sentence) => {
+    expect(() => loadConfig({ env })).toThrow(sentence);
+    expect(loadConfig({ env: { ...env, LATENTCAST_NATS_URL: "a", LATENTCAST_ROLE: "gateway" } }).role).toBe("gateway");
+  });
+
   it("do not open the server to other machines without a key", () => {
     expect(() => loadConfig({ env: { LATENTCAST_HOST: "0.0.0.0" } })).toThrow(/LATENTCAST_API_KEYS/);
     expect(loadConfig({ env: { LATENTCAST_HOST: "0.0.0.0", LATENTCAST_API_KEYS: "k" } }).host).toBe("0.0.0.0");
