@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar, assert_never
 
-import numpy as np
-
+from . import reports
+from .capacity import room_problem
 from .codec import EngineCommand, Payload
 from .inputs import InputImages, inputs_problem
 from .job import Job, PreviewCadence
@@ -24,25 +24,11 @@ from .model.port import (
     Model,
     ModelShelf,
     NumericalError,
-    Pixels,
     S,
 )
 from .policy import Decode, Encode, Iteration, Leave, Load, MakePreview, Prepare, Shape, Step, is_early, next_iteration
 from .previews import PostReport, PreviewCrashed, PreviewEvent, PreviewFailed, PreviewSent, PreviewService, PreviewTask
-from .protocol import (
-    Cancel,
-    Cancelled,
-    Failed,
-    FailureCode,
-    Generate,
-    GenerationParams,
-    ImageSize,
-    Progress,
-    Report,
-    Result,
-    Shutdown,
-    Started,
-)
+from .protocol import Cancel, FailureCode, Generate, Report, Shutdown
 from .telemetry import Telemetry
 
 T = TypeVar("T")
@@ -168,12 +154,10 @@ class Engine(Generic[S]):
         if name is None:
             self._fail(job, "invalid_request", f"there is no model {request.params.model}", "model")
             return
-        limits = self._shelf.capabilities
-        if len(self._jobs) > limits.max_jobs:
-            self._fail(job, "out_of_memory", f"the worker holds {len(self._jobs) - 1} jobs already")
-            return
-        if sum(_pixels(held.params) for held in self._jobs.values()) > limits.max_pixels:
-            self._fail(job, "out_of_memory", "the images that the worker holds leave no room for this one")
+        if (
+            problem := room_problem([held.params for held in self._jobs.values()], self._shelf.capabilities)
+        ) is not None:
+            self._fail(job, "out_of_memory", problem)
             return
         if (problem := inputs_problem(request.params, request.inputs)) is not None:
             self._fail(job, "invalid_request", problem)
@@ -215,14 +199,7 @@ class Engine(Generic[S]):
         match iteration:
             case Leave(arrival):
                 job = self._jobs[arrival]
-                self._end(
-                    job,
-                    Cancelled(
-                        job_id=job.request.job_id,
-                        incarnation=job.request.incarnation,
-                        device_seconds=job.device_seconds,
-                    ),
-                )
+                self._end(job, reports.cancelled(job))
             case Load(arrival):
                 self._load(self._jobs[arrival].model)
             case Encode(arrival):
@@ -281,8 +258,7 @@ class Engine(Generic[S]):
         for other in self._jobs.values():
             if other.needs_model and other.arrival < job.arrival:
                 other.overtaken += 1
-        ref = job.request
-        self._post(Started(job_id=ref.job_id, incarnation=ref.incarnation, total_steps=job.total_steps))
+        self._post(reports.started(job))
 
     def _prepare(self, job: Job[S]) -> None:
         self._start(job)
@@ -324,14 +300,7 @@ class Engine(Generic[S]):
         if job.steps_done == job.reported_steps:
             return
         step = job.reported_steps
-        self._post(
-            Progress(
-                job_id=job.request.job_id,
-                incarnation=job.request.incarnation,
-                step=step,
-                step_seconds=job.step_seconds,
-            )
-        )
+        self._post(reports.progress(job))
         job.reported_steps += 1
         job.denoise_seconds += job.step_seconds
         job.step_seconds = 0.0
@@ -395,18 +364,10 @@ class Engine(Generic[S]):
     def _finish_if_complete(self, job: Job[S]) -> None:
         if not job.is_complete or job.cancelled:
             return
-        result = Result(
-            job_id=job.request.job_id,
-            incarnation=job.request.incarnation,
-            images=tuple(ImageSize(width=pixels.shape[1], height=pixels.shape[0]) for pixels in job.images),
-            decode_seconds=job.decode_seconds,
-            warnings=tuple(job.warnings),
-        )
-        self._end(job, result, [_rgb8(pixels) for pixels in job.images])
+        self._end(job, *reports.result(job))
 
     def _fail(self, job: Job[S], code: FailureCode, message: str, field: str | None = None) -> None:
-        ref = job.request
-        self._end(job, Failed(job_id=ref.job_id, incarnation=ref.incarnation, code=code, message=message, field=field))
+        self._end(job, reports.failed(job, code, message, field))
 
     def _end(self, job: Job[S], report: Report, payload: Payload = ()) -> None:
         """The one way out: no preview of the job can follow its last report."""
@@ -424,12 +385,3 @@ class Engine(Generic[S]):
         model = self._shelf.loaded(job.model)
         most = 1 if model is None else model.capabilities.max_batch
         return self._batch_limits.get((job.model, shape), most)
-
-
-def _pixels(params: GenerationParams) -> int:
-    return params.width * params.height * params.num_images
-
-
-def _rgb8(pixels: Pixels) -> memoryview:
-    """Rows from the top, no padding. The pixels are not copied where they lie like that already."""
-    return np.ascontiguousarray(pixels).data.cast("B")
