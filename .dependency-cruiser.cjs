@@ -1,6 +1,7 @@
 /**
  * The import law, enforced by `npm run check`. scripts/lib/layers.json is the list; `npm run gen` copies it into docs/architecture.md.
- * A folder or file of src may import itself and what its row names. Types are imports too.
+ * A folder or file of src may import itself and what its row names. A row with a slash is a room of a folder: among its siblings it may
+ * import what the row names, and elsewhere what its folder may. Types are imports too.
  */
 
 /** @type {Readonly<Record<string, readonly string[]>>} */
@@ -22,14 +23,15 @@ const forbid = (name, comment, from, to) => ({ name, comment, severity: "error",
 /** Matches the folder `src/name/` and the file `src/name.ts`. @param {readonly string[]} names */
 const inSource = (names) => `^src/(${names.join("|")})(/|\\.ts$)`;
 
-const layerRules = Object.entries(LAYERS).map(([name, allowed]) =>
-  forbid(
+const layerRules = Object.entries(LAYERS).map(([name, allowed]) => {
+  const folder = name.includes("/") ? `${name.slice(0, name.lastIndexOf("/"))}/` : "";
+  return forbid(
     `${name}-imports`,
     `${name} may import ${allowed.length === 0 ? "nothing of ours" : allowed.join(", ")}.`,
     { path: inSource([name]) },
-    { path: "^src/", pathNot: inSource([name, ...allowed]) },
-  ),
-);
+    { path: `^src/${folder}`, pathNot: inSource([name, ...allowed]) },
+  );
+});
 
 const ownerRules = Object.entries(OWNERS).map(([module, files]) =>
   forbid(

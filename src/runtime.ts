@@ -4,7 +4,7 @@ import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
 import { Disposers } from "./async/disposers.ts";
 import { isLoopback, withProcessDefaults, type Config } from "./config.ts";
-import type { PullRule } from "./cluster/pull-rule.ts";
+import type { PullRule } from "./cluster/node/pull-rule.ts";
 import type { Environment } from "./config/environment.ts";
 import { buildApp } from "./http/app.ts";
 import { UploadTickets } from "./http/upload-ticket.ts";

@@ -1,5 +1,5 @@
-/** How nodes asked before the rule of src/cluster/pull-rule.ts: as long as one of 16 slots is free, ranked by what they hold. */
-import type { PullRule } from "../../src/cluster/pull-rule.ts";
+/** How nodes asked before the rule of src/cluster/node/pull-rule.ts: as long as one of 16 slots is free, ranked by what they hold. */
+import type { PullRule } from "../../src/cluster/node/pull-rule.ts";
 
 const SLOTS = 16;
 const LOWEST_CLAIM = 9;

@@ -1,7 +1,7 @@
 /** `latentcast cluster`: what operators of a fleet need of it. */
-import { fleetStatus, initFleet, type FleetStatus } from "../cluster/operator.ts";
+import { fleetStatus, initFleet, type FleetStatus } from "../cluster/operator/operator.ts";
 import { Layout } from "../cluster/layout.ts";
-import { serverConfiguration } from "../cluster/permissions.ts";
+import { serverConfiguration } from "../cluster/operator/permissions.ts";
 import { ConfigError, type Config } from "../config.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliCommand, CommandContext, CommandResult } from "./command.ts";

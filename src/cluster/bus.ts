@@ -1,5 +1,5 @@
 /**
- * The port to what carries a fleet: messages between processes, and streams that outlive them. src/cluster/nats-bus.ts is the
+ * The port to what carries a fleet: messages between processes, and streams that outlive them. src/cluster/nats/bus.ts is the
  * implementation, test/support/memory-bus.ts the same in memory; both pass test/contract/bus.ts. Names of streams, subjects and
  * consumers come from layout.ts.
  *

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import type { Config } from "../config.ts";
 import type { Bus } from "./bus.ts";
 import type { Layout, Role } from "./layout.ts";
-import { laxServers } from "./sync-check.ts";
+import { laxServers } from "./nats/sync-check.ts";
 
 export interface OpenBusOptions {
   readonly config: Pick<Config, "natsUrls" | "natsCreds" | "natsCa">;

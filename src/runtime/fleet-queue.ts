@@ -1,7 +1,7 @@
 /** The queue of a gateway, with what looks after requests that nobody works on. */
 import type { Disposers } from "../async/disposers.ts";
-import type { ClusterQueueOptions } from "../cluster/cluster-queue.ts";
-import { RequestGateway } from "../cluster/request-gateway.ts";
+import type { ClusterQueueOptions } from "../cluster/requests/cluster-queue.ts";
+import { RequestGateway } from "../cluster/requests/request-gateway.ts";
 import type { Config } from "../config.ts";
 import type { RequestQueue } from "../requests/request-queue.ts";
 import type { FleetConnection } from "./fleet.ts";

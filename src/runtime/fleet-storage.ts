@@ -1,9 +1,9 @@
 /** What a fleet keeps, in the streams of its servers: the same for every process of it. */
 import type { Bus } from "../cluster/bus.ts";
-import { FleetObjectStore } from "../cluster/file-store.ts";
-import type { FleetRequestStore } from "../cluster/fleet-requests.ts";
+import { FleetObjectStore } from "../cluster/storage/file-store.ts";
+import type { FleetRequestStore } from "../cluster/storage/fleet-requests.ts";
 import type { Layout } from "../cluster/layout.ts";
-import { FleetStateStore } from "../cluster/state-store.ts";
+import { FleetStateStore } from "../cluster/storage/state-store.ts";
 import type { Storage } from "../storage/open.ts";
 
 export interface FleetStorage extends Storage {

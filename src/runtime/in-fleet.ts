@@ -1,5 +1,5 @@
 /** Everything of a fleet that the composition root needs, loaded only by a process that is part of one. */
-import { sharedSigningKey } from "../cluster/shared-key.ts";
+import { sharedSigningKey } from "../cluster/storage/shared-key.ts";
 import { bothRoles, connectToFleet, startGateway, startNode } from "./fleet.ts";
 import { startRequestGateway } from "./fleet-queue.ts";
 import { openFleetStorage } from "./fleet-storage.ts";

@@ -1,6 +1,6 @@
 /** A store of requests as a fleet shares it, kept by SQLite: for laws about gateways and nodes that hold on any store. */
 import { EventEmitter, on } from "node:events";
-import type { FleetRequestStore, RequestState } from "../../src/cluster/fleet-requests.ts";
+import type { FleetRequestStore, RequestState } from "../../src/cluster/storage/fleet-requests.ts";
 import type { AcceptedRequest } from "../../src/storage/request-record.ts";
 import type { Claim, Ended, RequestStore } from "../../src/storage/request-store.ts";
 import type { InputFiles } from "../../src/images/source.ts";

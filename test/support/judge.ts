@@ -1,7 +1,7 @@
 /** Reads along what a fleet writes about its requests, and says how often each of them has ended. It sees only what was committed. */
 import type { Bus } from "../../src/cluster/bus.ts";
 import type { Layout } from "../../src/cluster/layout.ts";
-import { readHead, type StateHeader } from "../../src/cluster/state-record.ts";
+import { readHead, type StateHeader } from "../../src/cluster/storage/state-record.ts";
 
 export interface Verdict {
   /** Ended more than once, or went on after their end. */

@@ -2,12 +2,12 @@
 import pino from "pino";
 import { vi } from "vitest";
 import type { Bus } from "../../src/cluster/bus.ts";
-import { Fleet } from "../../src/cluster/fleet.ts";
-import { Gateway } from "../../src/cluster/gateway.ts";
+import { Fleet } from "../../src/cluster/fleet/fleet.ts";
+import { Gateway } from "../../src/cluster/gateway/gateway.ts";
 import { Layout } from "../../src/cluster/layout.ts";
-import { LoadChanges } from "../../src/cluster/load-changes.ts";
-import { Node, type NodeOptions } from "../../src/cluster/node.ts";
-import type { RemoteJobs } from "../../src/cluster/remote-jobs.ts";
+import { LoadChanges } from "../../src/cluster/node/load-changes.ts";
+import { Node, type NodeOptions } from "../../src/cluster/node/node.ts";
+import type { RemoteJobs } from "../../src/cluster/gateway/remote-jobs.ts";
 import { isTerminal, type JobEvent, type TerminalEvent } from "../../src/jobs/events.ts";
 import type { Job } from "../../src/jobs/job.ts";
 import type { JobObserver } from "../../src/jobs/observer.ts";

@@ -1,12 +1,12 @@
 /** A fleet in one process: gateways and nodes of durable requests on a network in memory. Devices do what a test says. */
 import pino from "pino";
-import { HeldTickets } from "../../src/cluster/held-tickets.ts";
+import { HeldTickets } from "../../src/cluster/node/held-tickets.ts";
 import { Layout } from "../../src/cluster/layout.ts";
-import type { ClusterQueue } from "../../src/cluster/cluster-queue.ts";
-import type { Reconciler } from "../../src/cluster/reconciler.ts";
-import { RequestGateway } from "../../src/cluster/request-gateway.ts";
-import type { RequestMap } from "../../src/cluster/request-map.ts";
-import { RequestNode } from "../../src/cluster/request-node.ts";
+import type { ClusterQueue } from "../../src/cluster/requests/cluster-queue.ts";
+import type { Reconciler } from "../../src/cluster/requests/reconciler.ts";
+import { RequestGateway } from "../../src/cluster/requests/request-gateway.ts";
+import type { RequestMap } from "../../src/cluster/requests/request-map.ts";
+import { RequestNode } from "../../src/cluster/requests/request-node.ts";
 import { ticket, type NodeBeat } from "../../src/cluster/wire.ts";
 import { latentcastDialect } from "../../src/dialects/latentcast/dialect.ts";
 import { InputMemory } from "../../src/images/input-memory.ts";

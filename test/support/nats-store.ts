@@ -1,6 +1,6 @@
 /** The stores of a fleet on any bus, with a clock that tests move. */
-import { FleetObjectStore } from "../../src/cluster/file-store.ts";
-import { FleetStateStore } from "../../src/cluster/state-store.ts";
+import { FleetObjectStore } from "../../src/cluster/storage/file-store.ts";
+import { FleetStateStore } from "../../src/cluster/storage/state-store.ts";
 import type { Bus } from "../../src/cluster/bus.ts";
 import type { LayoutOptions } from "../../src/cluster/layout.ts";
 import type { BusUnderTest } from "../contract/bus.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { NatsBus } from "../../../src/cluster/nats/bus.ts";
-import type { FleetStateStore } from "../../../src/cluster/state-store.ts";
+import type { FleetStateStore } from "../../../src/cluster/storage/state-store.ts";
 import { LatentcastError } from "../../../src/errors.ts";
 import { Conflict } from "../../../src/storage/request-store.ts";
 import { ended, request } from "../../contract/store-under-test.ts";

@@ -3,7 +3,7 @@ import { runCommandLine } from "../../../src/cli.ts";
 import { openTerminal } from "../../../src/cli/terminal.ts";
 import { Layout } from "../../../src/cluster/layout.ts";
 import { NatsBus } from "../../../src/cluster/nats/bus.ts";
-import { FleetStateStore } from "../../../src/cluster/state-store.ts";
+import { FleetStateStore } from "../../../src/cluster/storage/state-store.ts";
 import { WIRE_VERSION } from "../../../src/cluster/wire.ts";
 import { request } from "../../contract/store-under-test.ts";
 import { eventually } from "../../support/eventually.ts";

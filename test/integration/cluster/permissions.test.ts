@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { BusRefusal, type Bus } from "../../../src/cluster/bus.ts";
-import { FleetObjectStore } from "../../../src/cluster/file-store.ts";
+import { FleetObjectStore } from "../../../src/cluster/storage/file-store.ts";
 import { Layout, type Role } from "../../../src/cluster/layout.ts";
 import { NatsBus } from "../../../src/cluster/nats/bus.ts";
-import { initFleet } from "../../../src/cluster/operator.ts";
-import { ROLES, serverConfiguration } from "../../../src/cluster/permissions.ts";
-import { sharedSigningKey } from "../../../src/cluster/shared-key.ts";
-import { FleetStateStore } from "../../../src/cluster/state-store.ts";
+import { initFleet } from "../../../src/cluster/operator/operator.ts";
+import { ROLES, serverConfiguration } from "../../../src/cluster/operator/permissions.ts";
+import { sharedSigningKey } from "../../../src/cluster/storage/shared-key.ts";
+import { FleetStateStore } from "../../../src/cluster/storage/state-store.ts";
 import { loadConfig } from "../../../src/config.ts";
 import { ended, request } from "../../contract/store-under-test.ts";
 import { eventually } from "../../support/eventually.ts";

@@ -1,0 +1,153 @@
+/** What an operator does with a fleet: makes its streams, and looks at it. NATS is loaded here on use. */
+import { hostname } from "node:os";
+import { pause } from "../../async/timer.ts";
+import type { Config } from "../../config.ts";
+import { BusRefusal, type Bus } from "../bus.ts";
+import { Layout, TICKET_CLASSES, type LayoutOptions } from "../layout.ts";
+import type { SetupStep } from "../nats/setup.ts";
+import { RecordStream } from "../storage/records.ts";
+import { laxServers } from "../nats/sync-check.ts";
+import { heartbeat, type NodeBeat } from "../wire.ts";
+
+export type OperatorConfig = Pick<
+  Config,
+  "natsUrls" | "natsCreds" | "natsCa" | "cluster" | "clusterReplicas" | "storeLimitBytes" | "pool"
+>;
+
+/** Two heartbeats of everybody, and one that is late. */
+const LISTEN_MS = 2_500;
+const FULL = 0.8;
+
+export interface FleetStatus {
+  readonly nodes: readonly NodeBeat[];
+  readonly gateways: number;
+  /** Durable requests, by what becomes of them. */
+  readonly requests: Readonly<Record<"queued" | "running" | "ended", number>>;
+  /** Tickets, by pool: those that nobody has, and those that a node has. */
+  readonly pools: Readonly<Record<string, { readonly waiting: number; readonly taken: number }>>;
+  readonly webhooks: number;
+  readonly streams: Readonly<Record<string, { readonly bytes: number; readonly maxBytes: number }>>;
+  /** One sentence for each thing that is wrong. */
+  readonly problems: readonly string[];
+}
+
+/** Makes and upgrades everything that a fleet keeps in NATS. Running it again changes nothing. */
+export async function initFleet(config: OperatorConfig, pools: readonly string[]): Promise<readonly SetupStep[]> {
+  const [{ connectToNats }, { setUp }] = await Promise.all([import("../nats/connect.ts"), import("../nats/setup.ts")]);
+  const layout = new Layout(layoutOptions(config, pools));
+  const connection = await connectToNats(connectOptions(config, layout));
+  try {
+    return await setUp(connection, layout, config.clusterReplicas);
+  } finally {
+    await connection.close();
+  }
+}
+
+export async function fleetStatus(
+  config: OperatorConfig,
+  monitors: readonly string[] | undefined,
+  signal: AbortSignal,
+): Promise<FleetStatus> {
+  const { NatsBus } = await import("../nats/bus.ts");
+  const layout = new Layout({ cluster: config.cluster });
+  const problems: string[] = [];
+  const bus = await NatsBus.connect({
+    ...connectOptions(config, layout),
+    warn: (text) => problems.push(text),
+  });
+  try {
+    const [heard, lax] = await Promise.all([listen(bus, layout, signal), laxServers(config.natsUrls, monitors)]);
+    const kept = await look(bus, layout, [config.pool, ...heard.nodes.map(({ pool }) => pool)]);
+    return { ...heard, ...kept, problems: [...problems, ...lax, ...kept.problems, ...nodeProblems(heard.nodes)] };
+  } finally {
+    await bus.close();
+  }
+}
+
+/** Most of the room goes to files, the rest is for what must not give way. */
+function layoutOptions({ cluster, storeLimitBytes }: OperatorConfig, pools: readonly string[]): LayoutOptions {
+  const share = (part: number): number => Math.floor(storeLimitBytes * part);
+  return { cluster, pools, filesBytes: share(0.7), inputBytes: share(0.2), stateBytes: share(0.1) };
+}
+
+function connectOptions({ natsUrls, natsCreds, natsCa }: OperatorConfig, layout: Layout) {
+  return {
+    urls: natsUrls,
+    credsFile: natsCreds ?? undefined,
+    caFile: natsCa ?? undefined,
+    inbox: layout.inbox("operator"),
+    name: `latentcast-operator ${hostname()}`,
+  };
+}
+
+async function listen(
+  bus: Bus,
+  layout: Layout,
+  signal: AbortSignal,
+): Promise<{ readonly nodes: readonly NodeBeat[]; readonly gateways: number }> {
+  const nodes = new Map<string, NodeBeat>();
+  const gateways = new Set<string>();
+  const listening = bus.subscribe(layout.heartbeat, ({ header }) => {
+    const beat = heartbeat.safeParse(header).data;
+    if (beat?.kind === "node") nodes.set(beat.name, beat);
+    if (beat?.kind === "gateway") gateways.add(beat.incarnation);
+  });
+  await pause(LISTEN_MS, signal);
+  listening.close();
+  return { nodes: [...nodes.values()].filter(({ state }) => state !== "gone"), gateways: gateways.size };
+}
+
+async function look(bus: Bus, layout: Layout, pools: readonly string[]) {
+  const problems: string[] = [];
+  const streams: Record<string, { bytes: number; maxBytes: number }> = {};
+  const away = new Set<string>();
+  const counts = { queued: 0, running: 0, ended: 0 };
+  const tickets: Record<string, { waiting: number; taken: number }> = {};
+  const read = async (what: string, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      const advice = error instanceof BusRefusal ? "; run `latentcast cluster init`" : "";
+      problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}${advice}`);
+    }
+  };
+  for (const name of Object.values(layout.streams))
+    await read(`stream ${name}`, async () => {
+      const { bytes, maxBytes, awayServers } = await bus.fill(name);
+      for (const server of awayServers) away.add(server);
+      streams[name] = { bytes, maxBytes };
+      // Files give way to newer ones, so theirs is full sooner or later.
+      if (name !== layout.streams.files && bytes > FULL * maxBytes)
+        problems.push(`stream ${name} is ${Math.round((100 * bytes) / maxBytes)} % full: new requests are refused`);
+    });
+  for (const server of away) problems.push(`NATS server ${server} is away: its copies are missing until it is back`);
+  for (const pool of new Set(pools))
+    await read(`pool ${pool}`, async () => {
+      const pending = await Promise.all(TICKET_CLASSES.map((each) => bus.pending(layout.tickets(pool, each))));
+      tickets[pool] = {
+        waiting: sum(pending.map((each) => each.waiting)),
+        taken: sum(pending.map((each) => each.delivered)),
+      };
+    });
+  let webhooks = 0;
+  await read("webhooks", async () => {
+    const { waiting, delivered } = await bus.pending(layout.hooks);
+    webhooks = waiting + delivered;
+  });
+  if (streams[layout.streams.state] !== undefined)
+    await read("requests", async () => {
+      for (const { head } of await new RecordStream(bus, layout).heads()) counts[head.kind] += 1;
+    });
+  return { streams, requests: counts, pools: tickets, webhooks, problems };
+}
+
+function nodeProblems(nodes: readonly NodeBeat[]): string[] {
+  const faulty = nodes.flatMap(({ name, state, reason }) =>
+    state === "failed" || state === "mismatch"
+      ? [`node ${name} takes no work (${state}): ${reason ?? "no reason given"}`]
+      : [],
+  );
+  return nodes.some(({ state }) => state === "ready") ? faulty : ["no node is ready to draw", ...faulty];
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);

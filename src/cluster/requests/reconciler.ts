@@ -1,0 +1,98 @@
+/**
+ * Finds what fell between two steps, from the records alone: requests whose ticket is gone, that waited too long, or whose webhook nobody
+ * will deliver. Every gateway does this at times of its own; each repair is a write that one of them wins.
+ */
+import type { Logger } from "pino";
+import { LatentcastError } from "../../errors.ts";
+import { failure } from "../../requests/made-end.ts";
+import { pause } from "../../async/timer.ts";
+import type { FleetRequestStore, RequestState } from "../storage/fleet-requests.ts";
+import type { RequestMap } from "./request-map.ts";
+import type { RequestTickets } from "./request-tickets.ts";
+import type { Whereabouts } from "./whereabouts.ts";
+
+export interface ReconcilerOptions {
+  readonly store: FleetRequestStore;
+  readonly map: RequestMap;
+  readonly tickets: RequestTickets;
+  readonly whereabouts: (holder: string, id: string) => Promise<Whereabouts>;
+  readonly log: Logger;
+  /** Fires when the gateway ends. */
+  readonly closing: AbortSignal;
+}
+
+/** Between two sweeps at least this long, and at most twice as long: gateways drift apart. */
+const SWEEP_MS = 20_000;
+/** A record is left alone for this long after its last change: whoever changed it may not be done. */
+const SETTLE_MS = { queued: 10_000, running: 5_000, ended: 10_000 } as const;
+/** Each is a question to the leader of a stream. */
+const AT_ONCE = 16;
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  /** Tickets that were made again. */
+  remade = 0;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  /** Looks at everything once. Never rejects. */
+  async sweep(nowMs = performance.now()): Promise<void> {
+    const due = this.#options.map
+      .list()
+      .filter(({ state, sinceMs }) => nowMs - sinceMs >= SETTLE_MS[state.kind])
+      .map(({ state }) => state);
+    const next = due.values();
+    await Promise.all(
+      Array.from({ length: AT_ONCE }, async () => {
+        for (const state of next) await this.#repair(state);
+      }),
+    );
+  }
+
+  async #run(): Promise<void> {
+    const { closing, map } = this.#options;
+    await map.caughtUp(closing);
+    while (!closing.aborted) {
+      await pause(SWEEP_MS * (1 + Math.random()), closing);
+      if (!closing.aborted) await this.sweep();
+    }
+  }
+
+  async #repair(state: RequestState): Promise<void> {
+    const { store, log } = this.#options;
+    try {
+      if (state.kind === "ended") await store.remindOfWebhook(state.id);
+      else if (state.kind === "queued" && (state.startByMs ?? Number.POSITIVE_INFINITY) < Date.now())
+        await store.cancel(state.id, failure(new LatentcastError("request_timeout")));
+      else if (await this.#isStranded(state)) await this.#offerAgain(state);
+    } catch (error) {
+      log.warn({ requestId: state.id, err: error }, "a request could not be looked after yet");
+    }
+  }
+
+  /** Nobody works on it, and no ticket says that somebody should. */
+  async #isStranded({ id, app, priority, kind, holder }: RequestState): Promise<boolean> {
+    const { tickets, whereabouts } = this.#options;
+    if (kind === "running" && holder !== null) {
+      const where = await whereabouts(holder, id);
+      // Silence alone is not death: that is certified first.
+      if (where === "holding" || where === "silent") return false;
+    }
+    return !(await tickets.exists({ id, app, priority }));
+  }
+
+  async #offerAgain({ id, app, priority, revision }: RequestState): Promise<void> {
+    const { store, tickets, log } = this.#options;
+    const number = await store.countTicket(id, revision);
+    if (number === undefined) return;
+    await tickets.publish({ id, app, priority }, number);
+    this.remade += 1;
+    log.warn({ requestId: id, ticket: number }, "the ticket of a request was lost and is made again");
+  }
+}

@@ -1,0 +1,96 @@
+/** Records of requests as they are in the stream: read at its leader, written under condition. */
+import { randomUUID } from "node:crypto";
+import { LatentcastError } from "../../errors.ts";
+import { WrongSequence, type Bus } from "../bus.ts";
+import type { Layout } from "../layout.ts";
+import { readHead, readRecord, toHeader, type NewRecord, type StateHeader, type StateRecord } from "./state-record.ts";
+
+/** New requests are accepted up to here: the end of one that is there is larger than what it replaces. */
+const ACCEPT_BELOW = 0.8;
+/** Above this, ends make room before their time. */
+const FORGET_ABOVE = 0.7;
+/** How much they make. */
+const FORGET_DOWN_TO = 0.6;
+/** A write is given at least this long, by the shortest time that servers know. */
+const SHORTEST_MS = 1_000;
+
+export class RecordStream {
+  readonly #bus: Bus;
+  readonly #layout: Layout;
+  readonly #stream: string;
+
+  constructor(bus: Bus, layout: Layout) {
+    this.#bus = bus;
+    this.#layout = layout;
+    this.#stream = layout.streams.state;
+  }
+
+  async read(id: string): Promise<StateRecord | undefined> {
+    const stored = await this.#bus.get(this.#stream, this.#layout.state(id));
+    return stored && readRecord(stored);
+  }
+
+  /**
+   * Returns the new revision; undefined when another write came first.
+   * @param expected 0 for a new one.
+   */
+  async write({ head, payload }: NewRecord, expected: number, nowMs: number): Promise<number | undefined> {
+    const { id, kind, hook, expiresAtMs } = head;
+    const isSettled = kind === "ended" && hook?.isDue !== true && expiresAtMs !== null;
+    const ttl = isSettled ? { ttlMs: Math.max(SHORTEST_MS, expiresAtMs - nowMs) } : {};
+    const options = { expected, id: `${id}.${kind}.${head.nonce}`, ...ttl };
+    try {
+      return await this.#bus.put(this.#stream, this.#layout.state(id), toHeader(head), payload, options);
+    } catch (error) {
+      if (!(error instanceof WrongSequence)) throw error;
+      // A leader that died after it had written this may have taken the write's id with it: the repetition comes too late for itself.
+      const found = await this.read(id);
+      return found?.head.nonce === head.nonce ? found.revision : undefined;
+    }
+  }
+
+  /** Rejects with `storage_full` when a new request could keep one that is there from ending. */
+  async checkRoom(): Promise<void> {
+    for (const stream of [this.#stream, this.#layout.streams.inputs]) {
+      const { bytes, maxBytes } = await this.#bus.fill(stream);
+      if (bytes >= ACCEPT_BELOW * maxBytes) throw new LatentcastError("storage_full");
+    }
+  }
+
+  /** Forgets ends before their time, oldest first, where the stream is too full. Returns how many. */
+  async makeRoom(aboveShare = FORGET_ABOVE): Promise<number> {
+    const { bytes, maxBytes, messages } = await this.#bus.fill(this.#stream);
+    if (bytes <= aboveShare * maxBytes) return 0;
+    const share = 1 - (FORGET_DOWN_TO * maxBytes) / bytes;
+    const ends = (await this.heads()).filter(({ head: { kind, hook } }) => kind === "ended" && hook?.isDue !== true);
+    const oldest = ends.toSorted((a, b) => a.revision - b.revision).slice(0, Math.max(1, Math.ceil(share * messages)));
+    for (const { head } of oldest) await this.#bus.purge(this.#stream, this.#layout.state(head.id));
+    return oldest.length;
+  }
+
+  /** Of every record that is there. */
+  async heads(): Promise<{ readonly head: StateHeader; readonly revision: number }[]> {
+    const heads = new Map<string, { head: StateHeader; revision: number }>();
+    const stop = new AbortController();
+    for await (const stored of this.watch(stop.signal)) {
+      if (stored === "caught-up") break;
+      heads.set(stored.subject, { head: readHead(stored.header), revision: stored.sequence });
+    }
+    stop.abort();
+    return [...heads.values()];
+  }
+
+  watch(signal: AbortSignal): ReturnType<Bus["watch"]> {
+    return this.#bus.watch(this.#stream, this.#layout.everyState, { signal, headersOnly: true });
+  }
+
+  async hasHook(id: string): Promise<boolean> {
+    return (await this.#bus.get(this.#layout.streams.hooks, this.#layout.hook(id))) !== undefined;
+  }
+
+  /** The message that lets a gateway deliver a webhook. */
+  async putHook(id: string): Promise<void> {
+    const options = { id: `hook.${id}.${randomUUID()}` };
+    await this.#bus.put(this.#layout.streams.hooks, this.#layout.hook(id), { v: 1, id }, Buffer.alloc(0), options);
+  }
+}
