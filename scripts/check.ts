@@ -38,6 +38,7 @@ const proofs: Step[] = [
   { name: "imports", command: [bin("depcruise"), "src", "--config", ".dependency-cruiser.cjs"] },
   { name: "dead code", command: [bin("knip")] },
   { name: "generated", command: [...tsx, "scripts/generate.ts", "--check"] },
+  { name: "names", command: [...tsx, "scripts/exported-names.ts"] },
   { name: "format", command: [bin("oxfmt"), "--check"] },
   { name: "python lint", command: [...ruff, "check", ...pythonFolders] },
   { name: "python format", command: [...ruff, "format", "--check", ...pythonFolders] },

@@ -14,7 +14,7 @@ import type { Parsed } from "../schema/parse.ts";
 import type { ServedImage } from "../storage/published-images.ts";
 
 /** The result when it is finished, or events as it forms. */
-export type Delivery = "result" | "events";
+export type ResponseKind = "result" | "events";
 
 export interface DialectRequest {
   readonly path: string;
@@ -27,7 +27,7 @@ export interface DialectRoute {
   /** With `:name` for one part and `*` for the rest; more exact paths win over others, of whichever dialect. */
   readonly path: string;
   /** Some APIs say it in the path, others in the body. */
-  readonly delivery: (request: DialectRequest) => Delivery;
+  readonly responseKind: (request: DialectRequest) => ResponseKind;
   /** Of this path alone; the dialect's own if absent. */
   readonly read?: (request: DialectRequest) => ReadRequest;
   /** Takes `multipart/form-data` beside JSON. */

@@ -1,7 +1,7 @@
 /** Permission to upload one file, as a signed part of a URL: nothing is kept until the bytes arrive. */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 
-export interface Ticket {
+export interface UploadTicket {
   readonly key: string;
   readonly contentType: string;
   /** Of the tickets' clock. */
@@ -38,7 +38,7 @@ export class UploadTickets {
   }
 
   /** Undefined unless this ticket was given out, and is still good. */
-  check(key: string, query: Readonly<Record<string, string | undefined>>): Ticket | undefined {
+  check(key: string, query: Readonly<Record<string, string | undefined>>): UploadTicket | undefined {
     const { type = "", expires = "", signature = "" } = query;
     const ticket = { key, contentType: type, expiresAtMs: Number(expires) };
     const expected = Buffer.from(this.#signature(ticket));
@@ -47,7 +47,7 @@ export class UploadTickets {
     return ticket.expiresAtMs > this.#options.now() ? ticket : undefined;
   }
 
-  #signature({ key, contentType, expiresAtMs }: Ticket): string {
+  #signature({ key, contentType, expiresAtMs }: UploadTicket): string {
     return createHmac("sha256", this.#options.secret)
       .update(JSON.stringify([key, contentType, expiresAtMs]))
       .digest("base64url");

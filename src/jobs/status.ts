@@ -12,7 +12,7 @@ export type ServiceStatus =
   | { readonly kind: "draining" }
   | { readonly kind: "failed"; readonly reason: string };
 
-export interface ServiceFacts {
+export interface StatusFacts {
   readonly slots: readonly SlotState[];
   readonly waiting: number;
   readonly phase: Phase;
@@ -20,7 +20,7 @@ export interface ServiceFacts {
 
 const UNKNOWN_STAGE: LoadingStage = { stage: "spawn", progress: null, detail: null };
 
-export function deriveStatus({ slots, waiting, phase }: ServiceFacts): ServiceStatus {
+export function deriveStatus({ slots, waiting, phase }: StatusFacts): ServiceStatus {
   if (phase !== "open") return { kind: "draining" };
   if (slots.some(({ kind }) => kind === "ready")) return waiting > 0 ? { kind: "busy" } : { kind: "ready" };
   const failed = slots.find((slot) => slot.kind === "failed");

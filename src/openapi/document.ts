@@ -4,7 +4,7 @@ import { errorBody } from "../schema/output.ts";
 import { componentSchemas, schemaRef } from "./json-schema.ts";
 import {
   outputSchema,
-  type Answer,
+  type DescribedResponse,
   type Content,
   type NamedSchema,
   type Operation,
@@ -87,10 +87,10 @@ export function openApiDocument(
 const KEY = { type: "apiKey", in: "header", name: "Authorization", description: "`Key <key>` or `Bearer <key>`." };
 
 function usedSchemas(routes: readonly DocumentedRoute[]): readonly NamedSchema[] {
-  return routes.flatMap(({ operation: { body, answers, failure } }) => [
+  return routes.flatMap(({ operation: { body, responses, failure } }) => [
     ...(body === undefined ? [] : bodySchemas(body).map(([, schema]) => schema)),
     ...(failure === undefined ? [] : [failure.body]),
-    ...Object.values(answers).flatMap(schemasOf),
+    ...Object.values(responses).flatMap(schemasOf),
   ]);
 }
 
@@ -99,7 +99,7 @@ function schemasOf(content: Content): readonly NamedSchema[] {
 }
 
 function describeOperation(operation: Operation, needsKey: boolean): Fragment {
-  const { id, tag, summary, description, parameters = [], body, answers, isOpen = false } = operation;
+  const { id, tag, summary, description, parameters = [], body, responses, isOpen = false } = operation;
   const codes = operation.errors.filter((code) => needsKey || code !== "unauthorized");
   return {
     operationId: id,
@@ -111,7 +111,9 @@ function describeOperation(operation: Operation, needsKey: boolean): Fragment {
       : { parameters: parameters.map((each) => ({ ...each, required: each.in === "path" })) }),
     ...(body === undefined ? {} : { requestBody: { required: true, content: bodyContent(body) } }),
     responses: {
-      ...Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, describeAnswer(answer)])),
+      ...Object.fromEntries(
+        Object.entries(responses).map(([status, response]) => [status, describeResponse(response)]),
+      ),
       ...errorResponses(codes, operation.failure),
     },
     ...(isOpen ? { security: [] } : {}),
@@ -132,13 +134,13 @@ function bodySchemas(body: RequestBody): readonly (readonly [string, NamedSchema
   ];
 }
 
-function describeAnswer(answer: Answer): Fragment {
-  const { description, linksTo = [] } = answer;
+function describeResponse(response: DescribedResponse): Fragment {
+  const { description, linksTo = [] } = response;
   const parameters = { id: "$response.body#/request_id" };
   return {
     description,
     headers: REQUEST_ID,
-    ...("empty" in answer ? {} : { content: contentOf(answer) }),
+    ...("empty" in response ? {} : { content: contentOf(response) }),
     ...(linksTo.length === 0
       ? {}
       : { links: Object.fromEntries(linksTo.map((operationId) => [operationId, { operationId, parameters }])) }),
@@ -168,7 +170,7 @@ function contentOf(content: Exclude<Content, { empty: true }>): Fragment {
   return { ...json, "text/event-stream": { schema: { type: "object", properties, required: ["data"] } } };
 }
 
-/** One answer for each status, naming the codes it can carry. */
+/** One response for each status, naming the codes it can carry. */
 function errorResponses(
   codes: readonly string[],
   { body, statusOf }: NonNullable<Operation["failure"]> = { body: ERROR, statusOf: ({ status }) => status },

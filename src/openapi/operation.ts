@@ -19,7 +19,7 @@ export interface Parameter {
   readonly description: string;
 }
 
-/** What an answer carries besides its description. */
+/** What a response carries besides its description. */
 export type Content =
   | { readonly json: NamedSchema }
   /** One or the other, as the request says. */
@@ -30,9 +30,9 @@ export type Content =
   | { readonly bytes: true }
   | { readonly empty: true };
 
-export type Answer = Content & {
+export type DescribedResponse = Content & {
   readonly description: string;
-  /** Operations, by id, that take the `request_id` of this answer. */
+  /** Operations, by id, that take the `request_id` of this response. */
   readonly linksTo?: readonly string[];
 };
 
@@ -49,7 +49,7 @@ export interface Operation {
   readonly description: string;
   readonly parameters?: readonly Parameter[];
   readonly body?: RequestBody;
-  readonly answers: Readonly<Record<number, Answer>>;
+  readonly responses: Readonly<Record<number, DescribedResponse>>;
   readonly errors: readonly ErrorCode[];
   /** Of a dialect that answers errors in a shape of its own. */
   readonly failure?: { readonly body: NamedSchema; readonly statusOf: (error: ErrorDescription) => number };

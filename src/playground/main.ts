@@ -10,11 +10,11 @@ import { prepareJsonDialog } from "./json-dialog.ts";
 import { prepareKeyDialog } from "./key-dialog.ts";
 import { drawNoise } from "./noise.ts";
 import type { Plate } from "./plate.ts";
-import { describeService, watchService, type Model, type Service } from "./service.ts";
+import { serviceText, watchService, type Model, type Service } from "./service.ts";
 import { Session } from "./session.ts";
 import { readLink } from "./link.ts";
-import { LoraList } from "./lora-list.ts";
-import { ModelList } from "./model-list.ts";
+import { LoraPicker } from "./lora-picker.ts";
+import { ModelPicker } from "./model-picker.ts";
 import { Live } from "./live/live.ts";
 import { InputStore } from "./input-image/input-store.ts";
 import { RequestInputs } from "./input-image/request-inputs.ts";
@@ -63,11 +63,11 @@ const start: StartImage = new StartImage(form, inputs, {
   sizeLike: (image) => (models.model === undefined ? undefined : sizeLike(image, models.model)),
 });
 const live: Live = new Live(form, session, start);
-const loras = new LoraList(form, () => {
+const loras = new LoraPicker(form, () => {
   remember(form.read());
   live.changed();
 });
-const models: ModelList = new ModelList(form, {
+const models: ModelPicker = new ModelPicker(form, {
   chosen: (model, name) => {
     showModel(model, name);
     showStatus();
@@ -149,7 +149,7 @@ function showStatus(): void {
   session.service = "models" in service ? { ...service, model: models.model } : service;
   const line = find("service", HTMLElement);
   line.dataset["status"] = session.service.kind;
-  find("service-text", HTMLElement).textContent = describeService(session.service);
+  find("service-text", HTMLElement).textContent = serviceText(session.service);
   session.refresh();
 }
 

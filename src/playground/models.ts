@@ -1,8 +1,8 @@
 /** Which of the server's models the next picture is made with. */
-import type { Models, ServedModel } from "./service.ts";
+import type { Models, OfferedModel } from "./service.ts";
 
-export interface ChosenModel {
-  readonly served: ServedModel;
+export interface ResolvedModel {
+  readonly served: OfferedModel;
   /** What requests say; empty where the server has no other. */
   readonly name: string;
   /** Why it is not the one that was named; empty where it is. */
@@ -10,7 +10,7 @@ export interface ChosenModel {
 }
 
 /** @param named By a link, an earlier picture or the visitor; empty for none. Undefined where the server has no model yet. */
-export function chooseModel(named: string, { served, unserved }: Models): ChosenModel | undefined {
+export function resolveModel(named: string, { served, unserved }: Models): ResolvedModel | undefined {
   const [first] = served;
   if (first === undefined) return undefined;
   const found = served.find(({ model }) => model.id === named);
@@ -30,7 +30,7 @@ function explain(named: string, unserved: Models["unserved"]): string {
 }
 
 /** What the next picture has to wait for, if anything. */
-export function describeLoading({ isLoaded, problem }: ServedModel): string {
+export function describeLoading({ isLoaded, problem }: OfferedModel): string {
   if (problem !== "") return `It could not be loaded the last time: ${problem}`;
   return isLoaded ? "" : "Not loaded now: its first picture takes longer.";
 }

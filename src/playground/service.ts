@@ -21,7 +21,7 @@ export interface Model {
   readonly note: string;
 }
 
-export interface ServedModel {
+export interface OfferedModel {
   readonly model: Model;
   /** Another one is loaded when it is asked for. */
   readonly isLoaded: boolean;
@@ -29,16 +29,11 @@ export interface ServedModel {
   readonly problem: string;
 }
 
-export interface UnservedModel {
-  readonly id: string;
-  readonly problem: string;
-}
-
 export interface Models {
   /** Requests that name none get the first. */
-  readonly served: readonly ServedModel[];
+  readonly served: readonly OfferedModel[];
   /** Those that the operator named as well, and that cannot be served. */
-  readonly unserved: readonly UnservedModel[];
+  readonly unserved: readonly { readonly id: string; readonly problem: string }[];
 }
 
 export type Service =
@@ -134,7 +129,7 @@ const STAGES: Readonly<Record<string, string>> = {
 };
 
 /** One line for people. */
-export function describeService(service: Service): string {
+export function serviceText(service: Service): string {
   switch (service.kind) {
     case "loading": {
       const percent = service.progress === null ? "" : ` ${Math.round(service.progress * 100)} %`;

@@ -1,6 +1,6 @@
 /** Where the runs on the stage are, in words. */
 import type { Run } from "./run.ts";
-import { describeService, type Service } from "./service.ts";
+import { serviceText, type Service } from "./service.ts";
 import type { FieldName } from "./values.ts";
 
 /** One line about work that goes on; about the only run, or about all of several. */
@@ -15,7 +15,7 @@ export function describeRuns(runs: readonly Run[], service: Service): string {
 
 function describeRun({ state }: Run, service: Service): string {
   if (service.kind === "loading" && (state.kind === "sent" || state.kind === "queued")) {
-    return `Waiting for the model: ${describeService(service)}`;
+    return `Waiting for the model: ${serviceText(service)}`;
   }
   switch (state.kind) {
     case "sent":

@@ -8,7 +8,7 @@ import type { JobRequest } from "../../jobs/request.ts";
 import { ImageAssembly } from "../image-parts.ts";
 import { isNewer, isSameRun, type JobMessageOf, type RunNumber } from "../wire.ts";
 
-export interface Claim {
+export interface RunClaim {
   readonly node: string;
   readonly incarnation: string;
   readonly run: RunNumber;
@@ -25,7 +25,7 @@ export class RemoteJob {
   deaths = 0;
   /** When its ticket was last known to be in the queue; Infinity before it has been there. */
   seenInQueueMs = Number.POSITIVE_INFINITY;
-  #claim: Claim | undefined;
+  #claim: RunClaim | undefined;
   /** The newest run that asked; later ones only are let in. */
   #newest: RunNumber = { attempt: 0, delivery: 0 };
   #heardMs: number;
@@ -39,7 +39,7 @@ export class RemoteJob {
   }
 
   /** The node that has it; undefined while it waits. */
-  get claim(): Claim | undefined {
+  get claim(): RunClaim | undefined {
     return this.#claim;
   }
 
@@ -53,7 +53,7 @@ export class RemoteJob {
   }
 
   /** Whether the run may begin. The same question twice gets the same answer. */
-  claimed(claim: Claim, nowMs: number): boolean {
+  claimed(claim: RunClaim, nowMs: number): boolean {
     // A ticket that is in the queue twice has the same numbers twice, and other deliveries.
     const isRepeated = claim.ack === this.#claim?.ack && claim.incarnation === this.#claim.incarnation;
     if (!isRepeated && !isNewer(claim.run, this.#newest)) return false;

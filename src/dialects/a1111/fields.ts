@@ -12,7 +12,7 @@ const NUMBERS: ReadonlySet<string> = new Set([
 const MEANINGLESS =
   /^(hr_\w+|firstphase_(width|height)|do_not_save_\w+|override_settings_restore_afterwards|script_args|subseed|seed_resize_from_[hw]|eta|s_(churn|tmin|tmax|noise|min_uncond)|image_cfg_scale|initial_noise_multiplier|inpaint_full_res_padding|mask_round|disable_extra_networks|comments|infotext|refiner_switch_at|use_async)$/;
 
-export function readFields(body: unknown): unknown {
+export function meaningfulFields(body: unknown): unknown {
   if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
   const entries = Object.entries(body).flatMap(([name, value]: [string, unknown]) => {
     if (value === null || MEANINGLESS.test(name)) return [];

@@ -5,7 +5,7 @@ import { generateInput, MAX_SEED, type ParsedInput } from "../../schema/input.ts
 import { parseObject, type Parsed } from "../../schema/parse.ts";
 import { readPrompt } from "./prompt.ts";
 import { chooseSampler } from "./samplers.ts";
-import { MAX_IMAGES, type Img2imgInput, type Txt2imgInput } from "./schema.ts";
+import { MAX_BATCHED_IMAGES, type Img2imgInput, type Txt2imgInput } from "./schema.ts";
 
 /** Programs ask for the image so far every second or two. */
 const PREVIEW = { every: 1, max_per_second: 4, quality: 80 };
@@ -24,14 +24,14 @@ const asGenerateInput = generateInput.extend({
   prompt: ours.negative_prompt.unwrap(),
   width: z.int().min(1).max(MAX_SIDE).optional(),
   height: z.int().min(1).max(MAX_SIDE).optional(),
-  num_images: z.int().min(1).max(MAX_IMAGES),
+  num_images: z.int().min(1).max(MAX_BATCHED_IMAGES),
 });
 
 /**
  * @param warnings What is to be said beside the images.
  * @param strength Of a request that starts from an image.
  */
-export function toGenerateInput(
+export function inputFromA1111(
   fields: Txt2imgInput,
   warnings: readonly string[],
   strength?: number,

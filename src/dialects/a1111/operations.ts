@@ -12,7 +12,7 @@ import {
 import {
   a1111Error,
   checkpoint,
-  imagesResponse,
+  a1111Images,
   img2imgInput,
   options,
   progressResponse,
@@ -25,7 +25,7 @@ import {
 } from "./schema.ts";
 
 const ERROR = outputSchema("A1111Error", a1111Error);
-const IMAGES = outputSchema("A1111Images", imagesResponse);
+const IMAGES = outputSchema("A1111Images", a1111Images);
 const PROGRESS = outputSchema("A1111Progress", progressResponse, outputSchema("A1111ProgressState", progressState));
 const OPTIONS = outputSchema("A1111Options", options);
 const CHECKPOINTS = outputSchema("A1111Checkpoints", z.array(checkpoint), outputSchema("A1111Checkpoint", checkpoint));
@@ -45,7 +45,7 @@ function imagesOperation(id: string, summary: string, description: string, input
     summary,
     description: `${description} An interrupted request answers 200 with the image so far.`,
     body: { json: input },
-    answers: { 200: { description: "The finished images.", json: IMAGES } },
+    responses: { 200: { description: "The finished images.", json: IMAGES } },
     errors: [...WITH_BODY, ...OF_WORK, "not_found"],
     failure,
   };
@@ -66,7 +66,15 @@ export const img2imgOperation = imagesOperation(
 );
 
 function readOperation(id: string, summary: string, json: NamedSchema, description = `${summary}.`): Operation {
-  return { id, tag, summary, description, answers: { 200: { description: summary, json } }, errors: WITH_KEY, failure };
+  return {
+    id,
+    tag,
+    summary,
+    description,
+    responses: { 200: { description: summary, json } },
+    errors: WITH_KEY,
+    failure,
+  };
 }
 
 export const progressOperation: Operation = {
@@ -92,7 +100,7 @@ export const taskOperation: Operation = {
   summary: "How far the request with that `force_task_id` is",
   description: "Of the same caller.",
   body: { json: inputSchema("A1111Task", taskInput) },
-  answers: { 200: { description: "Its progress.", json: outputSchema("A1111TaskProgress", taskResponse) } },
+  responses: { 200: { description: "Its progress.", json: outputSchema("A1111TaskProgress", taskResponse) } },
   errors: WITH_BODY,
   failure,
 };
@@ -116,7 +124,7 @@ export const setOptionsOperation: Operation = {
   summary: "Choose the checkpoint",
   description: "Accepts every setting and changes none. 404 for a checkpoint that is not loaded.",
   body: { json: inputSchema("A1111SetOptions", options) },
-  answers: { 200: { description: "Nothing.", json: NOTHING } },
+  responses: { 200: { description: "Nothing.", json: NOTHING } },
   errors: [...WITH_BODY, "not_found", "worker_unavailable"],
   failure,
 };
@@ -163,7 +171,7 @@ export const loginOperation: Operation = {
   body: {
     json: inputSchema("A1111Login", z.object({ username: z.string().default(""), password: z.string().default("") })),
   },
-  answers: {
+  responses: {
     200: { description: "It is right.", json: outputSchema("A1111LoggedIn", z.object({ success: z.boolean() })) },
   },
   errors: WITH_BODY.filter((code) => code !== "unauthorized"),

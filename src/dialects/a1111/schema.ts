@@ -2,7 +2,7 @@
 import { z } from "zod";
 
 /** Of one request: batch size times number of batches. */
-export const MAX_IMAGES = 16;
+export const MAX_BATCHED_IMAGES = 16;
 export const DEFAULT_STRENGTH = 0.75;
 
 const MAX_SIDE = 14_142;
@@ -76,7 +76,7 @@ export const img2imgInput = txt2imgInput.extend({
   include_init_images: z.boolean().default(false).describe("Whether the answer repeats the input."),
 });
 
-export const imagesResponse = z.object({
+export const a1111Images = z.object({
   images: z.array(z.string()).describe("PNG in base64, without a prefix."),
   parameters: z.record(z.string(), z.unknown()).describe("The request, with what was filled in."),
   info: z

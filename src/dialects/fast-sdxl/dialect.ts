@@ -16,7 +16,7 @@ import { readWith, type QueueDialect } from "../dialect.ts";
 import { falErrorResponse, falFrame } from "../fal-error.ts";
 import { fitSize } from "../fit-size.ts";
 import { withNumbers } from "../numbers.ts";
-import { deliveryByPath, toSeconds } from "../latentcast/dialect.ts";
+import { responseKindByPath, toSeconds } from "../latentcast/dialect.ts";
 import { fastSdxlOperation, fastSdxlStreamOperation } from "./operations.ts";
 
 const DEFAULT_SIDE = 1_024;
@@ -30,10 +30,10 @@ const CONSEQUENTIAL = ["embeddings"] as const;
 export const fastSdxlDialect: QueueDialect = {
   name: "fast-sdxl",
   routes: [
-    { path: "/fal-ai/fast-sdxl", delivery: () => "result", operation: fastSdxlOperation },
-    { path: "/fal-ai/fast-sdxl/stream", delivery: () => "events", operation: fastSdxlStreamOperation },
-    { path: "/fal-ai/:alias", delivery: () => "result" },
-    { path: "/fal-ai/:alias/*", delivery: deliveryByPath },
+    { path: "/fal-ai/fast-sdxl", responseKind: () => "result", operation: fastSdxlOperation },
+    { path: "/fal-ai/fast-sdxl/stream", responseKind: () => "events", operation: fastSdxlStreamOperation },
+    { path: "/fal-ai/:alias", responseKind: () => "result" },
+    { path: "/fal-ai/:alias/*", responseKind: responseKindByPath },
   ],
   // Programs that ask for a model of fal's read this shape, whichever model it is: LiteLLM takes `images[0]` for all of them.
   prefixes: ["/fal-ai"],

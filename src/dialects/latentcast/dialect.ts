@@ -3,7 +3,7 @@ import { inlineImage, type Served, type ServedImage } from "../../storage/publis
 import { generateInput } from "../../schema/input.ts";
 import type { GenerateResult, PreviewEvent } from "../../schema/output.ts";
 import { parseObject } from "../../schema/parse.ts";
-import { readWith, type DialectRequest, type QueueDialect } from "../dialect.ts";
+import { readWith, type DialectRequest, type QueueDialect, type ResponseKind } from "../dialect.ts";
 import { falErrorResponse, falFrame } from "../fal-error.ts";
 import { generateOperation, generateStreamOperation } from "./operations.ts";
 
@@ -11,11 +11,11 @@ export const latentcastDialect: QueueDialect = {
   name: "latentcast",
   prefixes: [],
   routes: [
-    { path: "/", delivery: () => "result", operation: generateOperation },
-    { path: "/stream", delivery: () => "events", operation: generateStreamOperation },
-    { path: "/:owner/:alias", delivery: () => "result" },
+    { path: "/", responseKind: () => "result", operation: generateOperation },
+    { path: "/stream", responseKind: () => "events", operation: generateStreamOperation },
+    { path: "/:owner/:alias", responseKind: () => "result" },
     // Sub paths are variants of a model; here there is one.
-    { path: "/:owner/:alias/*", delivery: deliveryByPath },
+    { path: "/:owner/:alias/*", responseKind: responseKindByPath },
   ],
   read: (request) => readWith(latentcastDialect, request),
   parse: (body) => parseObject(generateInput, body),
@@ -42,7 +42,7 @@ export const latentcastDialect: QueueDialect = {
 };
 
 /** As fal's clients say it. */
-export function deliveryByPath({ path }: DialectRequest): "result" | "events" {
+export function responseKindByPath({ path }: DialectRequest): ResponseKind {
   return path.endsWith("/stream") ? "events" : "result";
 }
 

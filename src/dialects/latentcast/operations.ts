@@ -35,7 +35,7 @@ export function resultOperation({ id, description, input, result }: Shape): Oper
     summary: "Make images and answer when they are finished",
     description,
     body: { json: input },
-    answers: { 200: { description: "The finished images.", json: result } },
+    responses: { 200: { description: "The finished images.", json: result } },
     errors: [...WITH_BODY, ...OF_WORK],
   };
 }
@@ -48,7 +48,7 @@ export function streamOperation({ id, description, input, result }: Shape): Oper
     summary: "Make images and show them while they form",
     description: `${STREAM_RULES} ${description}`,
     body: { json: input },
-    answers: { 200: { description: "The events.", events: [PREVIEW_EVENT, result, STREAM_ERROR] } },
+    responses: { 200: { description: "The events.", events: [PREVIEW_EVENT, result, STREAM_ERROR] } },
     errors: [...WITH_BODY, ...OF_WORK],
   };
 }

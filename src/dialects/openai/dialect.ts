@@ -1,11 +1,11 @@
 /** OpenAI's Images API. What its clients need, and where they are known to break, is in docs/openai.md. */
 import { parseObject } from "../../schema/parse.ts";
-import type { Dialect, DialectRequest, DialectRoute, ReadRequest } from "../dialect.ts";
+import type { Dialect, DialectRequest, DialectRoute, ReadRequest, ResponseKind } from "../dialect.ts";
 import { readEdit, readVariation } from "./edits.ts";
 import { openAiErrorResponse } from "./error.ts";
 import { OpenaiExchange } from "./exchange.ts";
-import { readFields, wantsStream } from "./fields.ts";
-import { toGenerateInput } from "./input.ts";
+import { typedFields, wantsStream } from "./fields.ts";
+import { inputFromOpenai } from "./input.ts";
 import { editsOperation, generationsOperation, variationsOperation } from "./operations.ts";
 import { generationInput } from "./schema.ts";
 
@@ -14,11 +14,11 @@ export const openaiDialect: Dialect = {
   // Programs are given a base address with `/v1` or without.
   prefixes: ["/v1", "/images", "/models"],
   routes: [
-    ...atBothPaths("/images/generations", { delivery, operation: generationsOperation }),
-    ...atBothPaths("/images/edits", { delivery, read: readEdit, takesForms: true, operation: editsOperation }),
+    ...atBothPaths("/images/generations", { responseKind, operation: generationsOperation }),
+    ...atBothPaths("/images/edits", { responseKind, read: readEdit, takesForms: true, operation: editsOperation }),
     // The API has no streams of these.
     ...atBothPaths("/images/variations", {
-      delivery: () => "result",
+      responseKind: () => "result",
       read: readVariation,
       takesForms: true,
       operation: variationsOperation,
@@ -36,15 +36,15 @@ function atBothPaths(path: string, route: Required<Pick<DialectRoute, "operation
   ];
 }
 
-function delivery({ body }: DialectRequest): "result" | "events" {
+function responseKind({ body }: DialectRequest): ResponseKind {
   return wantsStream(body) ? "events" : "result";
 }
 
 function readGeneration(body: unknown): ReadRequest {
-  const parsed = parseObject(generationInput, readFields(body));
+  const parsed = parseObject(generationInput, typedFields(body));
   if (!parsed.ok) return parsed;
   const { prompt, ...fields } = parsed.input;
-  const converted = toGenerateInput(fields, { prompt, warnings: parsed.warnings });
+  const converted = inputFromOpenai(fields, { prompt, warnings: parsed.warnings });
   if (!converted.ok) return converted;
   return { ...converted, exchange: new OpenaiExchange(fields, { subject: "image_generation" }) };
 }

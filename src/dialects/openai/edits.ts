@@ -4,8 +4,8 @@ import { parseObject, type FieldProblem, type Parsed } from "../../schema/parse.
 import type { DialectRequest, ReadRequest } from "../dialect.ts";
 import { MultipartForm } from "../form.ts";
 import { OpenaiExchange } from "./exchange.ts";
-import { IMAGE_PARTS, MASK_PART, readFields } from "./fields.ts";
-import { toGenerateInput } from "./input.ts";
+import { IMAGE_PARTS, MASK_PART, typedFields } from "./fields.ts";
+import { inputFromOpenai } from "./input.ts";
 import { editInput, editJsonInput, MAX_INPUT_IMAGES, variationInput, type EditInput } from "./schema.ts";
 
 /** Applies inside of the mask only: what is outside is never changed. */
@@ -28,12 +28,12 @@ export function readEdit({ body }: DialectRequest): ReadRequest {
 
 export function readVariation({ body }: DialectRequest): ReadRequest {
   const [image, ...others] = body instanceof MultipartForm ? body.files(...IMAGE_PARTS) : [];
-  const parsed = parseObject(variationInput, readFields(body));
+  const parsed = parseObject(variationInput, typedFields(body));
   if (image === undefined || others.length > 0) return refused(parsed, problem("image", "must be one file"));
   if (!parsed.ok) return parsed;
   const { strength, ...fields } = parsed.input;
   const common = { ...fields, stream: false, partial_images: 0 };
-  const converted = toGenerateInput(common, { prompt: "", strength, warnings: parsed.warnings });
+  const converted = inputFromOpenai(common, { prompt: "", strength, warnings: parsed.warnings });
   if (!converted.ok) return converted;
   const exchange = new OpenaiExchange(common, { subject: "image_edit", defaultStrength: VARIATION_STRENGTH });
   return { ...converted, exchange, inputs: toSources({ image, mask: null, fields: PARTS, unused: 0 }) };
@@ -42,7 +42,7 @@ export function readVariation({ body }: DialectRequest): ReadRequest {
 function readForm(form: MultipartForm): ReadRequest {
   const [image, ...others] = form.files(...IMAGE_PARTS);
   const [mask = null, ...moreMasks] = form.files(MASK_PART);
-  const parsed = parseObject(editInput, readFields(form));
+  const parsed = parseObject(editInput, typedFields(form));
   if (image === undefined || others.length >= MAX_INPUT_IMAGES)
     return refused(parsed, problem("image", `must be 1 to ${MAX_INPUT_IMAGES} files`));
   if (moreMasks.length > 0) return refused(parsed, problem("mask", "must be one file"));
@@ -51,7 +51,7 @@ function readForm(form: MultipartForm): ReadRequest {
 }
 
 function readJson(body: unknown): ReadRequest {
-  const parsed = parseObject(editJsonInput, readFields(body));
+  const parsed = parseObject(editJsonInput, typedFields(body));
   if (!parsed.ok) return parsed;
   // The exchange lives as long as the job and must not hold the images' texts.
   const { images, mask, ...fields } = parsed.input;
@@ -68,7 +68,7 @@ function readJson(body: unknown): ReadRequest {
 function edit(asked: EditInput, warnings: readonly string[], images: Images): ReadRequest {
   const { prompt, strength, input_fidelity: fidelity, ...fields } = asked;
   const unused = images.unused === 0 ? [] : [`only the first of ${images.unused + 1} images was used`];
-  const converted = toGenerateInput(fields, { prompt, strength, warnings: [...unused, ...warnings] });
+  const converted = inputFromOpenai(fields, { prompt, strength, warnings: [...unused, ...warnings] });
   if (!converted.ok) return converted;
   const defaultStrength = images.mask === null ? FIDELITY_STRENGTH[fidelity] : MASKED_STRENGTH;
   const exchange = new OpenaiExchange(fields, { subject: "image_edit", defaultStrength });

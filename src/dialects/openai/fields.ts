@@ -13,7 +13,7 @@ const NUMBERS: ReadonlySet<string> = new Set([
 const BOOLEANS: Readonly<Record<string, boolean>> = { true: true, false: false, "1": true, "0": false };
 
 /** Turns numbers and booleans that are text into values, and leaves out `null`, which some programs send for every absent field. */
-export function readFields(body: unknown): unknown {
+export function typedFields(body: unknown): unknown {
   const fields = body instanceof MultipartForm ? body.fieldsBeside(...IMAGE_PARTS, MASK_PART) : body;
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return fields;
   const entries = Object.entries(fields).flatMap(([name, value]: [string, unknown]) =>
@@ -29,6 +29,6 @@ function readText(name: string, text: string): unknown {
 
 /** Whether events are asked for; anything but a boolean is refused when the fields are checked. */
 export function wantsStream(body: unknown): boolean {
-  const fields = readFields(body);
+  const fields = typedFields(body);
   return typeof fields === "object" && fields !== null && "stream" in fields && fields.stream === true;
 }

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { generateInput, type ParsedInput } from "../../schema/input.ts";
 import type { Parsed } from "../../schema/parse.ts";
-import { MAX_IMAGES, type CommonInput } from "./schema.ts";
+import { MAX_N, type CommonInput } from "./schema.ts";
 
 /** Partials of PNG requests: at most 1 MB of base64, of which node clients take a tenth of a second; one of 2.7 MB takes half. */
 const MAX_PNG_PARTIAL_SIDE = 512;
@@ -12,7 +12,7 @@ const PARTIAL_QUALITY = 80;
 const SOURCE_QUALITY = 90;
 
 /** The dialect's own schema has checked the fields. Its limits are wider: more images, and variations have an empty prompt. */
-const asGenerateInput = generateInput.extend({ prompt: z.string(), num_images: z.int().min(1).max(MAX_IMAGES) });
+const asGenerateInput = generateInput.extend({ prompt: z.string(), num_images: z.int().min(1).max(MAX_N) });
 
 export interface Asked {
   readonly prompt: string;
@@ -21,7 +21,7 @@ export interface Asked {
   readonly warnings: readonly string[];
 }
 
-export function toGenerateInput(fields: CommonInput, { prompt, strength, warnings }: Asked): Parsed<ParsedInput> {
+export function inputFromOpenai(fields: CommonInput, { prompt, strength, warnings }: Asked): Parsed<ParsedInput> {
   const size = toSize(fields);
   if (!size.ok) return size;
   const input = asGenerateInput.parse({

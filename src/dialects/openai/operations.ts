@@ -32,7 +32,7 @@ export const generationsOperation: Operation = {
     "With `stream`, named Server-Sent Events: partial images, then each finished one. A failure on the way is one event `error`, after " +
     "which the connection breaks off. The same at `/images/generations`.",
   body: { json: inputSchema("OpenaiGeneration", generationInput) },
-  answers: { 200: { description: "The finished images.", json: RESPONSE, events: [PARTIAL, COMPLETED, ERROR] } },
+  responses: { 200: { description: "The finished images.", json: RESPONSE, events: [PARTIAL, COMPLETED, ERROR] } },
   errors: [...WITH_BODY, ...OF_WORK],
   failure,
 };
@@ -48,7 +48,7 @@ export const editsOperation: Operation = {
     form: inputSchema("OpenaiEditForm", editFormInput),
     json: inputSchema("OpenaiEdit", editJsonInput),
   },
-  answers: { 200: { description: "The finished images.", json: RESPONSE, events: [PARTIAL, COMPLETED, ERROR] } },
+  responses: { 200: { description: "The finished images.", json: RESPONSE, events: [PARTIAL, COMPLETED, ERROR] } },
   errors: [...WITH_BODY, ...OF_WORK],
   failure,
 };
@@ -59,7 +59,7 @@ export const variationsOperation: Operation = {
   summary: "Vary an image as OpenAI's API does",
   description: "Draws the image anew without a prompt. The same at `/images/variations`.",
   body: { form: inputSchema("OpenaiVariationForm", variationFormInput) },
-  answers: { 200: { description: "The finished images.", json: RESPONSE } },
+  responses: { 200: { description: "The finished images.", json: RESPONSE } },
   errors: [...WITH_BODY, ...OF_WORK],
   failure,
 };
@@ -69,7 +69,7 @@ export const modelsOperation: Operation = {
   tag: "OpenAI",
   summary: "List the models",
   description: "Those that requests may name; none while the first loads. The same at `/models`.",
-  answers: { 200: { description: "The models.", json: outputSchema("OpenaiModelList", modelList, MODEL) } },
+  responses: { 200: { description: "The models.", json: outputSchema("OpenaiModelList", modelList, MODEL) } },
   errors: WITH_KEY,
   failure,
 };
@@ -80,7 +80,7 @@ export const modelOperation: Operation = {
   summary: "Ask for one model",
   description: "Slashes in its name may be sent as they are. The same at `/models/{model}`.",
   parameters: [{ in: "path", name: "model", schema: { type: "string", minLength: 1 }, description: "Its id." }],
-  answers: { 200: { description: "The model.", json: MODEL } },
+  responses: { 200: { description: "The model.", json: MODEL } },
   errors: [...WITH_KEY, "not_found"],
   failure,
 };

@@ -4,7 +4,7 @@ import { generateInput } from "../../schema/input.ts";
 
 export const QUALITIES = ["auto", "low", "medium", "high", "standard", "hd"] as const;
 export const FORMATS = ["png", "jpeg", "webp"] as const;
-export const MAX_IMAGES = 10;
+export const MAX_N = 10;
 export const MAX_PARTIALS = 3;
 export const MAX_INPUT_IMAGES = 16;
 /** 20 MiB, as OpenAI has it. */
@@ -24,7 +24,7 @@ export const commonInput = z.object({
     .string()
     .optional()
     .describe("One of `GET /v1/models`; the first of them makes the images for any other name, with a warning."),
-  n: z.int().min(1).max(MAX_IMAGES).default(1).describe("Image i uses seed + i."),
+  n: z.int().min(1).max(MAX_N).default(1).describe("Image i uses seed + i."),
   size: z
     .string()
     .regex(/^(auto|\d{1,5}x\d{1,5})$/, "must be `auto` or WIDTHxHEIGHT")

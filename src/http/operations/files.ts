@@ -17,7 +17,7 @@ export const fileOperation: Operation = {
   summary: "Get a finished image or an upload",
   description: "No key is needed: its name cannot be guessed. A file never changes; it expires.",
   parameters: [KEY],
-  answers: {
+  responses: {
     200: { description: "The file.", bytes: true },
     304: { description: "Not modified.", empty: true },
   },
@@ -32,7 +32,7 @@ export const uploadOperation: Operation = {
   description: "The signature in the query of the URL allows one upload within 15 minutes.",
   parameters: [KEY],
   body: { bytes: true },
-  answers: { 200: { description: "The file is stored.", json: outputSchema("UploadReply", z.object({})) } },
+  responses: { 200: { description: "The file is stored.", json: outputSchema("UploadReply", z.object({})) } },
   errors: [...ALWAYS, "payload_too_large", "unsupported_media_type", "storage_full"],
   isOpen: true,
 };
@@ -51,7 +51,7 @@ export const initiateUploadOperation: Operation = {
   summary: "Get a URL to upload a file to",
   description: "Nothing is stored until the file is uploaded.",
   body: { json: inputSchema("InitiateUploadInput", initiateUploadInput) },
-  answers: {
+  responses: {
     200: {
       description: "The URL to upload to, and the URL of the file.",
       json: outputSchema("UploadPlaces", z.object({ file_url: z.string(), upload_url: z.string() })),

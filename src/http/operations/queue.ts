@@ -4,7 +4,7 @@ import {
   outputSchema,
   WITH_BODY,
   WITH_KEY,
-  type Answer,
+  type DescribedResponse,
   type Operation,
   type Parameter,
 } from "../../openapi/operation.ts";
@@ -69,7 +69,7 @@ export const submitOperation: Operation = {
     },
   ],
   body: { json: GENERATE_INPUT },
-  answers: {
+  responses: {
     200: {
       description: "The request is stored.",
       json: outputSchema("SubmitReply", submitReply),
@@ -83,7 +83,7 @@ export const queueResultOperation = aboutRequest({
   id: "result",
   summary: "Get the result of a request",
   description: "The status is that of a direct request; 400 until the request has ended.",
-  answers: { 200: { description: "The finished images.", json: GENERATE_RESULT } },
+  responses: { 200: { description: "The finished images.", json: GENERATE_RESULT } },
   errors: [...WITH_KEY, "not_found", "invalid_request", ...OF_WORK],
 });
 
@@ -92,7 +92,7 @@ export const statusOperation = aboutRequest({
   summary: "Get the status of a request",
   description: "Failed and cancelled requests are completed too, with `error` and `error_type`.",
   parameters: [REQUEST, LOGS],
-  answers: {
+  responses: {
     200: { description: "It has ended.", json: STATUS },
     202: { description: "It has not ended.", json: STATUS },
   },
@@ -103,7 +103,7 @@ export const statusStreamOperation = aboutRequest({
   summary: "Follow the status of a request",
   description: "Every change as Server-Sent Events, with new log lines only.",
   parameters: [REQUEST, LOGS],
-  answers: { 200: { description: "The events.", events: [STATUS] } },
+  responses: { 200: { description: "The events.", events: [STATUS] } },
 });
 
 export const eventsOperation = aboutRequest({
@@ -121,7 +121,7 @@ export const eventsOperation = aboutRequest({
       description: "Continue after this event; `lastEventId` in the query does the same.",
     },
   ],
-  answers: {
+  responses: {
     200: {
       description: "The events.",
       events: [
@@ -141,7 +141,7 @@ export const cancelOperation = aboutRequest({
   id: "cancel",
   summary: "Cancel a request",
   description: "A running request stops at its next step.",
-  answers: {
+  responses: {
     200: { description: "It was waiting and will not run.", json: CANCEL_REPLY },
     202: { description: "It will stop.", json: CANCEL_REPLY },
   },
@@ -149,7 +149,7 @@ export const cancelOperation = aboutRequest({
 
 function aboutRequest(
   rest: Pick<Operation, "id" | "summary" | "description"> &
-    Partial<Pick<Operation, "parameters" | "errors">> & { answers: Readonly<Record<number, Answer>> },
+    Partial<Pick<Operation, "parameters" | "errors">> & { responses: Readonly<Record<number, DescribedResponse>> },
 ): Operation {
   return { tag: "Queue", parameters: [REQUEST], errors: [...WITH_KEY, "not_found"], ...rest };
 }

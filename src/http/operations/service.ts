@@ -8,7 +8,7 @@ export const healthOperation: Operation = {
   tag: "Service",
   summary: "Get the state of the service",
   description: "200 while the process lives.",
-  answers: {
+  responses: {
     200: { description: "The state of the service and its workers.", json: outputSchema("Health", health) },
   },
   errors: ALWAYS,
@@ -20,7 +20,7 @@ export const readyOperation: Operation = {
   tag: "Service",
   summary: "Check whether a request would start now",
   description: "For load balancers and health checks.",
-  answers: { 200: { description: "It would.", json: outputSchema("Ready", ready) } },
+  responses: { 200: { description: "It would.", json: outputSchema("Ready", ready) } },
   errors: [...ALWAYS, "worker_unavailable", "draining"],
   isOpen: true,
 };
@@ -30,7 +30,7 @@ export const lorasOperation: Operation = {
   tag: "Service",
   summary: "List the LoRAs that requests may name",
   description: "Read from the folder each time: a file that is put there can be named at once.",
-  answers: { 200: { description: "The LoRAs.", json: outputSchema("LoraList", loraList) } },
+  responses: { 200: { description: "The LoRAs.", json: outputSchema("LoraList", loraList) } },
   errors: WITH_KEY,
 };
 
@@ -39,6 +39,6 @@ export const metricsOperation: Operation = {
   tag: "Service",
   summary: "Read counters for Prometheus",
   description: "In Prometheus' text format.",
-  answers: { 200: { description: "The counters.", text: true } },
+  responses: { 200: { description: "The counters.", text: true } },
   errors: WITH_KEY,
 };

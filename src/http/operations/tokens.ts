@@ -24,7 +24,7 @@ export const tokenOperation: Operation = {
   summary: "Get a short-lived token for some models",
   description: RULES,
   body: { json: TOKEN_INPUT },
-  answers: { 200: { description: "The token.", json: outputSchema("Token", z.string()) } },
+  responses: { 200: { description: "The token.", json: outputSchema("Token", z.string()) } },
   errors: WITH_BODY,
 };
 
@@ -34,7 +34,7 @@ export const realtimeTokenOperation: Operation = {
   summary: "Get a short-lived token for some models, as an object",
   description: RULES,
   body: { json: TOKEN_INPUT },
-  answers: {
+  responses: {
     201: { description: "The token.", json: outputSchema("TokenReply", z.object({ token: z.string() })) },
   },
   errors: WITH_BODY,

@@ -1,6 +1,6 @@
 /** The routes of all dialects that make images, with the result or with events as it forms. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Delivery, Dialect, DialectRoute, Exchange } from "../../dialects/dialect.ts";
+import type { Dialect, DialectRoute, Exchange, ResponseKind } from "../../dialects/dialect.ts";
 import { modelName } from "../../dialects/model-name.ts";
 import { DIALECTS } from "../../dialects/registry.ts";
 import { LatentcastError, toLatentcastError } from "../../errors.ts";
@@ -45,7 +45,7 @@ const STATUS_PATIENCE_MS = 5_000;
 
 /** An accepted request. */
 interface Accepted {
-  readonly delivery: Delivery;
+  readonly responseKind: ResponseKind;
   readonly exchange: Exchange;
   readonly job: Job;
   readonly events: AsyncIterable<Entry>;
@@ -74,7 +74,7 @@ function addRoute(app: FastifyInstance, dialect: Dialect, route: DialectRoute, o
   const read = route.read ?? dialect.read;
   app.post(path, { config }, async (request, reply) => {
     const accepted = await begin({ ...route, read }, options, request, reply);
-    if (accepted.delivery === "result") return answer(accepted, reply);
+    if (accepted.responseKind === "result") return answer(accepted, reply);
     await acceptedWithin(accepted.job, STATUS_PATIENCE_MS);
     return sendEvents(reply, frames(accepted));
   });
@@ -85,7 +85,7 @@ function takesAnyName(pattern: string): boolean {
 }
 
 async function begin(
-  route: Required<Pick<DialectRoute, "path" | "delivery" | "read">>,
+  route: Required<Pick<DialectRoute, "path" | "responseKind" | "read">>,
   { jobs, images, inputReader, underWay, preferredModels, publicUrl: configuredUrl }: GenerateRoutesOptions,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -128,7 +128,7 @@ async function begin(
   underWay.add({ caller: callerOf(request), exchange, job }, signal);
   const published = { isInline: input.sync_mode, baseUrl: publicUrl(request, configuredUrl) };
   return {
-    delivery: route.delivery(asked),
+    responseKind: route.responseKind(asked),
     exchange,
     job,
     events: job.follow({ signal: gone.signal }),

@@ -10,7 +10,7 @@ import { parseObject } from "../../schema/parse.ts";
 import { documented } from "../documented.ts";
 import { initiateUploadInput, initiateUploadOperation, uploadOperation } from "../operations/files.ts";
 import { publicUrl } from "../public-url.ts";
-import type { Ticket, UploadTickets } from "../upload-ticket.ts";
+import type { UploadTicket, UploadTickets } from "../upload-ticket.ts";
 
 export interface StorageRoutesOptions {
   readonly objects: ObjectStore;
@@ -68,7 +68,7 @@ export function storageRoutes(app: FastifyInstance, options: StorageRoutesOption
   }
 }
 
-async function keepUpload(ticket: Ticket, body: unknown, options: StorageRoutesOptions): Promise<void> {
+async function keepUpload(ticket: UploadTicket, body: unknown, options: StorageRoutesOptions): Promise<void> {
   const { objects, uploadLimitBytes } = options;
   try {
     await objects.put(ticket, bodyOf(body), uploadLimitBytes);

@@ -20,13 +20,13 @@ export function describeStrength(strength: string, steps: number, hasMask: boole
   const effect = EFFECTS.find(({ below }) => value < below);
   if (effect === undefined) return "";
   const words = hasMask ? effect.masked : effect.whole;
-  const count = executedSteps(value, steps);
+  const count = stepsToRun(value, steps);
   if (Number.isNaN(count)) return `${words}.`;
   if (count === 0) return `No step would run. The least is ${Math.ceil(1000 / steps) / 1000}.`;
   return `${words}. ${count} of ${steps} steps run.`;
 }
 
 /** The server's rule. */
-function executedSteps(strength: number, steps: number): number {
+function stepsToRun(strength: number, steps: number): number {
   return Math.min(Math.floor(steps * strength), steps);
 }

@@ -16,7 +16,7 @@ export class Drafts {
 
   /** @param values Of the draft. @param inferenceMs From its first step to the finished picture. */
   measured(values: Values, inferenceMs: number): void {
-    const stepMs = inferenceMs / executedSteps(values);
+    const stepMs = inferenceMs / stepsToRun(values);
     const known = this.#stepMs.get(values.model) ?? stepMs;
     this.#stepMs.set(values.model, known + (stepMs - known) * WEIGHT);
   }
@@ -33,7 +33,7 @@ export class Drafts {
   }
 }
 
-export function executedSteps(values: Values): number {
+export function stepsToRun(values: Values): number {
   return Math.max(1, Math.floor(Number(values.num_inference_steps) * shareOf(values)));
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Drafts, executedSteps } from "../../../src/playground/live/drafts.ts";
+import { Drafts, stepsToRun } from "../../../src/playground/live/drafts.ts";
 import type { Values } from "../../../src/playground/values.ts";
 
 const values = (changed: Partial<Values> = {}): Values =>
@@ -34,7 +34,7 @@ describe("a draft", () => {
   it("of a picture counts the steps that its strength leaves", () => {
     const draft = new Drafts().of(values({ image: "1", strength: "0.5" }));
     expect(draft.num_inference_steps).toBe("8");
-    expect(executedSteps(draft)).toBe(4);
+    expect(stepsToRun(draft)).toBe(4);
   });
 
   it("leaves what is no number to the server", () => {

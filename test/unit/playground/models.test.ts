@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { chooseModel, describeLoading } from "../../../src/playground/models.ts";
-import type { Model, Models, ServedModel } from "../../../src/playground/service.ts";
+import { resolveModel, describeLoading } from "../../../src/playground/models.ts";
+import type { Model, Models, OfferedModel } from "../../../src/playground/service.ts";
 
-const served = (id: string, changed: Partial<ServedModel> = {}): ServedModel => ({
+const served = (id: string, changed: Partial<OfferedModel> = {}): OfferedModel => ({
   model: { id } as Model,
   isLoaded: true,
   problem: "",
@@ -21,7 +21,7 @@ describe("the model of the next picture", () => {
     ["left to a server that has one, and that one is named", "small", ONE, ""],
     ["left to a server that has one, and none is named", "", ONE, ""],
   ])("is %s", (_name, named, models, name) => {
-    expect(chooseModel(named, models)).toMatchObject({ name, remark: "" });
+    expect(resolveModel(named, models)).toMatchObject({ name, remark: "" });
   });
 
   it.each([
@@ -32,16 +32,16 @@ describe("the model of the next picture", () => {
     "is the first where the server lacks the one that is named, and the page says so: %s",
     (named, models, ...said) => {
       const [name, remark] = said;
-      expect(chooseModel(named, models)).toMatchObject({ served: models.served[0], name, remark });
+      expect(resolveModel(named, models)).toMatchObject({ served: models.served[0], name, remark });
     },
   );
 
   it("is named where the others cannot be served: the server still asks for a name that is right", () => {
-    expect(chooseModel("", { ...ONE, unserved: TWO.unserved })?.name).toBe("small");
+    expect(resolveModel("", { ...ONE, unserved: TWO.unserved })?.name).toBe("small");
   });
 
   it("is none before the server has one", () => {
-    expect(chooseModel("small", { served: [], unserved: TWO.unserved })).toBeUndefined();
+    expect(resolveModel("small", { served: [], unserved: TWO.unserved })).toBeUndefined();
   });
 });
 

@@ -129,8 +129,8 @@ describe("an edit", () => {
     ["1", "events"],
     ["false", "result"],
     ["0", "result"],
-  ])("is answered for stream %j, after its files, by %s", (stream, delivery) => {
-    expect(edits.delivery({ path: "", body: form({ prompt: "x", stream }, image) })).toBe(delivery);
+  ])("is answered for stream %j, after its files, by %s", (stream, responseKind) => {
+    expect(edits.responseKind({ path: "", body: form({ prompt: "x", stream }, image) })).toBe(responseKind);
   });
 });
 
@@ -143,9 +143,9 @@ describe("whatever is sent", () => {
 
   it("is read or refused by the fields that are wrong", () => {
     fc.assert(
-      fc.property(bodies, fc.constantFrom(edits, variations), (body, { read: reader, delivery }) => {
+      fc.property(bodies, fc.constantFrom(edits, variations), (body, { read: reader, responseKind }) => {
         const given = reader({ path: "", body });
-        expect(["result", "events"]).toContain(delivery({ path: "", body }));
+        expect(["result", "events"]).toContain(responseKind({ path: "", body }));
         if (given.ok) expect(given.inputs).toBeDefined();
         else expect(given.problems.length).toBeGreaterThan(0);
       }),
@@ -165,7 +165,7 @@ describe("a variation", () => {
 
   it("is never a stream, and says so", () => {
     const body = form({ stream: "true" }, image);
-    expect(variations.delivery({ path: "", body })).toBe("result");
+    expect(variations.responseKind({ path: "", body })).toBe("result");
     expect(read(variations, body).warnings).toEqual(['unknown field "stream" was ignored']);
   });
 

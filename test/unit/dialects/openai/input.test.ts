@@ -143,12 +143,12 @@ describe("the way of the answer", () => {
     ["0", "result"],
     [null, "result"],
     [undefined, "result"],
-  ])("for stream %j is %s", (stream, delivery) => {
-    expect(route?.delivery({ path: "/v1/images/generations", body: { stream } })).toBe(delivery);
+  ])("for stream %j is %s", (stream, responseKind) => {
+    expect(route?.responseKind({ path: "/v1/images/generations", body: { stream } })).toBe(responseKind);
   });
 
   it.each([null, undefined, "text", 3, []])("for the body %j is a result, which refuses it", (body) => {
-    expect(route?.delivery({ path: "/v1/images/generations", body })).toBe("result");
+    expect(route?.responseKind({ path: "/v1/images/generations", body })).toBe("result");
     expect(read(body).ok).toBe(false);
   });
 });

@@ -10,7 +10,7 @@ import { readLoras, writeLoras, type ChosenLora } from "./loras.ts";
 /** Beyond it few LoRAs do any good; the field beside the slider takes whatever the server does. */
 const USUAL = { min: "-1", max: "2", step: "0.05" } as const;
 
-export class LoraList {
+export class LoraPicker {
   readonly #form: Form;
   readonly #changed: () => void;
   readonly #root = find("lora-part", HTMLElement);

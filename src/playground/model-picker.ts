@@ -1,30 +1,30 @@
 /** The model of the next picture, chosen from those of the server. */
 import { element, find } from "./dom.ts";
 import type { Form } from "./form.ts";
-import { chooseModel, describeLoading } from "./models.ts";
-import type { Model, Models, ServedModel } from "./service.ts";
+import { resolveModel, describeLoading } from "./models.ts";
+import type { Model, Models, OfferedModel } from "./service.ts";
 
-export interface ModelListHooks {
+export interface ModelPickerHooks {
   /** This is the model now. @param name What requests call it; empty where there is no other. */
   readonly chosen: (model: Model, name: string) => void;
   /** The visitor has chosen it. Called after `chosen`. */
   readonly picked: (model: Model) => void;
 }
 
-export class ModelList {
+export class ModelPicker {
   readonly #form: Form;
-  readonly #hooks: ModelListHooks;
+  readonly #hooks: ModelPickerHooks;
   readonly #root = find("model-part", HTMLElement);
   readonly #choice = find("model-choice", HTMLSelectElement);
   readonly #state = find("model-state", HTMLElement);
   readonly #note = find("model-note", HTMLElement);
   #models: Models = { served: [], unserved: [] };
   #offered = "";
-  #served: ServedModel | undefined;
+  #served: OfferedModel | undefined;
   /** What the form says that `#served` is; undefined before there is one. */
   #name: string | undefined;
 
-  constructor(form: Form, hooks: ModelListHooks) {
+  constructor(form: Form, hooks: ModelPickerHooks) {
     this.#form = form;
     this.#hooks = hooks;
     this.#choice.addEventListener("change", () => {
@@ -55,7 +55,7 @@ export class ModelList {
   }
 
   #resolve(named: string): void {
-    const chosen = chooseModel(named, this.#models);
+    const chosen = resolveModel(named, this.#models);
     if (chosen === undefined) return;
     const { served, name, remark } = chosen;
     // What was said of a name that is not there stays until another is given.
