@@ -21,7 +21,7 @@ import { JobService } from "./jobs/service.ts";
 import { fetchImage } from "./net/fetch-image.ts";
 import { packageRoot, packageVersion } from "./package-info.ts";
 import type { Launch } from "./processes/child.ts";
-import type { FleetConnection, ServedJobs, StartNodeOptions } from "./runtime/fleet.ts";
+import type { ConnectOptions, FleetConnection, ServedJobs, StartNodeOptions } from "./runtime/fleet.ts";
 import type { fleetParts } from "./runtime/in-fleet.ts";
 import { openStorage } from "./storage/open.ts";
 import { readObject } from "./storage/read-object.ts";
@@ -96,12 +96,18 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const tracing = await startTracing({ env, version: packageVersion() });
   open.add(() => tracing?.close());
   const metrics = new Metrics();
-  const observers = [metrics, new JobLog(log, config.logPrompts), ...(tracing === undefined ? [] : [tracing.observer])];
+  const observers: JobObserver[] = [
+    metrics,
+    new JobLog(log, config.logPrompts),
+    ...(tracing === undefined ? [] : [tracing.observer]),
+  ];
   const parts = { ...options, config, env, log };
-  const membership = config.natsUrls.length === 0 ? undefined : await joinFleet(config, log, open);
+  const membership =
+    config.natsUrls.length === 0 ? undefined : await joinFleet(config, { log, open, observer: metrics.fleet });
+  if (membership !== undefined) observers.push(metrics.fleet);
   const served = await serveJobs(membership, parts, { metrics, observers, open });
   const { jobs } = served;
-  metrics.watch(jobs);
+  metrics.watch(jobs, membership?.connection.readServers);
   if (membership !== undefined && config.role === "node")
     return membership.parts.serveNode(served, { config, log, metrics, open });
   const { dataDir, storeLimitBytes: limitBytes, resultTtlMs: keepMs } = config;
@@ -197,9 +203,9 @@ interface Membership {
 }
 
 /** A process that is part of no fleet loads nothing of one. */
-async function joinFleet(config: Config, log: Logger, open: Disposers): Promise<Membership> {
+async function joinFleet(config: Config, options: ConnectOptions): Promise<Membership> {
   const { fleetParts: parts } = await import("./runtime/in-fleet.ts");
-  return { parts, connection: await parts.connectToFleet(config, log, open) };
+  return { parts, connection: await parts.connectToFleet(config, options) };
 }
 
 interface Counting {
@@ -235,7 +241,10 @@ async function serveJobs(
     return { jobs: gateway.jobs, drain: (ms) => gateway.jobs.drain(ms), close: () => gateway.jobs.close() };
   // Its jobs are counted once, by the gateway; how long steps take is known here only.
   const steps: JobObserver = {
-    step: (job, seconds) => metrics.step(job, seconds),
+    step: (job, seconds) => {
+      metrics.step(job, seconds);
+      metrics.fleet.step(job, seconds);
+    },
     preview: (job, seconds) => metrics.preview(job, seconds),
   };
   const start = (changes: JobObserver): Promise<JobService> => startJobs({ ...parts, observers: [steps, changes] });

@@ -137,6 +137,8 @@ export interface Bus {
   pending(consumer: ConsumerName): Promise<Pending>;
   fill(stream: string): Promise<StreamFill>;
 
+  /** Milliseconds to the server and back. Rejects with {@link BusTimeout} when there is no connection. */
+  roundTripMs(): Promise<number>;
   /** Milliseconds since 1970 by the servers' clock, which all processes share. It never steps back. */
   now(): number;
   /** Bytes of a message, headers included. */

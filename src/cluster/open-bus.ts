@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import type { Config } from "../config.ts";
 import type { Bus } from "./bus.ts";
 import type { Layout, Role } from "./layout.ts";
+import type { FleetObserver } from "./observer.ts";
 import { laxServers } from "./nats/sync-check.ts";
 
 export interface OpenBusOptions {
@@ -11,10 +12,11 @@ export interface OpenBusOptions {
   readonly role: Role;
   /** Hears in one sentence of what NATS does not allow. */
   readonly warn: (text: string) => void;
+  readonly observer?: FleetObserver;
 }
 
 /** Rejects with a `ConfigError` that says in one sentence why there is no connection. */
-export async function openBus({ config, layout, role, warn }: OpenBusOptions): Promise<Bus> {
+export async function openBus({ config, layout, role, warn, observer }: OpenBusOptions): Promise<Bus> {
   const { NatsBus } = await import("./nats/bus.ts");
   const bus = await NatsBus.connect({
     urls: config.natsUrls,
@@ -23,6 +25,7 @@ export async function openBus({ config, layout, role, warn }: OpenBusOptions): P
     inbox: layout.inbox(role),
     name: `latentcast-${role} ${hostname()}`,
     warn,
+    ...(observer === undefined ? {} : { observer }),
   });
   // Nobody waits for pages that may not be reachable.
   void laxServers(config.natsUrls).then((sentences) => sentences.forEach(warn));

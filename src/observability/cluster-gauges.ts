@@ -7,12 +7,17 @@ type Cluster = NonNullable<ServiceSnapshot["cluster"]>;
 
 const STATES = ["loading", "ready", "draining", "failed", "mismatch"];
 
-export function watchCluster(registry: Registry, jobs: Jobs): void {
+/** @param counted What the snapshot does not know. */
+export function watchCluster(
+  registry: Registry,
+  jobs: Jobs,
+  counted: { readonly reticketedRequests: number } = { reticketedRequests: 0 },
+): void {
   const registers = [registry];
 
   gauge(
     "waiting",
-    "Jobs that this gateway has accepted and no node has begun, by pool.",
+    "Jobs that no node has begun, direct and queued ones of all gateways, by pool. Each gateway sees nearly the same: take the maximum.",
     ["pool"],
     (metric, cluster) => {
       metric.set({ pool: cluster.pool }, jobs.snapshot().queue.waiting);
@@ -41,8 +46,8 @@ export function watchCluster(registry: Registry, jobs: Jobs): void {
   total("deaths_total", "Nodes that this gateway has seen die.", ({ deaths }) => deaths);
   total(
     "reticketed_total",
-    "Jobs of this gateway whose ticket was lost and made again.",
-    ({ reticketed }) => reticketed,
+    "Tickets that were lost and that this gateway made again.",
+    ({ reticketed }) => reticketed + counted.reticketedRequests,
   );
 
   function gauge(

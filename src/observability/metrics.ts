@@ -4,7 +4,10 @@ import type { TerminalEvent } from "../jobs/events.ts";
 import type { Job } from "../jobs/job.ts";
 import type { JobObserver } from "../jobs/observer.ts";
 import type { Jobs } from "../jobs/jobs.ts";
+import type { ServerReading } from "../cluster/observer.ts";
 import { watchCluster } from "./cluster-gauges.ts";
+import { FleetMetrics } from "./fleet-metrics.ts";
+import { watchServers } from "./server-gauges.ts";
 import { watchWorkers } from "./worker-gauges.ts";
 
 /** From a tiny image on a good card to a large one behind a queue. */
@@ -14,6 +17,8 @@ const STEP_SECONDS = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5
 
 export class Metrics implements JobObserver {
   readonly registry = new Registry();
+  /** Also counts jobs of a process that is part of a fleet. */
+  readonly fleet = new FleetMetrics(this.registry);
   readonly sseClients: Gauge;
   readonly realtimeClients: Gauge;
   readonly realtimeSuperseded: Counter;
@@ -76,10 +81,14 @@ export class Metrics implements JobObserver {
     });
   }
 
-  /** Adds what is read at the time of the scrape. To be called once. */
-  watch(jobs: Jobs): void {
+  /**
+   * Adds what is read at the time of the scrape. To be called once.
+   * @param readServers Of a process that is part of a fleet.
+   */
+  watch(jobs: Jobs, readServers?: () => Promise<ServerReading>): void {
     watchWorkers(this.registry, jobs);
-    watchCluster(this.registry, jobs);
+    watchCluster(this.registry, jobs, this.fleet);
+    watchServers(this.registry, readServers);
   }
 
   accepted(): void {

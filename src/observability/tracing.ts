@@ -104,6 +104,10 @@ class JobSpans implements JobObserver {
     this.#spans.get(job)?.setAttributes(sizesOf(job));
   }
 
+  ticketed(job: Job): void {
+    this.#spans.get(job)?.addEvent("ticketed");
+  }
+
   claimed(job: Job, node: string): void {
     this.#spans.get(job)?.addEvent("claimed", { "latentcast.node": node });
   }

@@ -33,6 +33,8 @@ export interface RequestRunnerOptions {
   readonly terms?: LeaseTerms | undefined;
   /** An end that cannot be kept yet is shown from memory; not where other processes show ends. */
   readonly showsUnkept?: boolean | undefined;
+  /** What was drawn is thrown away: another run ended the request first. */
+  readonly onUncounted?: (live: LiveRequest) => void;
 }
 
 export interface BeginOptions {
@@ -215,16 +217,20 @@ export class RequestRunner {
     );
     if (isFirst === undefined) live.settle(undefined);
     else if (isFirst) live.end(ended);
-    else live.settle(await this.#endedByOthers(id, made));
+    else live.settle(await this.#endedByOthers(live, made));
     this.#live.delete(id);
   }
 
   /** Undefined when somebody else runs the request. */
-  async #endedByOthers(id: string, { ended, images }: MadeEnd): Promise<EndedRequest | undefined> {
-    const { store } = this.#options;
-    const counted = await store.ended(id);
+  async #endedByOthers(live: LiveRequest, { ended, images }: MadeEnd): Promise<EndedRequest | undefined> {
+    const { store, onUncounted } = this.#options;
+    const counted = await store.ended(live.request.id);
     // A write whose answer was lost is repeated, and then comes too late for its own first try. In doubt the images stay until they expire.
-    if (counted !== undefined && !isSameEnd(counted, ended)) await this.#options.images.discard(images);
+    if (counted !== undefined && isSameEnd(counted, ended)) return counted;
+    // Not so when it was cancelled meanwhile.
+    const isDrawnTwice = ended.result.error === null && (counted?.result.error ?? null) === null;
+    if (isDrawnTwice) onUncounted?.(live);
+    if (counted !== undefined) await this.#options.images.discard(images);
     return counted;
   }
 

@@ -5,11 +5,13 @@ import type { Logger } from "pino";
 import type { Disposers } from "../async/disposers.ts";
 import { BusRefusal, type Bus } from "../cluster/bus.ts";
 import { Fleet } from "../cluster/fleet/fleet.ts";
+import { ServerReadings } from "../cluster/fleet/server-readings.ts";
 import { Gateway } from "../cluster/gateway/gateway.ts";
 import { Layout } from "../cluster/layout.ts";
 import { LoadChanges } from "../cluster/node/load-changes.ts";
 import { Node } from "../cluster/node/node.ts";
 import type { PullRule } from "../cluster/node/pull-rule.ts";
+import type { FleetObserver, ServerReading } from "../cluster/observer.ts";
 import { openBus } from "../cluster/open-bus.ts";
 import { RequestNode } from "../cluster/requests/request-node.ts";
 import { ConfigError, type Config } from "../config.ts";
@@ -33,13 +35,26 @@ export interface FleetConnection {
   readonly incarnation: () => string;
   /** It was found dead: it goes on as another process would. */
   readonly reincarnate: () => void;
+  /** Counts what happens between the machines. */
+  readonly observer: FleetObserver;
+  /** How the servers between the machines are. */
+  readonly readServers: () => Promise<ServerReading>;
+}
+
+export interface ConnectOptions {
+  readonly log: Logger;
+  readonly open: Disposers;
+  readonly observer: FleetObserver;
 }
 
 /** Rejects with a {@link ConfigError} that says in one sentence what is missing. Closes with `open`. */
-export async function connectToFleet(config: Config, log: Logger, open: Disposers): Promise<FleetConnection> {
+export async function connectToFleet(
+  config: Config,
+  { log, open, observer }: ConnectOptions,
+): Promise<FleetConnection> {
   const layout = new Layout({ cluster: config.cluster });
   const role = config.role === "all" ? "server" : config.role;
-  const bus = await openBus({ config, layout, role, warn: (text) => log.warn(text) });
+  const bus = await openBus({ config, layout, role, warn: (text) => log.warn(text), observer });
   open.add(() => bus.close());
   await checkSetUp(bus, layout, config);
   let current = newIncarnation();
@@ -49,7 +64,10 @@ export async function connectToFleet(config: Config, log: Logger, open: Disposer
   fleet.start();
   open.add(() => fleet.close());
   const reincarnate = (): void => void (current = newIncarnation());
-  return { bus, layout, fleet, name, incarnation, reincarnate };
+  // Nodes may not ask about streams.
+  const readings = new ServerReadings({ bus, streams: role === "node" ? [] : Object.values(layout.streams) });
+  const readServers = (): Promise<ServerReading> => readings.read();
+  return { bus, layout, fleet, name, incarnation, reincarnate, observer, readServers };
 }
 
 function newIncarnation(): string {

@@ -273,6 +273,11 @@ export class MemoryBus implements Bus {
     });
   }
 
+  async roundTripMs(): Promise<number> {
+    if (!this.isConnected) throw new BusTimeout("there is no connection");
+    return this.#network.delayMs;
+  }
+
   close(): Promise<void> {
     this.#isClosed = true;
     this.isConnected = false;

@@ -2,6 +2,7 @@
 import pino from "pino";
 import { HeldTickets } from "../../src/cluster/node/held-tickets.ts";
 import { Layout } from "../../src/cluster/layout.ts";
+import type { FleetObserver } from "../../src/cluster/observer.ts";
 import type { ClusterQueue } from "../../src/cluster/requests/cluster-queue.ts";
 import type { Reconciler } from "../../src/cluster/requests/reconciler.ts";
 import { RequestGateway } from "../../src/cluster/requests/request-gateway.ts";
@@ -87,7 +88,7 @@ export async function memoryFleet() {
     };
   };
 
-  const node = (name: string): MemoryNode => {
+  const node = (name: string, observer: FleetObserver = {}): MemoryNode => {
     const bus = network.connect();
     const jobs = new FakeJobs();
     const held = new HeldTickets();
@@ -99,7 +100,7 @@ export async function memoryFleet() {
       isHearing: true,
     };
     const durable = new RequestNode({
-      ...{ bus, layout, fleet, jobs, store, images, inputReader, log, node: name },
+      ...{ bus, layout, fleet, jobs, store, images, inputReader, log, observer, node: name },
       dialect: () => latentcastDialect,
       closing: closing.signal,
       incarnation: () => incarnation,

@@ -152,7 +152,10 @@ export class RemoteDispatcher {
     try {
       await request.inputs?.fit(request.params);
       if (job.ended !== undefined) return;
+      const beganMs = performance.now();
       await this.#tickets.publish(remote);
+      const seconds = (performance.now() - beganMs) / 1_000;
+      this.#observe((observer) => observer.ticketed?.(job, seconds));
       // Only now: a client must not be promised what the queue has refused.
       this.#resolved(remote);
     } catch (error) {

@@ -1,9 +1,10 @@
 /** The bus over NATS with JetStream. It is loaded only where a fleet is asked for. */
 import { RequestError, TimeoutError, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { Changes } from "../../async/changes.ts";
-import { BusRefusal, BusTimeout, NoResponders } from "../bus.ts";
+import { BusRefusal, BusTimeout, NoResponders, WrongSequence } from "../bus.ts";
 import type { Bus, BusMessage, ConsumerName, Delivery, Header, Pending } from "../bus.ts";
 import type { PutOptions, Question, Stored, StreamFill, Subscription } from "../bus.ts";
+import type { FleetObserver } from "../observer.ts";
 import { JetStreamApi, bytesOf, headerIn, headersOf } from "./api.ts";
 import { connectToNats, type NatsOptions } from "./connect.ts";
 import { Pulls } from "./pulls.ts";
@@ -16,11 +17,13 @@ const NOTHING = Buffer.alloc(0);
 export interface NatsBusOptions extends NatsOptions {
   /** Hears in one sentence of what NATS does not allow, and of connections that break. */
   readonly warn?: (text: string) => void;
+  readonly observer?: Pick<FleetObserver, "raceLost">;
 }
 
 export class NatsBus implements Bus {
   readonly #connection: NatsConnection;
   readonly #warn: (text: string) => void;
+  readonly #observer: NatsBusOptions["observer"];
   readonly #records: Records;
   readonly #pulls: Pulls;
   readonly #clock: ServerClock;
@@ -32,6 +35,7 @@ export class NatsBus implements Bus {
     this.#connection = connection;
     this.#clock = clock;
     this.#warn = options.warn ?? (() => undefined);
+    this.#observer = options.observer;
     this.#records = new Records(api);
     this.#pulls = new Pulls(connection, api, options.inbox);
     void this.#follow();
@@ -93,8 +97,13 @@ export class NatsBus implements Bus {
     }
   }
 
-  put(stream: string, subject: string, header: Header, payload: Buffer, options: PutOptions): Promise<number> {
-    return this.#records.put(stream, subject, header, payload, options);
+  async put(stream: string, subject: string, header: Header, payload: Buffer, options: PutOptions): Promise<number> {
+    try {
+      return await this.#records.put(stream, subject, header, payload, options);
+    } catch (error) {
+      if (error instanceof WrongSequence) this.#observer?.raceLost?.(stream);
+      throw error;
+    }
   }
 
   get(stream: string, subject: string): Promise<Stored | undefined> {
@@ -133,6 +142,13 @@ export class NatsBus implements Bus {
 
   fill(stream: string): Promise<StreamFill> {
     return this.#records.fill(stream);
+  }
+
+  async roundTripMs(): Promise<number> {
+    const beganMs = performance.now();
+    if (!this.#isConnected) throw new BusTimeout("there is no connection to NATS");
+    await this.#connection.flush();
+    return performance.now() - beganMs;
   }
 
   async close(): Promise<void> {

@@ -12,6 +12,7 @@ import type { ResolvedJob } from "../../jobs/service.ts";
 import type { Delivery } from "../bus.ts";
 import { GatewayGone, type GatewayLink } from "./gateway-link.ts";
 import type { HeldTickets } from "./held-tickets.ts";
+import type { FleetObserver } from "../observer.ts";
 import { cutImages, type PartOfImage } from "../image-parts.ts";
 import {
   remoteRequest,
@@ -36,6 +37,7 @@ export interface NodeJobPorts {
   /** Bytes of an image that go into one message. */
   readonly partBytes: number;
   readonly log: Logger;
+  readonly observer?: FleetObserver | undefined;
 }
 
 export type InteractiveTicket = Ticket & { readonly gateway: string };
@@ -106,13 +108,15 @@ export class NodeJob {
 
   /** Undefined when there is nothing to do. */
   async #begin(): Promise<Job | undefined> {
-    const { link, node, incarnation, jobs } = this.#ports;
+    const { link, node, incarnation, jobs, observer } = this.#ports;
+    const beganMs = performance.now();
     const ack = this.#delivery.ackSubject;
     const answer = await link.ask(this.gateway, { ...this.#header("claimed"), node, incarnation: incarnation(), ack });
     if (answer.verdict !== "go") {
       await this.#delivery.ack();
       return undefined;
     }
+    observer?.ticketClaimed?.("direct", (performance.now() - beganMs) / 1_000);
     const asked = remoteRequest.parse(JSON.parse(this.#delivery.payload.toString()));
     const request = await this.#toRequest(asked);
     if (request === undefined) {
@@ -160,7 +164,7 @@ export class NodeJob {
 
   async #follow(job: Job): Promise<void> {
     for await (const { event } of job.follow()) {
-      if (isTerminal(event)) await this.#end(event);
+      if (isTerminal(event)) await this.#end(job, event);
       else this.#tell(event);
     }
   }
@@ -188,19 +192,20 @@ export class NodeJob {
     }
   }
 
-  async #end(event: TerminalEvent): Promise<void> {
+  async #end(job: Job, event: TerminalEvent): Promise<void> {
+    const { observer } = this.#ports;
     if (this.#givenUp === "ended") return this.#delivery.ack();
-    if (this.#givenUp === "superseded") return;
+    if (this.#givenUp === "superseded") return observer?.runWasted?.(job);
     if (event.kind === "succeeded") {
       const { images, warnings } = event.result;
       await this.#deliver(images);
-      return this.#settle({ kind: "succeeded", images: images.length, warnings: [...warnings] });
+      return this.#settle(job, { kind: "succeeded", images: images.length, warnings: [...warnings] });
     }
     if (event.kind === "cancelled" && event.reason === "shutdown") {
       await this.#ports.link.ask(this.gateway, { ...this.#header("ended"), end: { kind: "released" } });
       return this.#delivery.nak();
     }
-    return this.#settle({ kind: "failed", error: toWireError(toLatentcastError(terminalError(event))) });
+    return this.#settle(job, { kind: "failed", error: toWireError(toLatentcastError(terminalError(event))) });
   }
 
   /** Every part of the result, each until the gateway has it. */
@@ -216,11 +221,12 @@ export class NodeJob {
     await this.#ports.link.ask(this.gateway, { ...this.#header("result"), part }, bytes);
   }
 
-  async #settle(end: JobMessageOf<"ended">["end"]): Promise<void> {
+  async #settle(job: Job, end: JobMessageOf<"ended">["end"]): Promise<void> {
     const { verdict } = await this.#ports.link.ask(this.gateway, { ...this.#header("ended"), end });
     if (verdict === "again") throw new LatentcastError("internal_error", { cause: "the gateway lacks a part" });
     // Refused: another run of it counts, and its holder has the ticket now.
     if (verdict === "go") await this.#delivery.ack();
+    else this.#ports.observer?.runWasted?.(job);
   }
 
   /** An earlier run of the same job may still be on its way out here. */

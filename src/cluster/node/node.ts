@@ -7,6 +7,7 @@ import type { Fleet } from "../fleet/fleet.ts";
 import { Heartbeats } from "../fleet/heartbeats.ts";
 import { HeldTickets } from "./held-tickets.ts";
 import type { Layout } from "../layout.ts";
+import type { FleetObserver, TicketKind } from "../observer.ts";
 import { NodeJob } from "./node-job.ts";
 import { PoolMember } from "../pool/pool-member.ts";
 import type { PoolFacts } from "../pool/pool-record.ts";
@@ -43,6 +44,7 @@ export interface NodeOptions {
   readonly log: Logger;
   readonly durable?: DurableTickets;
   readonly rule?: PullRule;
+  readonly observer?: FleetObserver;
 }
 
 /** A part of an image beside its header, well below what a message may hold. */
@@ -175,6 +177,7 @@ export class Node {
       return delivery.nak(UNREADABLE_RETRY_MS);
     }
     const { gateway } = parsed.data;
+    this.#count(delivery, gateway === null ? "queued" : "direct");
     if (gateway !== null) return this.#begin(parsed.data, gateway, delivery);
     if (durable === undefined) return delivery.nak(UNREADABLE_RETRY_MS);
     await durable(delivery, parsed.data, this.#held).catch((error: unknown) => {
@@ -183,10 +186,16 @@ export class Node {
     });
   }
 
+  #count({ deliveries, storedAtMs }: Delivery, kind: TicketKind): void {
+    const { bus, observer } = this.#options;
+    if (deliveries > 1) observer?.ticketRedelivered?.(kind);
+    else observer?.ticketPulled?.(kind, Math.max(0, bus.now() - storedAtMs) / 1_000);
+  }
+
   #begin(given: Ticket, gateway: string, delivery: Delivery): Promise<void> {
-    const { bus, jobs, name, incarnation, log } = this.#options;
+    const { bus, jobs, name, incarnation, log, observer } = this.#options;
     const partBytes = Math.floor(bus.maxPayload * PART_SHARE);
-    const ports = { jobs, held: this.#held, link: this.#link, node: name, incarnation, partBytes, log };
+    const ports = { jobs, held: this.#held, link: this.#link, node: name, incarnation, partBytes, log, observer };
     const job = new NodeJob(ports, { ...given, gateway }, delivery);
     this.#jobs.add(job);
     return new Promise((resolve) => {

@@ -15,6 +15,7 @@ import { DurableEvents } from "./durable-events.ts";
 import type { FleetRequestStore } from "../storage/fleet-requests.ts";
 import type { HeldTickets } from "../node/held-tickets.ts";
 import type { Layout } from "../layout.ts";
+import type { FleetObserver } from "../observer.ts";
 import type { Whereabouts } from "./whereabouts.ts";
 import type { Ticket } from "../wire.ts";
 
@@ -31,6 +32,7 @@ export interface DurableJobPorts {
   /** Bytes of an image that go into one message. */
   readonly partBytes: number;
   readonly log: Logger;
+  readonly observer?: FleetObserver | undefined;
 }
 
 /**
@@ -72,11 +74,13 @@ export class DurableJob {
 
   /** @param onPlaced Called when the job is among those of this machine, or will not be. */
   async work(onPlaced: () => void): Promise<void> {
-    const { held, log } = this.#ports;
+    const { held, log, observer } = this.#ports;
+    const beganMs = performance.now();
     const holding = held.hold(this.id, this.#ticket.attempt, this.#delivery);
     try {
       const claim = await this.#claim();
       if (claim === undefined) return;
+      observer?.ticketClaimed?.("queued", (performance.now() - beganMs) / 1_000);
       this.#live = await this.#start(claim);
       onPlaced();
       if (this.#live === undefined) return;
@@ -181,6 +185,7 @@ export class DurableJob {
     for await (const entry of live.job.follow()) events.tell(entry);
     const settled = await live.settled;
     events.tellOver();
+    if (live.lease?.isLost === true || this.#isAbandoned) this.#ports.observer?.runWasted?.(live.job);
     // Whoever ended it: nobody needs the ticket.
     if (settled?.kind === "ended") await this.#delivery.ack();
     else if (live.lease?.isLost !== true) this.#giveBack(0);

@@ -7,6 +7,7 @@ import { LatentcastError } from "../../errors.ts";
 import { failure } from "../../requests/made-end.ts";
 import { pause } from "../../async/timer.ts";
 import type { FleetRequestStore, RequestState } from "../storage/fleet-requests.ts";
+import type { FleetObserver } from "../observer.ts";
 import type { RequestMap } from "./request-map.ts";
 import type { RequestTickets } from "./request-tickets.ts";
 import type { Whereabouts } from "./whereabouts.ts";
@@ -19,6 +20,7 @@ export interface ReconcilerOptions {
   readonly log: Logger;
   /** Fires when the gateway ends. */
   readonly closing: AbortSignal;
+  readonly observer?: FleetObserver;
 }
 
 /** Between two sweeps at least this long, and at most twice as long: gateways drift apart. */
@@ -88,11 +90,12 @@ export class Reconciler {
   }
 
   async #offerAgain({ id, app, priority, revision }: RequestState): Promise<void> {
-    const { store, tickets, log } = this.#options;
+    const { store, tickets, log, observer } = this.#options;
     const number = await store.countTicket(id, revision);
     if (number === undefined) return;
     await tickets.publish({ id, app, priority }, number);
     this.remade += 1;
+    observer?.requestReticketed?.();
     log.warn({ requestId: id, ticket: number }, "the ticket of a request was lost and is made again");
   }
 }

@@ -2,6 +2,7 @@
 import { ClusterQueue, type ClusterQueueOptions } from "./cluster-queue.ts";
 import { Deaths } from "./deaths.ts";
 import type { Fleet } from "../fleet/fleet.ts";
+import type { FleetObserver } from "../observer.ts";
 import { Reconciler } from "./reconciler.ts";
 import { RequestMap } from "./request-map.ts";
 import { RequestTickets } from "./request-tickets.ts";
@@ -15,6 +16,7 @@ export interface RequestGatewayOptions extends Omit<ClusterQueueOptions, "map" |
   readonly poolOf: (app: string) => string;
   /** Fires when the gateway ends. */
   readonly closing: AbortSignal;
+  readonly observer?: FleetObserver;
 }
 
 export class RequestGateway {

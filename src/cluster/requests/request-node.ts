@@ -9,10 +9,14 @@ import { ownerName, type FleetRequestStore } from "../storage/fleet-requests.ts"
 import type { HeldTickets } from "../node/held-tickets.ts";
 import { Isolation } from "./isolation.ts";
 import type { Layout } from "../layout.ts";
+import type { FleetObserver } from "../observer.ts";
 import { whereabouts } from "./whereabouts.ts";
 import type { Ticket } from "../wire.ts";
 
-export interface RequestNodeOptions extends Omit<RequestRunnerOptions, "store" | "terms" | "showsUnkept"> {
+export interface RequestNodeOptions extends Omit<
+  RequestRunnerOptions,
+  "store" | "terms" | "showsUnkept" | "onUncounted"
+> {
   readonly store: FleetRequestStore;
   readonly bus: Bus;
   readonly layout: Layout;
@@ -22,6 +26,7 @@ export interface RequestNodeOptions extends Omit<RequestRunnerOptions, "store" |
   readonly incarnation: () => string;
   /** It was found dead, and others do its work: it has to go on under a new incarnation. */
   readonly onCondemned: () => void;
+  readonly observer?: FleetObserver;
 }
 
 /** A part of an image beside its header, well below what a message may hold. */
@@ -37,7 +42,11 @@ export class RequestNode {
     const terms = { leaseMs: CLAIM_MS, renewalMs: Number.POSITIVE_INFINITY };
     this.#durable = new DurableNode({
       ...options,
-      runner: new RequestRunner({ ...options, terms, showsUnkept: false }),
+      runner: new RequestRunner({
+        ...options,
+        ...{ terms, showsUnkept: false },
+        onUncounted: ({ job }) => options.observer?.runWasted?.(job),
+      }),
       owner,
       whereabouts: (holder, id) => whereabouts(options, holder, id),
       partBytes: Math.floor(bus.maxPayload * PART_SHARE),

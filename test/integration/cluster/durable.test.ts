@@ -1,8 +1,10 @@
 /** Queued requests over gateways and nodes that are processes, with three real NATS servers between them. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually } from "../../support/eventually.ts";
 import { FleetProcesses } from "../../support/fleet-processes.ts";
 import { natsClusterForThisFile } from "../../support/nats-cluster.ts";
 import { readEvents, resultOf, submit, type NamedEvent } from "../../support/queue.ts";
+import type { ServerProcess } from "../../support/server-process.ts";
 import { post } from "../../support/sse.ts";
 import { startTestServer, type TestServer } from "../../support/server.ts";
 
@@ -54,20 +56,74 @@ describe("a queued request", () => {
   });
 });
 
-describe("an upload", () => {
-  it("that one gateway allows may be sent to another, and is served by both", async () => {
-    await using fleet = await FleetProcesses.open(cluster());
-    const [a, b] = await Promise.all([fleet.gateway(), fleet.gateway()]);
+/** `name{labels}` to value. */
+async function metricsOf({ url }: ServerProcess): Promise<ReadonlyMap<string, number>> {
+  const lines = (await (await fetch(`${url}/metrics`)).text())
+    .split("\n")
+    .filter((line) => line.startsWith("latentcast_"));
+  const split = (line: string): [string, number] => {
+    const end = line.lastIndexOf(" ");
+    return [line.slice(0, end), Number(line.slice(end + 1))];
+  };
+  return new Map(lines.map(split));
+}
+
+describe("two gateways", () => {
+  let fleet: FleetProcesses;
+  let [a, b]: ServerProcess[] = [];
+  beforeAll(async () => {
+    fleet = await FleetProcesses.open(cluster());
+    [a, b] = await Promise.all([fleet.gateway(), fleet.gateway()]);
+  });
+  afterAll(() => fleet[Symbol.asyncDispose]());
+
+  it("both show queued requests that wait, what each hop took, and how the servers are", async () => {
+    const replies = await Promise.all([submit(a!.url, input), submit(b!.url, input)]);
+    // No node is there yet, so what a scaler reads has to say that there is work.
+    await eventually(async () => {
+      for (const metrics of [await metricsOf(a!), await metricsOf(b!)]) {
+        expect(metrics.get('latentcast_cluster_waiting{pool="default"}')).toBe(2);
+        expect(metrics.get('latentcast_cluster_claimed{pool="default"}')).toBe(0);
+      }
+    });
+    const node = await fleet.node("one");
+    expect((await post(a!.url, input)).status).toBe(200);
+    await Promise.all(replies.map(resultOf));
+
+    const [gateway, drawing] = await eventually(async () => {
+      const metrics = [await metricsOf(a!), await metricsOf(node)] as const;
+      expect(metrics[0].get('latentcast_cluster_waiting{pool="default"}')).toBe(0);
+      return metrics;
+    });
+    const hops = ["ticket", "claim", "start", "preview"].map((hop) =>
+      gateway.get(`latentcast_cluster_hop_seconds_count{hop="${hop}"}`),
+    );
+    expect(hops).toEqual([1, 1, 1, 1]);
+    const atNode = (name: string, kind: string): number | undefined =>
+      drawing.get(`latentcast_cluster_${name}{kind="${kind}"}`);
+    for (const name of ["ticket_age_seconds_count", "claim_seconds_count"])
+      expect([atNode(name, "direct"), atNode(name, "queued")]).toEqual([1, 2]);
+    expect(drawing.get("latentcast_cluster_duplicate_work_seconds_total")).toBe(0);
+    expect(drawing.get("latentcast_cluster_nats_rtt_seconds")).toBeGreaterThan(0);
+    const { state } = fleet.layout.streams;
+    expect(gateway.get(`latentcast_cluster_stream_bytes{stream="${state}"}`)).toBeGreaterThan(0);
+    expect(gateway.get(`latentcast_cluster_stream_limit_bytes{stream="${state}"}`)).toBeGreaterThan(2 ** 20);
+    expect(gateway.get(`latentcast_cluster_stream_servers_away{stream="${state}"}`)).toBe(0);
+  });
+
+  it("take an upload that the other one allows, and both serve it", async () => {
     const asked = { content_type: "image/png", file_name: "a.png" };
-    const place = (await (await post(`${a.url}/rest/storage/upload/initiate`, asked)).json()) as { upload_url: string };
+    const place = (await (await post(`${a!.url}/rest/storage/upload/initiate`, asked)).json()) as {
+      upload_url: string;
+    };
     const address = new URL(place.upload_url);
     const bytes = Buffer.from("these are the bytes");
-    const there = `${b.url}${address.pathname}`;
+    const there = `${b!.url}${address.pathname}`;
     const put = (url: string): Promise<Response> =>
       fetch(url, { method: "PUT", headers: { "content-type": "image/png" }, body: bytes });
     expect((await put(there)).status).toBe(403);
     expect((await put(`${there}${address.search}`)).status).toBe(200);
-    for (const { url } of [a, b])
+    for (const { url } of [a!, b!])
       expect(Buffer.from(await (await fetch(`${url}${address.pathname}`)).arrayBuffer())).toEqual(bytes);
   });
 });

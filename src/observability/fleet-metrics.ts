@@ -1,0 +1,138 @@
+/** What the way between the machines of a fleet costs: hops, tickets that came twice, work for nothing, writes that came second. */
+import { Counter, Histogram, type Registry } from "prom-client";
+import type { FleetObserver, TicketKind } from "../cluster/observer.ts";
+import type { Job } from "../jobs/job.ts";
+import type { JobObserver } from "../jobs/observer.ts";
+
+/** From a ticket on a quiet local network to a queue that is full. */
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
+
+/** When a direct job passed each place, by the clock of its gateway. Only the first run of it is counted. */
+interface Hops {
+  ticketedAtMs?: number;
+  claimedAtMs?: number;
+  startedAtMs?: number;
+}
+
+export class FleetMetrics implements JobObserver, FleetObserver {
+  /** Tickets of queued requests that were made again. */
+  reticketedRequests = 0;
+  readonly #hop: Histogram<"hop">;
+  readonly #age: Histogram<"kind">;
+  readonly #claim: Histogram<"kind">;
+  readonly #redelivered: Counter<"kind">;
+  readonly #wasted: Counter;
+  readonly #races: Counter<"stream">;
+  readonly #hops = new WeakMap<Job, Hops>();
+  readonly #deviceSeconds = new WeakMap<Job, number>();
+
+  constructor(registry: Registry) {
+    const registers = [registry];
+    const name = (text: string): string => `latentcast_cluster_${text}`;
+    this.#hop = new Histogram({
+      name: name("hop_seconds"),
+      help: "Of direct requests, at their gateway: the ticket's way into the queue (ticket), until a node claims it (claim), until the gateway hears that it has begun (start), until its first preview (preview).",
+      labelNames: ["hop"],
+      buckets: SECONDS,
+      registers,
+    });
+    this.#age = new Histogram({
+      name: name("ticket_age_seconds"),
+      help: "At nodes: how long a ticket was in the queue before this node got it.",
+      labelNames: ["kind"],
+      buckets: SECONDS,
+      registers,
+    });
+    this.#claim = new Histogram({
+      name: name("claim_seconds"),
+      help: "At nodes: from having a ticket to being allowed to begin, by its gateway (direct) or by the record (queued).",
+      labelNames: ["kind"],
+      buckets: SECONDS,
+      registers,
+    });
+    this.#redelivered = new Counter({
+      name: name("redelivered_total"),
+      help: "At nodes: tickets that had been handed out before.",
+      labelNames: ["kind"],
+      registers,
+    });
+    this.#wasted = new Counter({
+      name: name("duplicate_work_seconds_total"),
+      help: "At nodes: device time of runs that were thrown away, since another run of the same job counts.",
+      registers,
+    });
+    this.#races = new Counter({
+      name: name("cas_lost_total"),
+      help: "Writes that were refused because another process's came first, by stream.",
+      labelNames: ["stream"],
+      registers,
+    });
+  }
+
+  ticketed(job: Job, seconds: number): void {
+    const hops = this.#hopsOf(job);
+    if (hops.ticketedAtMs !== undefined) return;
+    hops.ticketedAtMs = performance.now();
+    this.#hop.observe({ hop: "ticket" }, seconds);
+  }
+
+  claimed(job: Job): void {
+    const hops = this.#hopsOf(job);
+    if (hops.claimedAtMs !== undefined) return;
+    hops.claimedAtMs = performance.now();
+    // The node may be faster than the queue's answer to the gateway: the job did not wait then.
+    this.#hop.observe({ hop: "claim" }, secondsBetween(hops.ticketedAtMs ?? hops.claimedAtMs, hops.claimedAtMs));
+  }
+
+  started(job: Job): void {
+    const hops = this.#hops.get(job);
+    if (hops?.claimedAtMs === undefined || hops.startedAtMs !== undefined) return;
+    hops.startedAtMs = performance.now();
+    this.#hop.observe({ hop: "start" }, secondsBetween(hops.claimedAtMs, hops.startedAtMs));
+  }
+
+  finished(job: Job): void {
+    const startedAtMs = this.#hops.get(job)?.startedAtMs;
+    if (startedAtMs !== undefined && job.firstPreviewAtMs !== undefined)
+      this.#hop.observe({ hop: "preview" }, secondsBetween(startedAtMs, job.firstPreviewAtMs));
+  }
+
+  step(job: Job, seconds: number): void {
+    this.#deviceSeconds.set(job, (this.#deviceSeconds.get(job) ?? 0) + seconds);
+  }
+
+  ticketPulled(kind: TicketKind, seconds: number): void {
+    this.#age.observe({ kind }, seconds);
+  }
+
+  ticketRedelivered(kind: TicketKind): void {
+    this.#redelivered.inc({ kind });
+  }
+
+  ticketClaimed(kind: TicketKind, seconds: number): void {
+    this.#claim.observe({ kind }, seconds);
+  }
+
+  requestReticketed(): void {
+    this.reticketedRequests += 1;
+  }
+
+  runWasted(job: Job): void {
+    this.#wasted.inc(this.#deviceSeconds.get(job) ?? 0);
+    this.#deviceSeconds.delete(job);
+  }
+
+  raceLost(stream: string): void {
+    this.#races.inc({ stream });
+  }
+
+  #hopsOf(job: Job): Hops {
+    const hops = this.#hops.get(job) ?? {};
+    this.#hops.set(job, hops);
+    return hops;
+  }
+}
+
+function secondsBetween(fromMs: number, toMs: number): number {
+  return Math.max(0, toMs - fromMs) / 1_000;
+}
