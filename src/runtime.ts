@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import pino, { type Logger } from "pino";
 import { Disposers } from "./async/disposers.ts";
 import { isLoopback, withProcessDefaults, type Config } from "./config.ts";
+import type { FleetPace } from "./cluster/fleet/pace.ts";
 import type { PullRule } from "./cluster/node/pull-rule.ts";
 import type { Environment } from "./config/environment.ts";
 import { buildApp } from "./http/app.ts";
@@ -49,9 +50,11 @@ export interface RuntimeOptions {
   readonly workerProgram?: readonly string[];
   /** When a node of a fleet asks for work; for comparisons with the rule of this version. */
   readonly pullRule?: PullRule;
+  /** How soon a gateway of a fleet looks after requests that nobody works on; for tests. */
+  readonly fleetPace?: FleetPace | undefined;
 }
 
-export type StartServerOptions = Omit<RuntimeOptions, "python" | "workerProgram" | "pullRule">;
+export type StartServerOptions = Omit<RuntimeOptions, "python" | "workerProgram" | "pullRule" | "fleetPace">;
 
 export interface LatentcastServer {
   /** Where it listens, such as `http://127.0.0.1:8080`. */
@@ -137,7 +140,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
       ? new LocalQueue({ ...queued, store })
       : membership.parts.startRequestGateway(membership.connection, {
           ...queued,
-          ...{ store: shared.requests, config, open },
+          ...{ store: shared.requests, config, open, pace: options.fleetPace },
         });
   // Jobs end first: their results are kept, and clients that are connected still read them. Both may be ended twice.
   const endJobs = async (): Promise<void> => {

@@ -22,7 +22,7 @@ export class Job {
   startedAtMs: number | undefined;
   firstPreviewAtMs: number | undefined;
   /** Workers that died while they held this job. */
-  deaths = 0;
+  deaths: number;
   #state: JobState = { kind: "pending" };
   readonly #log: EventLog;
   readonly #resolved = deferred<JobRequest>();
@@ -35,6 +35,7 @@ export class Job {
     this.prompt = options.input.prompt;
     this.priority = options.priority ?? "normal";
     this.keep = options.keep ?? false;
+    this.deaths = options.deaths ?? 0;
     this.submission = options;
     this.acceptedAtMs = nowMs;
     this.#log = new EventLog(() => {

@@ -150,9 +150,8 @@ export class JobService implements Jobs {
     this.#entrance.checkOpen();
     const { prompt, seed } = request.params;
     const input = { ...generateInput.parse({ prompt: "-" }), prompt, seed };
-    const submission = { id, input, inputs: request.inputs ?? undefined, priority, keep: true };
+    const submission = { id, input, inputs: request.inputs ?? undefined, priority, keep: true, deaths };
     const job = new Job({ ...submission, traceparent: request.traceparent }, performance.now(), () => undefined);
-    job.deaths = deaths;
     job.resolve(request);
     this.#dispatcher.add(job);
     return job;

@@ -27,6 +27,8 @@ export interface Submission {
   readonly startTimeoutMs?: number | undefined;
   /** Fails with `worker_unavailable` unless a model is loaded this soon; without it, it waits as long as it takes. */
   readonly modelTimeoutMs?: number | undefined;
+  /** Processes that died with it before; from one on it runs alone. */
+  readonly deaths?: number | undefined;
   readonly warnings?: readonly string[] | undefined;
   readonly traceparent?: string | null | undefined;
   /** Of the final JPEG, WebP or AVIF, 1 to 100; the server's own if absent. */

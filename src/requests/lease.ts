@@ -31,6 +31,7 @@ export class Lease {
   readonly #timer: NodeJS.Timeout | undefined;
   #claim: Promise<Claim | undefined>;
   #isLost = false;
+  #isEnding = false;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
@@ -47,6 +48,8 @@ export class Lease {
 
   /** Also asks whether the claim still holds: a write says so, a read may be old. */
   async renew(): Promise<void> {
+    // An end on its way is such a write. It may be repeated for seconds, and a renewal that overtook it would spend its claim.
+    if (this.#isEnding) return;
     this.#claim = this.#renew(this.#claim);
     await this.#claim;
   }
@@ -54,16 +57,22 @@ export class Lease {
   /** True when this is how the request ended. Rejects with `storage_full`; it may be tried again then. */
   async end(ended: Ended): Promise<boolean> {
     const { store, id } = this.#options;
-    const claim = await this.#claim;
-    // Without a claim the disk was full when it started, so no other process has one either.
-    const isFirst = claim === undefined ? await store.cancel(id, ended) : await store.end(claim, ended);
-    clearInterval(this.#timer);
-    return isFirst;
+    this.#isEnding = true;
+    try {
+      const claim = await this.#claim;
+      // Without a claim the disk was full when it started, so no other process has one either.
+      const isFirst = claim === undefined ? await store.cancel(id, ended) : await store.end(claim, ended);
+      clearInterval(this.#timer);
+      return isFirst;
+    } finally {
+      this.#isEnding = false;
+    }
   }
 
   /** Gives the request back, unfinished; the attempt does not count. */
   async release(): Promise<void> {
     clearInterval(this.#timer);
+    this.#isEnding = true;
     const claim = await this.#claim;
     if (claim !== undefined) await this.#options.store.release(claim);
   }

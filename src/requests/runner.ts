@@ -44,6 +44,8 @@ export interface BeginOptions {
   readonly inputs?: InputImages | undefined;
   /** Absent for a request that is claimed when it starts. */
   readonly claim?: Claim | undefined;
+  /** How often it has been run before, and never to its end; what the claim says if absent. */
+  readonly earlierAttempts?: number | undefined;
 }
 
 const STORE_RETRY_MS = 5_000;
@@ -91,14 +93,17 @@ export class RequestRunner {
   }
 
   /** Throws what keeps a request from running; its images are released then, and nothing is kept. */
-  start(request: AcceptedRequest, { admission, inputs, claim }: BeginOptions = {}): LiveRequest {
+  start(request: AcceptedRequest, { admission, inputs, claim, ...options }: BeginOptions = {}): LiveRequest {
     const { jobs, log } = this.#options;
+    const { earlierAttempts = claim === undefined ? 0 : claim.attempt - 1 } = options;
     let live: LiveRequest;
     try {
       const plain = this.#toSubmission(request);
       // A node may begin again what it has just given up, while its worker still stops the run before: each has a name of its own.
       const id = claim === undefined ? request.id : `${request.id}.${claim.revision}`;
-      const submission = { ...plain, id, inputs };
+      // The last try runs alone: should its worker die too, no other job is lost with it.
+      const deaths = earlierAttempts === MAX_ATTEMPTS - 1 ? 1 : 0;
+      const submission = { ...plain, id, inputs, deaths };
       live = new LiveRequest(request, jobs.submit(submission, admission ?? jobs.admit(submission, { isKnown: true })));
     } catch (error) {
       inputs?.release();
@@ -120,7 +125,7 @@ export class RequestRunner {
   async resume(request: AcceptedRequest, attempts: number): Promise<void> {
     try {
       refuseHopeless(attempts);
-      this.begin(request, { inputs: await this.reopen(request) });
+      this.begin(request, { inputs: await this.reopen(request), earlierAttempts: attempts });
     } catch (error) {
       void this.endUnrun(request.id, toLatentcastError(error));
     }

@@ -7,6 +7,7 @@ import {
   BusTimeout,
   BusUnavailable,
   NoResponders,
+  WrongSequence,
   type Bus,
   type BusMessage,
   type ConsumerName,
@@ -36,6 +37,13 @@ interface Listener {
 export class MemoryNetwork {
   /** Answers to that many of the next writes are lost, after the write. */
   repliesToEat = 0;
+  /**
+   * The next write of a record is also heard by a leader that was suspended and has missed the write before: it refuses what its successor
+   * takes, and answers that many reads that follow.
+   */
+  oldLeader: { readonly reads: number } | undefined;
+  /** Reads that it still answers. */
+  oldReads = 0;
   /** Messages for which this is true are lost on their way. */
   drops: (subject: string) => boolean = () => false;
   /** How long a core message is on its way. */
@@ -173,7 +181,13 @@ export class MemoryBus implements Bus {
 
   put(stream: string, subject: string, header: Header, payload: Buffer, options: PutOptions): Promise<number> {
     return this.#repeat(() => {
+      const { oldLeader } = this.#network;
       const sequence = this.#network.stream(stream).put(subject, header, payload, options);
+      if (oldLeader !== undefined && options.expected !== undefined) {
+        this.#network.oldLeader = undefined;
+        this.#network.oldReads = oldLeader.reads;
+        throw new WrongSequence(`${subject}: refused by a leader of before`);
+      }
       if (this.#network.repliesToEat === 0) return { value: sequence };
       this.#network.repliesToEat -= 1;
       return undefined;
@@ -182,7 +196,10 @@ export class MemoryBus implements Bus {
 
   get(stream: string, subject: string): Promise<Stored | undefined> {
     return this.#repeat(() => {
-      const message = this.#network.stream(stream).newest(subject);
+      const isOld = this.#network.oldReads > 0;
+      if (isOld) this.#network.oldReads -= 1;
+      const found = this.#network.stream(stream);
+      const message = isOld ? found.newestBefore(subject) : found.newest(subject);
       return { value: message && toStored(message) };
     });
   }

@@ -23,6 +23,8 @@ export class MemoryStream {
   readonly events = new EventEmitter().setMaxListeners(0);
   readonly #now: () => number;
   readonly #messages = new Map<number, MemoryMessage>();
+  /** What the newest message of each subject has replaced. */
+  readonly #replaced = new Map<string, MemoryMessage | undefined>();
   readonly #ids = new Map<string, { readonly sequence: number; readonly atMs: number }>();
   #lastSequence = 0;
 
@@ -50,6 +52,11 @@ export class MemoryStream {
     return this.messages.findLast((message) => message.subject === subject);
   }
 
+  /** As a server knows it that has missed the last write. */
+  newestBefore(subject: string): MemoryMessage | undefined {
+    return this.#replaced.get(subject);
+  }
+
   put(subject: string, header: Header, payload: Buffer, { expected, id, ttlMs }: PutOptions): number {
     const now = this.#now();
     const known = this.#ids.get(id);
@@ -72,6 +79,7 @@ export class MemoryStream {
       sizeBytes,
     };
     this.#messages.set(message.sequence, message);
+    this.#replaced.set(subject, replaced);
     this.#ids.set(id, { sequence: message.sequence, atMs: now });
     this.events.emit("message", message);
     return message.sequence;

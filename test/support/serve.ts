@@ -4,11 +4,15 @@ import { loadConfig } from "../../src/config.ts";
 import { runServer } from "../../src/runtime.ts";
 import { fixtureWorker, testPython } from "./server.ts";
 
+/** Tests of faults wait for the reconciler, whose usual times are tens of seconds. */
+const QUICK = { sweepMs: 1_000, settleMs: { queued: 2_000, running: 2_000, ended: 2_000 } };
+
 const server = await runServer({
   config: loadConfig({ env: process.env }),
   log: pino({ level: "warn" }, pino.destination(2)),
   python: testPython(),
   workerProgram: fixtureWorker(process.argv[2] ?? "fixture_worker"),
+  fleetPace: process.env["LATENTCAST_TEST_PACE"] === "quick" ? QUICK : undefined,
 });
 process.once("SIGTERM", () => void server.drain().then(() => process.exit(0)));
 process.stdout.write(`${server.url}\n`);

@@ -4,6 +4,7 @@
  * claim must not acknowledge what another one works on.
  */
 import type { Logger } from "pino";
+import { pause } from "../../async/timer.ts";
 import { LatentcastError, toLatentcastError, type ErrorCode } from "../../errors.ts";
 import type { CancelReason } from "../../jobs/events.ts";
 import type { Jobs } from "../../jobs/jobs.ts";
@@ -35,6 +36,8 @@ export interface DurableJobPorts {
   readonly observer?: FleetObserver | undefined;
 }
 
+type WonClaim = Claim & Pick<StoredRequest, "request">;
+
 /**
  * Deaths are certified, and a claim is taken from the dead at once. What is left is a backstop, far longer than any image takes: a lease
  * that runs out under a holder that is cut off would only make double work.
@@ -53,6 +56,7 @@ export class DurableJob {
   #delivery: Delivery;
   #live: LiveRequest | undefined;
   #events: DurableEvents | undefined;
+  readonly #stopped = new AbortController();
   #givenUp: CancelReason | undefined;
   #isAbandoned = false;
 
@@ -78,7 +82,7 @@ export class DurableJob {
     const beganMs = performance.now();
     const holding = held.hold(this.id, this.#ticket.attempt, this.#delivery);
     try {
-      const claim = await this.#claim();
+      const claim = await this.#claimPatiently(onPlaced);
       if (claim === undefined) return;
       observer?.ticketClaimed?.("queued", (performance.now() - beganMs) / 1_000);
       this.#live = await this.#start(claim);
@@ -98,6 +102,7 @@ export class DurableJob {
   /** It is not to be drawn here, be it claimed yet or not. */
   giveUp(reason: CancelReason): void {
     this.#givenUp ??= reason;
+    this.#stopped.abort();
     if (this.#live !== undefined) this.#ports.jobs.cancel(this.#live.job, reason);
   }
 
@@ -113,25 +118,47 @@ export class DurableJob {
     else await delivery.ack();
   }
 
+  /** A claim whose answer was lost may have been won: until that is known, nobody else is to have the ticket. */
+  async #claimPatiently(onPlaced: () => void): Promise<WonClaim | undefined> {
+    while (true) {
+      try {
+        return await this.#claim();
+      } catch (error) {
+        const isUnanswered = error instanceof LatentcastError && error.code === "overloaded";
+        if (!isUnanswered || this.#givenUp !== undefined) throw error;
+      }
+      onPlaced();
+      await pause(RETRY_MS, this.#stopped.signal);
+    }
+  }
+
   /** Undefined when there is nothing to do, or somebody else does it; the ticket is dealt with then. */
-  async #claim(): Promise<(Claim & Pick<StoredRequest, "request">) | undefined> {
+  async #claim(): Promise<WonClaim | undefined> {
     const { store, owner } = this.#ports;
     const stored = await store.find(this.id);
-    // A record that is gone had ended. Were it only not there yet, the reconciler would make another ticket.
-    if (stored === undefined || stored.result !== null) return this.#done();
+    if (stored === undefined) return this.#recordless();
+    if (stored.result !== null) return this.#done();
     const { request, holder } = stored;
     if (holder !== null && holder !== owner() && !(await this.#mayTakeFrom(holder))) return undefined;
     const claim = await store.claim(this.id, owner(), CLAIM_MS, holder ?? undefined);
     switch (claim) {
       case "ended":
-      case "unknown":
         return this.#done();
+      case "unknown":
+        return this.#recordless();
       case "held":
         this.#delivery.nak(HOLDER_PATIENCE_MS);
         return undefined;
       default:
         return { ...claim, request };
     }
+  }
+
+  /** A record that is gone had ended; a leader that was suspended does not know the newest ones. Were it wrong twice, the reconciler would see. */
+  async #recordless(): Promise<undefined> {
+    if (this.#delivery.deliveries > 1) return this.#done();
+    this.#delivery.nak(RETRY_MS);
+    return undefined;
   }
 
   async #done(): Promise<undefined> {
@@ -162,7 +189,7 @@ export class DurableJob {
   }
 
   /** Undefined when the request cannot run here; the ticket is dealt with then. */
-  async #start(claim: Claim & Pick<StoredRequest, "request">): Promise<LiveRequest | undefined> {
+  async #start(claim: WonClaim): Promise<LiveRequest | undefined> {
     const { runner, store } = this.#ports;
     const { request } = claim;
     try {

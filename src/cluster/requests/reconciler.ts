@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { LatentcastError } from "../../errors.ts";
 import { failure } from "../../requests/made-end.ts";
 import { pause } from "../../async/timer.ts";
+import { usualPace, type FleetPace } from "../fleet/pace.ts";
 import type { FleetRequestStore, RequestState } from "../storage/fleet-requests.ts";
 import type { FleetObserver } from "../observer.ts";
 import type { RequestMap } from "./request-map.ts";
@@ -21,22 +22,21 @@ export interface ReconcilerOptions {
   /** Fires when the gateway ends. */
   readonly closing: AbortSignal;
   readonly observer?: FleetObserver;
+  readonly pace?: FleetPace | undefined;
 }
 
-/** Between two sweeps at least this long, and at most twice as long: gateways drift apart. */
-const SWEEP_MS = 20_000;
-/** A record is left alone for this long after its last change: whoever changed it may not be done. */
-const SETTLE_MS = { queued: 10_000, running: 5_000, ended: 10_000 } as const;
 /** Each is a question to the leader of a stream. */
 const AT_ONCE = 16;
 
 export class Reconciler {
   readonly #options: ReconcilerOptions;
+  readonly #pace: FleetPace;
   /** Tickets that were made again. */
   remade = 0;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#pace = options.pace ?? usualPace;
   }
 
   start(): void {
@@ -47,7 +47,7 @@ export class Reconciler {
   async sweep(nowMs = performance.now()): Promise<void> {
     const due = this.#options.map
       .list()
-      .filter(({ state, sinceMs }) => nowMs - sinceMs >= SETTLE_MS[state.kind])
+      .filter(({ state, sinceMs }) => nowMs - sinceMs >= this.#pace.settleMs[state.kind])
       .map(({ state }) => state);
     const next = due.values();
     await Promise.all(
@@ -61,7 +61,7 @@ export class Reconciler {
     const { closing, map } = this.#options;
     await map.caughtUp(closing);
     while (!closing.aborted) {
-      await pause(SWEEP_MS * (1 + Math.random()), closing);
+      await pause(this.#pace.sweepMs * (1 + Math.random()), closing);
       if (!closing.aborted) await this.sweep();
     }
   }

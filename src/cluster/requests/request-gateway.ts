@@ -3,6 +3,7 @@ import { ClusterQueue, type ClusterQueueOptions } from "./cluster-queue.ts";
 import { Deaths } from "./deaths.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { FleetObserver } from "../observer.ts";
+import type { FleetPace } from "../fleet/pace.ts";
 import { Reconciler } from "./reconciler.ts";
 import { RequestMap } from "./request-map.ts";
 import { RequestTickets } from "./request-tickets.ts";
@@ -17,6 +18,7 @@ export interface RequestGatewayOptions extends Omit<ClusterQueueOptions, "map" |
   /** Fires when the gateway ends. */
   readonly closing: AbortSignal;
   readonly observer?: FleetObserver;
+  readonly pace?: FleetPace | undefined;
 }
 
 export class RequestGateway {

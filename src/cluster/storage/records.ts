@@ -1,5 +1,6 @@
 /** Records of requests as they are in the stream: read at its leader, written under condition. */
 import { randomUUID } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
 import { LatentcastError } from "../../errors.ts";
 import { WrongSequence, type Bus } from "../bus.ts";
 import type { Layout } from "../layout.ts";
@@ -13,6 +14,10 @@ const FORGET_ABOVE = 0.7;
 const FORGET_DOWN_TO = 0.6;
 /** A write is given at least this long, by the shortest time that servers know. */
 const SHORTEST_MS = 1_000;
+/** A leader without its followers answers for 4.8 s before it steps down. */
+const OLD_LEADER_MS = 6_000;
+const SHORTEST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 500;
 
 export class RecordStream {
   readonly #bus: Bus;
@@ -31,7 +36,7 @@ export class RecordStream {
   }
 
   /**
-   * Returns the new revision; undefined when another write came first.
+   * Returns the new revision; undefined when another write came first, which is believed when that one can be read.
    * @param expected 0 for a new one.
    */
   async write({ head, payload }: NewRecord, expected: number, nowMs: number): Promise<number | undefined> {
@@ -39,13 +44,19 @@ export class RecordStream {
     const isSettled = kind === "ended" && hook?.isDue !== true && expiresAtMs !== null;
     const ttl = isSettled ? { ttlMs: Math.max(SHORTEST_MS, expiresAtMs - nowMs) } : {};
     const options = { expected, id: `${id}.${kind}.${head.nonce}`, ...ttl };
-    try {
-      return await this.#bus.put(this.#stream, this.#layout.state(id), toHeader(head), payload, options);
-    } catch (error) {
-      if (!(error instanceof WrongSequence)) throw error;
-      // A leader that died after it had written this may have taken the write's id with it: the repetition comes too late for itself.
+    const deadline = performance.now() + OLD_LEADER_MS;
+    for (let pauseMs = SHORTEST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      try {
+        return await this.#bus.put(this.#stream, this.#layout.state(id), toHeader(head), payload, options);
+      } catch (error) {
+        if (!(error instanceof WrongSequence)) throw error;
+      }
       const found = await this.read(id);
-      return found?.head.nonce === head.nonce ? found.revision : undefined;
+      // A leader that died after it had written this may have taken the write's id with it: the repetition comes too late for itself.
+      if (found?.head.nonce === head.nonce) return found.revision;
+      if ((found?.revision ?? 0) > expected || performance.now() > deadline) return undefined;
+      // Refused without a later write that could be the reason: by a leader that was suspended, while another leader may have taken it.
+      await setTimeout(pauseMs);
     }
   }
 

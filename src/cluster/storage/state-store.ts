@@ -8,6 +8,7 @@ import { Conflict, type Claim, type DueWebhook, type Ended } from "../../storage
 import type { EndedRequest, StoredRequest } from "../../storage/request-store.ts";
 import type { AcceptedRequest, RequestResult } from "../../storage/request-record.ts";
 import { StreamFull } from "../bus.ts";
+import { Claims } from "./claims.ts";
 import type { FleetStoreOptions } from "./file-store.ts";
 import type { FleetRequestStore, RequestState } from "./fleet-requests.ts";
 import { Hooks } from "./hooks.ts";
@@ -30,8 +31,7 @@ export class FleetStateStore implements FleetRequestStore {
   readonly #hooks: Hooks;
   readonly #keepMs: number;
   readonly #now: () => number;
-  /** Records as this process has written them last, by id: to renew a claim must not need a read. */
-  readonly #claimed = new Map<string, StateRecord>();
+  readonly #claims: Claims;
   /** What ended before this is forgotten. Servers remove it by themselves, a little later. */
   #horizonMs: number;
   #sweeps = 0;
@@ -40,6 +40,7 @@ export class FleetStateStore implements FleetRequestStore {
     this.#records = new RecordStream(bus, layout);
     this.#files = new RecordFiles(bus, layout);
     this.#hooks = new Hooks({ bus, layout, keepMs, now, records: this.#records, files: this.#files });
+    this.#claims = new Claims({ records: this.#records, now });
     this.#keepMs = keepMs;
     this.#now = now;
     this.#horizonMs = now();
@@ -110,41 +111,31 @@ export class FleetStateStore implements FleetRequestStore {
       this.#race(id, async () => {
         const [record, now] = [await this.#read(id), this.#now()];
         if (record === undefined) return "unknown";
-        const { kind, holder, leaseUntilMs, attempts } = record.head;
+        const { kind, holder, leaseUntilMs } = record.head;
         if (kind === "ended") return "ended";
+        const unheard = this.#claims.unheard(record, owner);
+        if (unheard !== undefined) return unheard;
         if (holder !== null && (leaseUntilMs ?? 0) > now && holder !== from) return "held";
-        const attempt = attempts + 1;
-        const facts = { kind: "running", holder: owner, attempts: attempt, leaseUntilMs: now + leaseMs } as const;
-        const revision = await this.#rewrite(changed(record, facts), record.revision);
-        return revision === undefined ? undefined : { id, owner, attempt, revision };
+        return this.#claims.take(record, owner, leaseMs);
       }),
     );
   }
 
   renew(claim: Claim, leaseMs: number): Promise<Claim | "lost"> {
-    return storing(async () => {
-      const record = await this.#claimedRecord(claim);
-      if (record === undefined) return "lost";
-      const renewed = changed(record, { leaseUntilMs: this.#now() + leaseMs });
-      const revision = await this.#rewrite(renewed, claim.revision);
-      return revision === undefined ? "lost" : { ...claim, revision };
-    });
+    return storing(() => this.#claims.renew(claim, leaseMs));
   }
 
   release(claim: Claim): Promise<void> {
-    return storing(async () => {
-      const record = await this.#claimedRecord(claim);
-      if (record === undefined) return;
-      const facts = { kind: "queued", holder: null, leaseUntilMs: null, attempts: record.head.attempts - 1 } as const;
-      await this.#rewrite(changed(record, facts), claim.revision);
-      this.#claimed.delete(claim.id);
-    });
+    return storing(() => this.#claims.release(claim));
   }
 
   end(claim: Claim, ended: Ended): Promise<boolean> {
     return storing(async () => {
-      const record = await this.#claimedRecord(claim);
-      return record !== undefined && this.#end(record, ended);
+      const isFirst = await this.#claims.replacing(
+        claim,
+        async (record) => (await this.#end(record, ended)) || undefined,
+      );
+      return isFirst === true;
     });
   }
 
@@ -237,7 +228,7 @@ export class FleetStateStore implements FleetRequestStore {
       await this.#files.remove(made.head, record.head);
       return false;
     }
-    this.#claimed.delete(record.head.id);
+    this.#claims.forget(record.head.id);
     // Nothing depends on these: what a death leaves here, the sweep finds.
     await this.#files.remove(record.head, made.head);
     await this.#files.removeInputs(parseRequest(text).inputFiles);
@@ -263,19 +254,6 @@ export class FleetStateStore implements FleetRequestStore {
 
   #isForgotten({ head: { hook, expiresAtMs } }: StateRecord): boolean {
     return expiresAtMs !== null && expiresAtMs <= this.#horizonMs && hook?.isDue !== true;
-  }
-
-  async #claimedRecord({ id, revision }: Claim): Promise<StateRecord | undefined> {
-    const known = this.#claimed.get(id);
-    const record = known?.revision === revision ? known : await this.#records.read(id);
-    return record?.revision === revision ? record : undefined;
-  }
-
-  async #rewrite(record: NewRecord, expected: number): Promise<number | undefined> {
-    const revision = await this.#records.write(record, expected, this.#now());
-    if (revision === undefined) this.#claimed.delete(record.head.id);
-    else this.#claimed.set(record.head.id, { ...record, revision });
-    return revision;
   }
 
   async #race<Value>(id: string, attempt: () => Promise<Value | undefined>): Promise<Value> {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LatentcastError } from "../../../src/errors.ts";
 import type { RequestEvent } from "../../../src/requests/request-events.ts";
 import type { RequestRef, RequestSubmission } from "../../../src/requests/submission.ts";
@@ -151,13 +151,43 @@ describe("a durable request", () => {
     expect(tickets()).toBe(1);
   });
 
-  it("that each node died with fails after the third", async () => {
+  it("whose claim was not answered stays with the node that made it, which asks again", async () => {
+    await accept(a!);
+    const claim = vi.spyOn(fleet.store, "claim").mockRejectedValueOnce(new LatentcastError("overloaded"));
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    expect(await first!.pull()).toBe(true);
+    expect([first!.jobs.byId.size, first!.beat.held.length]).toEqual([0, 1]);
+    await vi.advanceTimersByTimeAsync(2_000);
+    vi.useRealTimers();
+    await eventually(() => expect(first!.jobs.byId.size).toBe(1));
+    expect(claim).toHaveBeenCalledTimes(2);
+    expect(await second!.pull()).toBe(false);
+    first!.jobs.succeed("1");
+    await isEnded();
+  });
+
+  it("whose record is not known at first, as by a leader that was suspended, keeps its ticket", async () => {
+    await accept(a!);
+    vi.spyOn(fleet.store, "find").mockResolvedValueOnce(undefined);
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    expect(await first!.pull()).toBe(true);
+    await vi.advanceTimersByTimeAsync(2_000);
+    vi.useRealTimers();
+    expect(tickets()).toBe(1);
+    await drawing(first!);
+    first!.jobs.succeed("1");
+    await isEnded();
+    await eventually(() => expect(tickets()).toBe(0));
+  });
+
+  it("that each node died with runs alone the third time, and fails after it", async () => {
     await accept(a!);
     const nodes = [first!, second!, fleet.node("third")];
     for (const node of nodes) {
       await drawing(node);
       a!.mourn(node);
     }
+    expect(nodes.map(({ jobs }) => jobs.byId.get("1")!.deaths)).toEqual([0, 0, 1]);
     const last = fleet.node("fourth");
     await eventually(async () => expect(await last.pull()).toBe(true));
     await isEnded();

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { LayoutOptions } from "../../../src/cluster/layout.ts";
+import type { Claim } from "../../../src/storage/request-store.ts";
 import { ended, request } from "../../contract/store-under-test.ts";
 import { eventually } from "../../support/eventually.ts";
 import { openMemoryStreams, type MemoryStreams } from "../../support/memory-streams.ts";
@@ -12,6 +13,21 @@ const hooked = { webhookUrl: "http://hook/" };
 async function openStore(options: LayoutOptions = {}): Promise<FleetStoreUnderTest & { fleet: MemoryStreams }> {
   const fleet = await openMemoryStreams({ hookAckWaitMs: 200, ...options });
   return { ...(await openFleetStore(() => Promise.resolve(fleet), {})), fleet };
+}
+
+function claimed(claim: Claim | string): Claim {
+  if (typeof claim === "string") throw new Error(claim);
+  return claim;
+}
+
+/** The next write counts, and its caller hears nothing of it. */
+async function unanswered({ network }: MemoryStreams, write: () => Promise<unknown>): Promise<void> {
+  const { patienceMs } = network;
+  network.patienceMs = 20;
+  network.repliesToEat = Number.POSITIVE_INFINITY;
+  await expect(write()).rejects.toMatchObject({ code: "overloaded" });
+  network.patienceMs = patienceMs;
+  network.repliesToEat = 0;
 }
 
 describe("the store of a fleet's requests", () => {
@@ -31,6 +47,54 @@ describe("the store of a fleet's requests", () => {
       expect(results.filter((isFirst) => isFirst)).toHaveLength(1);
       expect((await requests.ended(id))?.body).toEqual(ended(results[0] ? 1 : 2).body);
     }
+  });
+
+  it("knows who won when a leader that was suspended refuses what its successor takes, and shows what was before", async () => {
+    const { fleet, requests } = await openStore();
+    await requests.accept(request("1"));
+    fleet.network.oldLeader = { reads: 1 };
+    const claim = claimed(await requests.claim("1", "x", LEASE_MS));
+    expect(claim.attempt).toBe(1);
+    fleet.network.oldLeader = { reads: 1 };
+    const renewed = claimed(await requests.renew(claim, LEASE_MS));
+    fleet.network.oldLeader = { reads: 1 };
+    expect(await requests.end(renewed, ended(1))).toBe(true);
+    expect((await requests.ended("1"))?.body).toEqual(ended(1).body);
+  });
+
+  it("gives a claim that was won and never answered to its winner, as the same attempt", async () => {
+    const { fleet, requests, another } = await openStore();
+    await requests.accept(request("1"));
+    await unanswered(fleet, () => requests.claim("1", "x", LEASE_MS));
+    expect(await (await another()).claim("1", "y", LEASE_MS)).toBe("held");
+    expect(claimed(await requests.claim("1", "x", LEASE_MS)).attempt).toBe(1);
+    // Only once: from then on it is one that was given.
+    expect(await requests.claim("1", "x", LEASE_MS)).toBe("held");
+  });
+
+  it("ends, renews and releases by a claim whose last renewals were never answered", async () => {
+    const { fleet, requests } = await openStore();
+    for (const id of ["1", "2", "3"]) {
+      await requests.accept(request(id));
+      const claim = claimed(await requests.claim(id, "x", LEASE_MS));
+      await unanswered(fleet, () => requests.renew(claim, LEASE_MS));
+      if (id === "1") expect(await requests.end(claim, ended(1))).toBe(true);
+      if (id === "2") expect(await requests.end(claimed(await requests.renew(claim, LEASE_MS)), ended(1))).toBe(true);
+      if (id === "3") await requests.release(claim);
+    }
+    expect(await requests.find("3")).toMatchObject({ attempts: 0, holder: null });
+  });
+
+  it("does not take the write of another for an unanswered one of its own", async () => {
+    const { fleet, requests, another } = await openStore();
+    await requests.accept(request("1"));
+    const claim = claimed(await requests.claim("1", "x", LEASE_MS));
+    await unanswered(fleet, () => requests.renew(claim, LEASE_MS));
+    const other = await another();
+    const taken = claimed(await other.claim("1", "y", LEASE_MS, "x"));
+    expect(await requests.end(claim, ended(1))).toBe(false);
+    expect(await requests.renew(claim, LEASE_MS)).toBe("lost");
+    expect(await other.end(taken, ended(2))).toBe(true);
   });
 
   it("refuses new requests when it is four fifths full, and still ends those that it has", async () => {

@@ -1,5 +1,6 @@
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { deferred } from "../../../src/async/deferred.ts";
 import { LatentcastError } from "../../../src/errors.ts";
 import { Lease } from "../../../src/requests/lease.ts";
 import type { Claim, RequestStore } from "../../../src/storage/request-store.ts";
@@ -53,6 +54,19 @@ describe("a lease", () => {
     expect(await subject.end(ended(1))).toBe(true);
     await vi.advanceTimersByTimeAsync(MINUTE_MS);
     expect(calls).toEqual(["renew 1", "end 2"]);
+  });
+
+  it("is not renewed while its end is on its way, which a renewal would make fail, and again when the end has failed", async () => {
+    const { promise, reject } = deferred<boolean>();
+    const { subject, calls } = lease({ end: () => promise });
+    const ending = subject.end(ended(1));
+    await subject.renew();
+    await vi.advanceTimersByTimeAsync(MINUTE_MS / 3);
+    expect(calls).toEqual([]);
+    reject(new Error("nobody answers"));
+    await expect(ending).rejects.toThrow("nobody answers");
+    await subject.renew();
+    expect(calls).toEqual(["renew 1"]);
   });
 
   it("that is released is not renewed after that", async () => {

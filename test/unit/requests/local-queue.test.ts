@@ -289,12 +289,25 @@ describe("a server that ends", () => {
     expect(jobs.byId.size).toBe(0);
   });
 
-  it("three times during one request fails that request", async () => {
+  const dies = async (times: number): Promise<void> => {
     await store.requests.accept(request("1", { input }));
-    for (let life = 0; life < 3; life += 1) {
+    for (let life = 0; life < times; life += 1) {
       await store.requests.claim("1", "a server that dies", 1_000);
       store.advance(1_000);
     }
+  };
+
+  it.each([
+    [1, 0],
+    [2, 1],
+  ])("%i times during one request runs it alone where that is the last try: %i", async (times, deaths) => {
+    await dies(times);
+    await service().recover();
+    expect(jobs.byId.get("1")!.deaths).toBe(deaths);
+  });
+
+  it("three times during one request fails that request", async () => {
+    await dies(3);
     const next = service();
     await next.recover();
     await isEnded(next, "1");
