@@ -17,7 +17,12 @@ export default defineConfig({
     projects: [
       // Files share modules: importing them anew took more time than the tests. So a test puts back what it fakes.
       project("unit", { testTimeout: 60 * SECONDS, hookTimeout: 60 * SECONDS, isolate: false }),
-      project("integration", { ...REAL_PROCESSES, testTimeout: 120 * SECONDS, hookTimeout: 120 * SECONDS }),
+      project("integration", {
+        ...REAL_PROCESSES,
+        testTimeout: 120 * SECONDS,
+        hookTimeout: 120 * SECONDS,
+        globalSetup: ["test/support/built-programs.ts"],
+      }),
       project("e2e", {
         ...REAL_PROCESSES,
         testTimeout: 180 * SECONDS,

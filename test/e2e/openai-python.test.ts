@@ -1,12 +1,16 @@
 /** OpenAI's own Python client, as it comes from PyPI: the current version, and the one before it, which much is still built on. */
-import { execFile } from "node:child_process";
+import { execFile, spawn, type ChildProcessByStdio } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { deferred, type Deferred } from "../../src/async/deferred.ts";
 import { eventually } from "../support/eventually.ts";
 import { withKeepAlive } from "../support/keep-alive.ts";
 import { made, openai } from "../support/openai.ts";
@@ -17,13 +21,19 @@ vi.mock("../../src/http/sse.ts", async (importOriginal) => withKeepAlive(await i
 const checks = fileURLToPath(new URL("../fixtures/openai_client_checks.py", import.meta.url));
 const requirements = fileURLToPath(new URL("../fixtures/openai-2-requirements.txt", import.meta.url));
 
+let server: TestServer;
 let version2: string;
 beforeAll(async () => {
+  server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_BODY_LIMIT_BYTES: "65536" } });
+  await server.ready();
   version2 = await mkdtemp(join(tmpdir(), "latentcast-openai-2-"));
   const flags = ["--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--target", version2];
   await promisify(execFile)(testPython(), ["-m", "pip", "install", ...flags, "-r", requirements]);
 });
-afterAll(() => rm(version2, { recursive: true, force: true }));
+afterAll(async () => {
+  await server.close();
+  await rm(version2, { recursive: true, force: true });
+});
 
 type Refusal = Readonly<Record<"kind" | "code" | "param" | "type" | "message", string | null>> | null;
 
@@ -48,21 +58,53 @@ interface Observed {
   readonly timeout: Refusal;
 }
 
-type Observe = (
-  server: TestServer,
-  names: readonly (keyof Observed)[],
-  env?: Readonly<Record<string, string>>,
-) => Promise<Observed>;
+/** A process of `openai_client_checks.py`, which runs one check after the other. */
+class PythonClient implements AsyncDisposable {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #waiting = new Map<number, Deferred<Observed>>();
+  #asked = 0;
 
-/** What `openai_client_checks.py` saw, by check. One process for several: importing the client takes seconds. */
-const observe: Observe = async ({ url }, names, env = {}) => {
-  const { stdout } = await promisify(execFile)(testPython(), [checks, ...names], {
-    env: { PATH: process.env["PATH"], LATENTCAST_URL: url, ...env },
-    maxBuffer: 2 ** 26,
-  });
-  // The script prints what the interface says, for the checks that were asked.
-  return JSON.parse(stdout) as Observed;
-};
+  /** @param packages Found before those of the environment. */
+  constructor(packages?: string) {
+    const path = packages === undefined ? {} : { PYTHONPATH: packages };
+    this.#child = spawn(testPython(), [checks], {
+      env: { PATH: process.env["PATH"], ...path },
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    createInterface(this.#child.stdout).on("line", (line) => this.#take(line));
+    this.#child.once("close", () => {
+      for (const { reject } of this.#waiting.values()) reject(new Error("the client's process has ended"));
+    });
+  }
+
+  /** What these checks saw of the server. */
+  see(
+    { url }: TestServer,
+    names: readonly (keyof Observed)[],
+    env: { readonly PROMPT?: string; readonly OPENAI_API_KEY?: string } = {},
+  ): Promise<Observed> {
+    this.#asked += 1;
+    const id = this.#asked;
+    const asked = { id, checks: names, env: { LATENTCAST_URL: url, PROMPT: "", OPENAI_API_KEY: "none", ...env } };
+    this.#child.stdin.write(`${JSON.stringify(asked)}\n`);
+    const waiting = deferred<Observed>();
+    this.#waiting.set(id, waiting);
+    return waiting.promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill();
+    await once(this.#child, "close");
+  }
+
+  #take(line: string): void {
+    // The script prints what the interface says, for the checks that were asked.
+    const { id, seen, failed } = JSON.parse(line) as { id: number; seen: Observed; failed?: string };
+    const waiting = this.#waiting.get(id);
+    if (failed === undefined) waiting?.resolve(seen);
+    else waiting?.reject(new Error(failed));
+  }
+}
 
 /** Status of every `POST`, as the server answered it; a client that left is none. */
 function attempts(logs: readonly string[]): number {
@@ -76,22 +118,19 @@ const kinds = (partials: number, subject = "image_generation"): string[] => [
 
 const pixelsOf = (b64 = ""): Promise<Buffer> => sharp(Buffer.from(b64, "base64")).raw().toBuffer();
 
-const clients: [string, Observe][] = [
-  ["3.57.0", observe],
-  ["2.54.0", (server, names, env = {}) => observe(server, names, { PYTHONPATH: version2, ...env })],
-];
+describe.each([
+  ["3.57.0", () => undefined],
+  ["2.54.0", () => version2],
+])("version %s", (version, packages: () => string | undefined) => {
+  let client: PythonClient;
+  beforeAll(() => {
+    client = new PythonClient(packages());
+  });
+  afterAll(() => client[Symbol.asyncDispose]());
 
-describe.each(clients)("version %s", (version, see) => {
   describe("the client", () => {
-    let server: TestServer;
-    beforeAll(async () => {
-      server = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_BODY_LIMIT_BYTES: "65536" } });
-      await server.ready();
-    });
-    afterAll(() => server.close());
-
     it("lists the models, generates with fields of its own, streams in each format, and streams asynchronously", async () => {
-      const seen = await see(server, ["version", "models", "generate", "by_url", "stream", "stream_async"]);
+      const seen = await client.see(server, ["version", "models", "generate", "by_url", "stream", "stream_async"]);
       expect(seen.version).toBe(version);
       expect(seen.models).toEqual(["fixture"]);
       expect(seen.generate.data).toEqual([7, 8].map((seed) => ({ b64_json: expect.any(Number), seed })));
@@ -105,7 +144,7 @@ describe.each(clients)("version %s", (version, see) => {
     });
 
     it("edits bytes without a name and files, with a mask, as streams, and varies them", async () => {
-      const { edits: seen } = await see(server, ["edits"]);
+      const { edits: seen } = await client.see(server, ["edits"]);
       const image = (seed: number): object => ({ b64_json: expect.any(Number), seed });
       expect(seen.answers).toEqual({ nameless: [image(7)], several: [image(7), image(8)], variation: [image(7)] });
       const asked = { prompt: "x", seed: 7, steps: 2, width: 64, height: 64 };
@@ -118,7 +157,7 @@ describe.each(clients)("version %s", (version, see) => {
     });
 
     it("raises what is wrong with the field's name, and the message of whatever refuses", async () => {
-      const seen = await see(server, ["invalid", "bodies"]);
+      const seen = await client.see(server, ["invalid", "bodies"]);
       expect(seen.invalid).toEqual(
         ["size", "n", "output_format"].map((param) =>
           expect.objectContaining({ kind: "BadRequestError", code: "invalid_request", param }),
@@ -141,7 +180,7 @@ describe.each(clients)("version %s", (version, see) => {
     it("raises the code of a worker that died twice, in the middle of a stream", async () => {
       await using crashing = await startTestServer({ worker: "crash_mid_job" });
       await crashing.ready();
-      const { stream_failing: seen } = await see(crashing, ["stream_failing"], { PROMPT: "crash always" });
+      const { stream_failing: seen } = await client.see(crashing, ["stream_failing"], { PROMPT: "crash always" });
       expect(seen).toMatchObject({ kind: "APIError", code: "worker_crashed", type: "server_error" });
     });
 
@@ -149,7 +188,7 @@ describe.each(clients)("version %s", (version, see) => {
       const logs: string[] = [];
       await using failing = await startTestServer({ worker: "fails_after_preview", logs });
       await failing.ready();
-      const { failing: seen } = await see(failing, ["failing"], { PROMPT: "out_of_memory" });
+      const { failing: seen } = await client.see(failing, ["failing"], { PROMPT: "out_of_memory" });
       expect(seen).toMatchObject({ kind: "InternalServerError", code: "out_of_memory" });
       expect(attempts(logs)).toBe(1);
     });
@@ -157,9 +196,9 @@ describe.each(clients)("version %s", (version, see) => {
     it("raises an AuthenticationError for a wrong key", async () => {
       await using locked = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_API_KEYS: "secret" } });
       await locked.ready();
-      const { failing: seen } = await see(locked, ["failing"], { PROMPT: "x", OPENAI_API_KEY: "wrong" });
+      const { failing: seen } = await client.see(locked, ["failing"], { PROMPT: "x", OPENAI_API_KEY: "wrong" });
       expect(seen).toMatchObject({ kind: "AuthenticationError", code: "unauthorized" });
-      expect((await see(locked, ["models"], { OPENAI_API_KEY: "secret" })).models).toEqual(["fixture"]);
+      expect((await client.see(locked, ["models"], { OPENAI_API_KEY: "secret" })).models).toEqual(["fixture"]);
     });
 
     it("repeats after a timeout of its own, and leaves nothing running", async () => {
@@ -170,7 +209,7 @@ describe.each(clients)("version %s", (version, see) => {
         logs,
       });
       await slow.ready();
-      const { timeout: seen } = await see(slow, ["timeout"]);
+      const { timeout: seen } = await client.see(slow, ["timeout"]);
       expect(seen).toMatchObject({ kind: "APITimeoutError" });
       await eventually(() => expect(slow.jobs.snapshot()).toMatchObject({ queue: { unfinished: 0 } }));
       expect(slow.jobs.snapshot().counters).toMatchObject({ accepted: 3, cancelled: 3 });
@@ -181,7 +220,7 @@ describe.each(clients)("version %s", (version, see) => {
     await using pausing = await startTestServer({ worker: "pause_before_preview" });
     await pausing.ready();
     const release = `${process.env["TMPDIR"] ?? "/tmp"}/latentcast-${crypto.randomUUID()}`;
-    const seen = see(pausing, ["stream_prompt"], { PROMPT: `until ${release}` });
+    const seen = client.see(pausing, ["stream_prompt"], { PROMPT: `until ${release}` });
     await eventually(() => expect(pausing.jobs.snapshot()).toMatchObject({ workers: [{ jobs: 1 }] }), 60_000);
     // Comments come every 20 ms here.
     await new Promise((resolve) => setTimeout(resolve, 200));

@@ -5,8 +5,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { COMMAND } from "../support/command-line.ts";
 import { eventually, isAlive } from "../support/eventually.ts";
 import { writeProgram } from "../support/python-project.ts";
 import { processesAt } from "../support/processes.ts";
@@ -14,7 +14,6 @@ import { submit } from "../support/queue.ts";
 import { fixtureWorker, testPython } from "../support/server.ts";
 import { post, postStream } from "../support/sse.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const START_TIMEOUT_MS = 60_000;
 
 interface Server extends AsyncDisposable {
@@ -43,7 +42,7 @@ async function serve(
       : [`if [ "$1 $2" = "-P -m" ]; then shift 3; exec ${testPython()} ${program} "$@"; fi`]),
     `exec ${testPython()} "$@"`,
   );
-  const command = [process.execPath, "--import", "tsx", MAIN, "serve", "--port", "0"];
+  const command = [...COMMAND, "serve", "--port", "0"];
   const [file = "", ...args] = wrapper.length > 0 ? [...wrapper, join(directory, "data"), ...command] : command;
   const child = spawn(file, args, {
     env: {
@@ -94,7 +93,7 @@ async function isReady(url: string): Promise<void> {
   await eventually(async () => expect((await fetch(`${url}/ready`)).status).toBe(200), START_TIMEOUT_MS);
 }
 
-/** The folders of the server's sockets; tsx keeps one of its own beside them. */
+/** The folders of the server's sockets. */
 async function socketFolders({ directory }: Server): Promise<string[]> {
   return (await readdir(join(directory, "tmp"))).filter((name) => name.startsWith("latentcast-"));
 }
@@ -291,7 +290,8 @@ describe("a server whose cache folder cannot be written", () => {
 describe("a data folder that cannot be used", () => {
   const refused = async (dataDir: string): Promise<string> => {
     const directory = await mkdtemp(join(tmpdir(), "latentcast-fault-"));
-    const child = spawn(process.execPath, ["--import", "tsx", MAIN, "serve", "--port", "0"], {
+    const [program, ...args] = [...COMMAND, "serve", "--port", "0"];
+    const child = spawn(program, args, {
       env: { ...process.env, TMPDIR: directory, LATENTCAST_PYTHON: testPython(), LATENTCAST_DATA_DIR: dataDir },
       stdio: ["ignore", "ignore", "pipe"],
     });

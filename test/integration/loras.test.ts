@@ -143,8 +143,8 @@ describe("a LoRA of a request", () => {
       ...INPUT,
       prompt: "a lake",
       loras: [{ path: "ink" }],
-      width: 512,
-      height: 512,
+      width: 256,
+      height: 256,
       num_inference_steps: 50,
     };
     const undisturbed = await make(input);

@@ -3,14 +3,12 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach } from "vitest";
+import { afterEach, beforeEach, inject } from "vitest";
 import { eventually as within } from "./eventually.ts";
 import { writeProgram } from "./python-project.ts";
 import { fixtureWorker, testPython } from "./server.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
-export const COMMAND = [process.execPath, "--import", import.meta.resolve("tsx"), MAIN] as const;
+export const COMMAND = [process.execPath, join(inject("builtPrograms"), "main.js")] as const;
 
 /** A whole process starts, loads and answers within this time even where every core is wanted by ten others. */
 const PATIENCE_MS = 60_000;

@@ -1,17 +1,17 @@
-/** A server in a process of its own, to be killed: `tsx serve.ts <fixture worker>`, settings from the environment. Prints its address. */
+/** A server in a process of its own, to be killed: `serve <python> <worker program>`, settings from the environment. Prints its address. */
 import pino from "pino";
 import { loadConfig } from "../../src/config.ts";
 import { runServer } from "../../src/runtime.ts";
-import { fixtureWorker, testPython } from "./server.ts";
 
 /** Tests of faults wait for the reconciler, whose usual times are tens of seconds. */
 const QUICK = { sweepMs: 1_000, settleMs: { queued: 2_000, running: 2_000, ended: 2_000 } };
 
+const [, , python = "", ...workerProgram] = process.argv;
 const server = await runServer({
   config: loadConfig({ env: process.env }),
   log: pino({ level: "warn" }, pino.destination(2)),
-  python: testPython(),
-  workerProgram: fixtureWorker(process.argv[2] ?? "fixture_worker"),
+  python,
+  workerProgram,
   fleetPace: process.env["LATENTCAST_TEST_PACE"] === "quick" ? QUICK : undefined,
 });
 process.once("SIGTERM", () => void server.drain().then(() => process.exit(0)));

@@ -2,7 +2,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { inject } from "vitest";
+import { fixtureWorker, testPython } from "./server.ts";
 
 export interface ServerProcess extends AsyncDisposable {
   readonly url: string;
@@ -30,9 +32,9 @@ export async function startServerProcess({
   env = {},
   descriptors,
 }: ServerProcessOptions): Promise<ServerProcess> {
-  const program = fileURLToPath(new URL("serve.ts", import.meta.url));
+  const program = [join(inject("builtPrograms"), "serve.js"), testPython(), ...fixtureWorker(worker)];
   const limit = descriptors === undefined ? "" : `ulimit -n ${descriptors};`;
-  const command = [`${limit} exec "$@"`, "sh", process.execPath, "--import", "tsx", program, worker];
+  const command = [`${limit} exec "$@"`, "sh", process.execPath, ...program];
   const child = spawn("sh", ["-c", ...command], {
     env: {
       ...process.env,
