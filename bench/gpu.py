@@ -102,6 +102,7 @@ def _in_cache(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
+    import gpu_features as features
     import gpu_sections as sections
     from engine_run import run_one
     from gpu_model import device_bytes, random_model, request, unet_flops
@@ -141,6 +142,10 @@ def _run(options: argparse.Namespace) -> int:
         ("cancel", 5, lambda: sections.cancelling(bench)),
         ("memory", 2, lambda: sections.memory(bench, weights)),
         ("P9", 30, lambda: _warm_start(table, loaded, ready, options.cache_dir)),
+        ("inputs", 5, lambda: features.inputs(bench)),
+        ("loras", 10, lambda: features.loras(bench)),
+        ("shortcuts", 20, lambda: features.shortcuts(bench)),
+        ("models", 40, lambda: features.several_models(bench, configs, options.cache_dir, options.device, _log)),
         ("ways", 15, ways),
     )
     now = datetime.datetime.now(datetime.UTC)

@@ -95,7 +95,7 @@ def random_model(configs: Path, device_name: str, log: WriteLog) -> RandomModel:
         ),
         costs=CallCosts.solo(),
         prompts=PromptEncoder((tokenizers[0], tokenizers[1]), encoders, device, graphs=runs_on.prompt_graphs()),
-        unet=AcceleratedUNet(unet, device, log),
+        unet=AcceleratedUNet(unet, device, log, takes_loras=True),
         dtype=half,
         latent_channels=unet.config.in_channels,
         size_factor=factor,

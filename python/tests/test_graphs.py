@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ STREAM: Any = object()
 @dataclass(eq=False)
 class FakeGraph:
     outputs: tuple[Tensor, ...]
+    uses: object
     replays: int = 0
 
     def replay(self, _inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -33,10 +35,10 @@ class Captures:
     error: Exception | None = None
     made: list[FakeGraph] = field(default_factory=list[FakeGraph])
 
-    def __call__(self, _call: Callable[..., Any], inputs: tuple[Tensor, ...]) -> FakeGraph:
+    def __call__(self, _call: Callable[..., Any], inputs: tuple[Tensor, ...], uses: object) -> FakeGraph:
         if self.error is not None:
             raise self.error
-        self.made.append(FakeGraph((inputs[0] + 100,)))
+        self.made.append(FakeGraph((inputs[0] + 100,), uses))
         return self.made[-1]
 
 
@@ -115,3 +117,27 @@ def test_the_graph_that_was_not_used_for_longest_makes_room(captures: Captures) 
     assert len(captures.made) == made
     graphs.run(1, call, ONE)
     assert len(captures.made) == made + 1
+
+
+def test_a_graph_keeps_what_its_call_reads_until_it_is_forgotten(captures: Captures) -> None:
+    class Factors:
+        pass
+
+    graphs, call, factors = Graphs(STREAM, calls_before=0), Call(), Factors()
+    kept = weakref.ref(factors)
+    graphs.run("a", call, ONE, factors)
+    captures.made.clear()
+    del factors
+    assert kept() is not None
+    graphs.forget()
+    assert kept() is None
+
+
+def test_forgotten_graphs_are_captured_anew(captures: Captures) -> None:
+    graphs, call = Graphs(STREAM, calls_before=1), Call()
+    for _ in range(2):
+        graphs.run("a", call, ONE)
+    graphs.forget()
+    for _ in range(2):
+        graphs.run("a", call, ONE)
+    assert (call.count, len(captures.made)) == (2, 2)

@@ -69,7 +69,7 @@ class Speed:
 class AcceleratedUNet:
     """The UNet as a function of its tensors. Calls and changes of `speed` belong to one thread.
 
-    With `takes_loras` rows may have LoRAs. Such a call is neither compiled nor a graph, and changes nothing for others.
+    With `takes_loras` rows may have LoRAs. Such a call is not compiled, and changes nothing for others.
     """
 
     def __init__(self, unet: Any, device: torch.device, log: WriteLog, *, takes_loras: bool = False) -> None:
@@ -77,7 +77,7 @@ class AcceleratedUNet:
         self._twin = AdaptedModule(unet) if takes_loras else None
         self._device = device
         self._log = log
-        self._call: UNetCall = self._call_unet
+        self._graphed: GraphedCall | None = None
         self.speed = Speed()
 
     @property
@@ -92,7 +92,7 @@ class AcceleratedUNet:
         if speed.compiled != self.speed.compiled or (speed.compiled and speed.attention != self.speed.attention):
             self._compile(speed.compiled)
         self.speed = speed
-        self._call = GraphedCall(self._call_unet, self._device) if speed.graphs else self._call_unet
+        self._graphed = GraphedCall(self._call_unet, self._device) if speed.graphs else None
 
     def freeze(self) -> None:
         """No shape is compiled any more: others than those called so far run as they are.
@@ -111,12 +111,10 @@ class AcceleratedUNet:
 
     def __call__(self, *inputs: Tensor, adapted: Sequence[AdaptedRows] = ()) -> Tensor:
         """UNetInputs, one by one -> the predicted noise, one row each."""
-        if adapted:
-            with memory_guard(), self.module_for(adapted) as twin:
-                return self._call_module(twin, *inputs)
+        call: UNetCall = self._call_unet if self._graphed is None else self._graphed
         try:
             with memory_guard():
-                return self._call(*inputs)
+                return call(*inputs, adapted=adapted)
         except DeviceOutOfMemoryError:
             raise
         except Exception as error:
@@ -125,23 +123,26 @@ class AcceleratedUNet:
             # A kernel that does not build or a capture that breaks is no reason to fail an image.
             self._log("warn", f"the UNet runs uncompiled from now on: {type(error).__name__}: {_first_line(error)}")
             self.use(Speed(self.speed.channels_last, self.speed.attention))
-            return self._call(*inputs)
+            return self._call_unet(*inputs, adapted=adapted)
 
-    def _call_unet(self, *inputs: Tensor) -> Tensor:
-        return self._call_module(self._unet, *inputs)
+    def release_memory(self) -> None:
+        """Lets go of the graphs of calls with LoRAs."""
+        if self._graphed is not None:
+            self._graphed.forget_adapted()
 
-    def _call_module(
+    def _call_unet(
         self,
-        unet: Any,
         latents: Tensor,
         timesteps: Tensor,
         tokens: Tensor,
         pooled: Tensor,
         time_ids: Tensor,
         guidance: Tensor | None = None,
+        *,
+        adapted: Sequence[AdaptedRows] = (),
     ) -> Tensor:
         inside = {} if guidance is None else {"timestep_cond": guidance}
-        with self._attention():
+        with self.module_for(adapted) as unet, self._attention():
             output = unet(
                 latents,
                 timesteps,

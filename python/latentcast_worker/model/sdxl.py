@@ -189,6 +189,7 @@ class SdxlModel:
         return pixels if sample.paste is None else sample.paste.over(pixels)
 
     def release_memory(self) -> None:
+        self.unet.release_memory()
         if self.loras is not None:
             self.loras.forget_unused()
         self.runs_on.release_memory()

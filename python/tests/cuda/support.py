@@ -67,6 +67,15 @@ def decoded(model: SdxlModel, asked: GenerationParams) -> NDArray[np.uint8]:
     return model.decode(denoised(model, asked))
 
 
+def decoded_image(model: SdxlModel, request: Generate) -> NDArray[np.uint8]:
+    """The one image of a request, with its LoRAs, without an engine."""
+    fetching = model.fetch(request.params, lambda: None)
+    (sample,) = model.prepare(request.params, None, None if fetching is None else fetching.result(timeout=60))
+    while sample.steps_done < sample.total_steps:
+        model.step([sample])
+    return model.decode(sample)
+
+
 def worst_likeness(ours: Mapping[str, list[bytes]], theirs: Mapping[str, list[bytes]]) -> float:
     return min(
         psnr(np.frombuffer(image, np.uint8), np.frombuffer(expected, np.uint8))

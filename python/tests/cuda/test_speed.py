@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentcast_worker.model.acceleration import AcceleratedUNet, Attention, Speed
 from latentcast_worker.model.acceleration_graphs import CALLS_BEFORE_CAPTURE, MAX_GRAPHS
+from latentcast_worker.model.lora.layers import AdaptedRows
 from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.settings import ShortcutName
 
@@ -95,8 +96,8 @@ def test_a_capture_that_breaks_leads_back_to_plain_calls(plain: SdxlModel, monke
     expected = pictures(plain, CROWD)
     call = AcceleratedUNet._call_unet  # pyright: ignore[reportPrivateUsage]
 
-    def look(self: AcceleratedUNet, *inputs: Tensor) -> Tensor:
-        output = call(self, *inputs)
+    def look(self: AcceleratedUNet, *inputs: Tensor, adapted: Sequence[AdaptedRows] = ()) -> Tensor:
+        output = call(self, *inputs, adapted=adapted)
         if torch.cuda.is_current_stream_capturing():
             output.sum().item()  # What no capture allows.
         return output

@@ -8,7 +8,7 @@ rows with different LoRAs, or none, go through one call: what is added is comput
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +35,11 @@ class AdaptedRows:
     start: int
     stop: int
     additions: Sequence[Addition]
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for rows to which the very same tensors are added at the same scales, while these live."""
+        return self.start, self.stop, tuple((id(addition.factors), addition.scale) for addition in self.additions)
 
 
 class AdaptedModule:
