@@ -76,6 +76,22 @@ describe("with text twice as large", () => {
     expect(invitation!.y).toBeGreaterThanOrEqual(masthead!.y + masthead!.height);
     expect(prompt!.y).toBeGreaterThanOrEqual(invitation!.y + invitation!.height);
   });
+
+  it("a model's long name takes another line, and hides nothing", async () => {
+    const name = "a-checkpoint-with-a-long-name-and-no-place-to-break-it_v10_pruned.safetensors";
+    const { page } = await open({ viewport: { width: 360, height: 740 } });
+    const health = (await (await fetch(`${server().url}/health`)).json()) as { model: object };
+    await page.route("**/health", (route) =>
+      route.fulfill({ json: { ...health, model: { ...health.model, id: name } } }),
+    );
+    await page.reload();
+    await page.getByText(name).first().waitFor();
+    await page.evaluate(() => document.documentElement.style.setProperty("font-size", "200%"));
+    expect(await overflowOf(page)).toBe(0);
+    const service = page.locator("#service-text");
+    expect(await service.evaluate((element) => element.scrollWidth - element.clientWidth)).toBe(0);
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+  });
 });
 
 describe("with the system's own colours", () => {
