@@ -109,7 +109,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
     config.natsUrls.length === 0 ? undefined : await joinFleet(config, { log, open, observer: metrics.fleet });
   if (membership !== undefined) observers.push(metrics.fleet);
   const served = await serveJobs(membership, parts, { metrics, observers, open });
-  const { jobs } = served;
+  const { jobs, pools } = served;
   metrics.watch(jobs, membership?.connection.readServers);
   if (membership !== undefined && config.role === "node")
     return membership.parts.serveNode(served, { config, log, metrics, open });
@@ -136,11 +136,11 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const inputReader = openInputReader(config, (key) => readObject(storage.objects, key));
   const queued = { jobs, images, inputReader, dialect: dialectNamed, log, closing };
   const queue =
-    membership === undefined || shared === undefined
+    membership === undefined || shared === undefined || pools === undefined
       ? new LocalQueue({ ...queued, store })
       : membership.parts.startRequestGateway(membership.connection, {
           ...queued,
-          ...{ store: shared.requests, config, open, pace: options.fleetPace },
+          ...{ store: shared.requests, pools, config, open, pace: options.fleetPace },
         });
   // Jobs end first: their results are kept, and clients that are connected still read them. Both may be ended twice.
   const endJobs = async (): Promise<void> => {
@@ -229,7 +229,7 @@ async function serveJobs(
     return { jobs, drain: (timeoutMs) => jobs.drain(timeoutMs), close: () => jobs.close() };
   }
   const { connection } = membership;
-  const { bothRoles, startGateway, startNode } = membership.parts;
+  const { bothRoles, gatewayAlone, startGateway, startNode } = membership.parts;
   const node = (start: StartNodeOptions["startJobs"]): StartNodeOptions => ({
     ...{ config, log, closing: open.closing, startJobs: start, rule: pullRule },
     openInputs: ({ objects }) => openInputReader(config, (key) => readObject(objects, key)),
@@ -240,8 +240,7 @@ async function serveJobs(
       node((changes) => startJobs({ ...parts, observers: [...observers, changes] })),
     );
   const gateway = startGateway(connection, config, { log, observers, open });
-  if (config.role === "gateway")
-    return { jobs: gateway.jobs, drain: (ms) => gateway.jobs.drain(ms), close: () => gateway.jobs.close() };
+  if (config.role === "gateway") return gatewayAlone(gateway);
   // Its jobs are counted once, by the gateway; how long steps take is known here only.
   const steps: JobObserver = {
     step: (job, seconds) => {

@@ -95,6 +95,8 @@ export class Layout {
   get everyPool(): string {
     return `${this.prefix}.pool.*`;
   }
+  /** The name of the pool whose record is at this subject. */
+  poolAt = (subject: string): string => decodeURIComponent(subject.split(".")[2] ?? "");
   /** The certificate of a death. */
   death = (node: string, incarnation: string | number): string => this.#subject("dead", node, String(incarnation));
   get everyDeath(): string {

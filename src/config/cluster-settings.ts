@@ -32,7 +32,7 @@ export const CLUSTER_SETTINGS = {
     flag: "pool",
     default: "default",
     value: name,
-    help: "With NATS: nodes of one pool have one model and the same settings; a gateway has its jobs drawn by one pool.",
+    help: "With NATS: nodes of one pool have one model and the same settings. A gateway serves every pool; this one draws what names no model.",
   }),
   nodeName: setting<string | null>({
     env: ["LATENTCAST_NODE_NAME"],

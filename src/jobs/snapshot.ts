@@ -63,7 +63,7 @@ export function modelNote({ is_noise: isNoise }: ModelInfo): string | null {
   return isNoise ? "random weights: every image is noise" : null;
 }
 
-function describeModel(model: ModelInfo) {
+export function describeModel(model: ModelInfo): ModelInfo & { readonly note: string | null } {
   return { ...model, note: modelNote(model) };
 }
 

@@ -19,25 +19,25 @@ export function watchCluster(
     "waiting",
     "Jobs that no node has begun, direct and queued ones of all gateways, by pool. Each gateway sees nearly the same: take the maximum.",
     ["pool"],
-    (metric, cluster) => {
-      metric.set({ pool: cluster.pool }, jobs.snapshot().queue.waiting);
+    (metric, { pools }) => {
+      for (const { name: pool, waiting } of pools) metric.set({ pool }, waiting);
     },
   );
   gauge(
     "claimed",
     "Jobs that the nodes of a pool hold, whichever gateway they are from.",
     ["pool"],
-    (metric, { pool: own, nodes }) => {
-      metric.set({ pool: own }, 0);
+    (metric, { pools, nodes }) => {
+      for (const { name: pool } of pools) metric.set({ pool }, 0);
       for (const { pool, jobs: held } of nodes) metric.inc({ pool }, held);
     },
   );
-  gauge("devices", "Devices that take jobs, by pool.", ["pool"], (metric, { pool: own, nodes }) => {
-    metric.set({ pool: own }, 0);
+  gauge("devices", "Devices that take jobs, by pool.", ["pool"], (metric, { pools, nodes }) => {
+    for (const { name: pool } of pools) metric.set({ pool }, 0);
     for (const { pool, state, devices } of nodes) metric.inc({ pool }, state === "ready" ? devices.length : 0);
   });
-  gauge("nodes", "Nodes that are heard, by pool and state.", ["pool", "state"], (metric, { pool: own, nodes }) => {
-    for (const pool of new Set([own, ...nodes.map((node) => node.pool)]))
+  gauge("nodes", "Nodes that are heard, by pool and state.", ["pool", "state"], (metric, { pools, nodes }) => {
+    for (const pool of new Set([...pools.map(({ name }) => name), ...nodes.map((node) => node.pool)]))
       for (const state of STATES) metric.set({ pool, state }, 0);
     for (const { pool, state } of nodes) metric.inc({ pool, state });
   });

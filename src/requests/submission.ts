@@ -22,7 +22,13 @@ export interface RequestSubmission extends RequestRef {
 }
 
 export type RequestStatus =
-  | { readonly kind: "queued"; readonly app: string; readonly position: number }
+  | {
+      readonly kind: "queued";
+      readonly app: string;
+      readonly position: number;
+      /** Why nobody can begin it now, where that is so. */
+      readonly reason?: string;
+    }
   | { readonly kind: "running"; readonly app: string; readonly logs: readonly LogLine[] }
   | { readonly kind: "ended"; readonly app: string; readonly result: RequestResult };
 

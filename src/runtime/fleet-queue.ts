@@ -7,7 +7,10 @@ import type { Config } from "../config.ts";
 import type { RequestQueue } from "../requests/request-queue.ts";
 import type { FleetConnection } from "./fleet.ts";
 
-export interface RequestGatewayParts extends Omit<ClusterQueueOptions, "bus" | "layout" | "map" | "tickets"> {
+export interface RequestGatewayParts extends Omit<
+  ClusterQueueOptions,
+  "bus" | "layout" | "map" | "tickets" | "ownPool"
+> {
   readonly config: Pick<Config, "pool">;
   readonly open: Disposers;
   readonly pace?: FleetPace | undefined;
@@ -19,7 +22,7 @@ export function startRequestGateway(connection: FleetConnection, parts: RequestG
     ...parts,
     ...connection,
     gateway: `${connection.name}.${connection.incarnation()}`,
-    poolOf: () => config.pool,
+    ownPool: config.pool,
     closing: open.closing,
   });
   open.add(() => gateway.close());

@@ -13,6 +13,7 @@ import { Node } from "../cluster/node/node.ts";
 import type { PullRule } from "../cluster/node/pull-rule.ts";
 import type { FleetObserver, ServerReading } from "../cluster/observer.ts";
 import { openBus } from "../cluster/open-bus.ts";
+import type { QueuePools } from "../cluster/requests/cluster-queue.ts";
 import { RequestNode } from "../cluster/requests/request-node.ts";
 import { ConfigError, type Config } from "../config.ts";
 import type { JobObserver } from "../jobs/observer.ts";
@@ -84,7 +85,7 @@ async function checkSetUp(bus: Bus, layout: Layout, { cluster, pool }: Config): 
   }
 }
 
-/** Its jobs are drawn by the nodes of the configured pool. */
+/** Its jobs are drawn by the nodes of all pools; those that name no model, by the configured one. */
 export function startGateway(
   connection: FleetConnection,
   config: Config,
@@ -109,6 +110,8 @@ export function startGateway(
 /** What a process draws or has drawn, and how that ends. */
 export interface ServedJobs {
   readonly jobs: Jobs;
+  /** Of a gateway. */
+  readonly pools?: QueuePools;
   /** Refuses what is new, finishes what was accepted, at most for `timeoutMs`. */
   drain(timeoutMs: number): Promise<void>;
   /** Cancels everything. May be called in the middle of a drain, and again. */
@@ -178,6 +181,10 @@ export async function startNode(
   };
 }
 
+export function gatewayAlone({ jobs }: Gateway): ServedJobs {
+  return { jobs, pools: jobs, drain: (timeoutMs) => jobs.drain(timeoutMs), close: () => jobs.close() };
+}
+
 /** Gateway and node in one process. */
 export function bothRoles(
   { jobs }: Gateway,
@@ -187,6 +194,7 @@ export function bothRoles(
 ): ServedJobs {
   return {
     jobs,
+    pools: jobs,
     drain: async (timeoutMs) => {
       const hasOthers = fleet.ready(pool).some((other) => other.name !== name);
       // With nobody else to draw them, the own clients' jobs come first.

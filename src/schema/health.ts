@@ -26,7 +26,17 @@ const worker = z.looseObject({
 });
 
 const cluster = z.looseObject({
-  pool: z.string().describe("Whose nodes draw what this server accepts."),
+  pool: z.string().describe("Whose nodes draw what names no model."),
+  pools: z
+    .array(
+      z.looseObject({
+        name: z.string(),
+        model: z.string().nullable().describe("Null until one of its nodes has said it."),
+        nodes: z.int().describe("Nodes that take work."),
+        waiting: z.int().describe("Jobs and requests that no node has begun, whichever gateway accepted them."),
+      }),
+    )
+    .describe("All that this server has requests drawn by, that one first."),
   connected: z.boolean().describe("Whether the servers between the machines are reached."),
   gateways: z.int().describe("Gateways that are heard, this one included."),
   nodes: z.array(

@@ -35,6 +35,7 @@ export const queueStatus = z.discriminatedUnion("status", [
     status: z.literal("IN_QUEUE"),
     ...links,
     queue_position: z.int().describe("Requests ahead of this one."),
+    reason: z.string().optional().describe("Of a fleet: why nobody can begin it now, where that is so."),
   }),
   z.object({ status: z.literal("IN_PROGRESS"), ...links, logs }),
   z.object({

@@ -39,6 +39,8 @@ export const acceptedRequest = z.object({
   webhookUrl: z.string().nullable(),
   /** Under which keys the store keeps its images. Absent for a request from text alone. */
   inputFiles: z.object({ image: z.string(), mask: z.string().nullable() }).optional(),
+  /** Of a fleet: whose nodes run it. */
+  pool: z.string().optional(),
 });
 
 export const requestResult = z.object({

@@ -45,8 +45,8 @@ export function servedModel(info: Partial<ModelInfo> = {}, capabilities: Partial
   };
 }
 
-export function workerInfo(capabilities: Partial<Capabilities> = {}): WorkerInfo {
-  const model = servedModel({}, capabilities);
+export function workerInfo(capabilities: Partial<Capabilities> = {}, loaded: Partial<ModelInfo> = {}): WorkerInfo {
+  const model = servedModel(loaded, capabilities);
   return {
     pid: 1,
     model: model.model,

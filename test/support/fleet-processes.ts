@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Bus } from "../../src/cluster/bus.ts";
-import type { Layout } from "../../src/cluster/layout.ts";
+import type { Layout, LayoutOptions } from "../../src/cluster/layout.ts";
 import { eventually } from "./eventually.ts";
 import { Judge } from "./judge.ts";
 import type { NatsCluster } from "./nats-cluster.ts";
@@ -32,10 +32,10 @@ export class FleetProcesses implements AsyncDisposable {
   }
 
   /** Streams of its own on the servers. */
-  static async open(cluster: NatsCluster): Promise<FleetProcesses> {
+  static async open(cluster: NatsCluster, options?: LayoutOptions): Promise<FleetProcesses> {
     return new FleetProcesses(
       cluster,
-      await openNatsFleet(cluster),
+      await openNatsFleet(cluster, options),
       await mkdtemp(join(tmpdir(), "latentcast-fleet-")),
     );
   }

@@ -14,7 +14,7 @@ export function fleetStore(store: RequestStore): FleetRequestStore {
     if (stored === undefined) return 0;
     revision += 1;
     const { request, holder, result } = stored;
-    const { app, owner, priority, acceptedAtMs, startByMs, webhookUrl } = request;
+    const { app, pool = null, owner, priority, acceptedAtMs, startByMs, webhookUrl } = request;
     const kind = result !== null ? "ended" : holder === null ? "queued" : "running";
     const tickets = states.get(id)?.tickets ?? 1;
     const isHookDue = kind === "ended" && webhookUrl !== null;
@@ -23,6 +23,7 @@ export function fleetStore(store: RequestStore): FleetRequestStore {
       revision,
       kind,
       app,
+      pool,
       owner,
       priority,
       acceptedAtMs,

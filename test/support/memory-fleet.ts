@@ -12,6 +12,7 @@ import { isTerminal, type JobEvent, type TerminalEvent } from "../../src/jobs/ev
 import type { Job } from "../../src/jobs/job.ts";
 import type { JobObserver } from "../../src/jobs/observer.ts";
 import type { Submission } from "../../src/jobs/submission.ts";
+import type { ModelInfo } from "../../src/protocol/messages.ts";
 import { generateInput } from "../../src/schema/input.ts";
 import { MemoryNetwork, type MemoryBus } from "./memory-bus.ts";
 import type { MemoryStream } from "./memory-stream.ts";
@@ -39,10 +40,21 @@ export interface MemoryNode {
   close(): Promise<void>;
 }
 
+/** What its worker says of itself. */
+interface Loaded {
+  readonly capabilities?: object;
+  readonly model?: Partial<ModelInfo>;
+}
+
 export class MemoryFleet implements AsyncDisposable {
-  readonly layout = new Layout({ pools: ["default", "big"] });
-  readonly network = new MemoryNetwork(this.layout);
+  readonly layout: Layout;
+  readonly network: MemoryNetwork;
   readonly #closers: (() => Promise<void>)[] = [];
+
+  constructor({ pools = ["default", "big"] }: { readonly pools?: readonly string[] } = {}) {
+    this.layout = new Layout({ pools });
+    this.network = new MemoryNetwork(this.layout);
+  }
 
   /** Everything that was opened ends. */
   async [Symbol.asyncDispose](): Promise<void> {
@@ -79,13 +91,13 @@ export class MemoryFleet implements AsyncDisposable {
 
   gateway(
     name = "gateway-1",
-    config: Partial<{ queueLimit: number }> = {},
+    { pool = "default", ...config }: Partial<{ queueLimit: number; pool: string }> = {},
     observers: readonly JobObserver[] = [],
   ): MemoryGateway {
     const bus = this.network.connect();
     const fleet = this.#fleet(bus, () => name);
     const gateway = new Gateway({
-      ...{ bus, fleet, name, log, layout: this.layout, incarnation: () => name, pool: "default", version: "0" },
+      ...{ bus, fleet, name, log, layout: this.layout, incarnation: () => name, pool, version: "0" },
       observers,
       config: { queueLimit: 100, maxPixels: 2 ** 24, shortcuts: [], ...config },
     });
@@ -107,7 +119,7 @@ export class MemoryFleet implements AsyncDisposable {
   }
 
   /** Its worker has loaded. */
-  async node(name = "node-1", options: Partial<NodeOptions> & { capabilities?: object } = {}): Promise<MemoryNode> {
+  async node(name = "node-1", options: Partial<NodeOptions> & Loaded = {}): Promise<MemoryNode> {
     const bus = this.network.connect();
     const incarnation = options.incarnation ?? (() => `${name}-a`);
     const fleet = this.#fleet(bus, incarnation);
@@ -119,7 +131,7 @@ export class MemoryFleet implements AsyncDisposable {
       ...options,
     });
     changes.onChange = () => node.wake();
-    service.worker.ready(options.capabilities ?? {});
+    service.worker.ready(options.capabilities, options.model);
     node.start();
     let isDead = false;
     const close = async (): Promise<void> => {

@@ -19,7 +19,7 @@ import { fleetStore } from "./fleet-store.ts";
 import { MemoryNetwork, type MemoryBus } from "./memory-bus.ts";
 import { openSqliteStore } from "./sqlite-store.ts";
 
-const POOL = "default";
+const POOLS = ["default", "big"];
 const log = pino({ level: "silent" });
 
 export interface MemoryGateway {
@@ -27,6 +27,7 @@ export interface MemoryGateway {
   readonly map: RequestMap;
   readonly queue: ClusterQueue;
   readonly reconciler: Reconciler;
+  readonly jobs: FakeJobs;
   /** This gateway finds that a node died. */
   mourn(node: MemoryNode): void;
 }
@@ -42,7 +43,7 @@ export interface MemoryNode {
 }
 
 export async function memoryFleet() {
-  const layout = new Layout({ ticketAckWaitMs: 60_000 });
+  const layout = new Layout({ pools: POOLS, ticketAckWaitMs: 60_000 });
   const network = new MemoryNetwork(layout);
   const disk = await openSqliteStore();
   const store = fleetStore(disk.requests);
@@ -68,11 +69,17 @@ export async function memoryFleet() {
       isAlive: (node: string) => heard().some((beat) => beat.name === node),
       onDeath: (mourn: (last: NodeBeat) => void) => void mourners.push(mourn),
     };
+    const jobs = new FakeJobs();
     const parts = new RequestGateway({
       ...{ bus, layout, fleet, store, log, inputReader, gateway: name },
-      jobs: new FakeJobs(),
+      jobs,
       dialect: () => latentcastDialect,
-      poolOf: () => POOL,
+      // Models are called as their pools.
+      pools: {
+        poolFor: ({ model }) => model ?? "default",
+        problemOf: (pool) => (heard().some((node) => node.pool === pool) ? undefined : `no node of pool ${pool}`),
+      },
+      ownPool: "default",
       closing: closing.signal,
     });
     const { map, queue, reconciler } = parts;
@@ -80,7 +87,7 @@ export async function memoryFleet() {
     map.start();
     await map.caughtUp(closing.signal);
     return {
-      ...{ bus, map, queue, reconciler },
+      ...{ bus, map, queue, reconciler, jobs },
       mourn: ({ name: dead, beat }) => {
         unheard.add(dead);
         for (const mourn of mourners) mourn(beat);
@@ -88,7 +95,10 @@ export async function memoryFleet() {
     };
   };
 
-  const node = (name: string, observer: FleetObserver = {}): MemoryNode => {
+  const node = (
+    name: string,
+    { pool = "default", ...observer }: FleetObserver & { pool?: string } = {},
+  ): MemoryNode => {
     const bus = network.connect();
     const jobs = new FakeJobs();
     const held = new HeldTickets();
@@ -109,10 +119,10 @@ export async function memoryFleet() {
     const made: MemoryNode = {
       ...{ name, bus, jobs, durable },
       get beat() {
-        return { name, incarnation, held: held.list } as NodeBeat;
+        return { name, incarnation, pool, held: held.list } as NodeBeat;
       },
       pull: async () => {
-        const delivery = await bus.pull(layout.tickets(POOL, "n"), { expiresMs: 50 });
+        const delivery = await bus.pull(layout.tickets(pool, "n"), { expiresMs: 50 });
         if (delivery === undefined) return false;
         await durable.take(delivery, ticket.parse(delivery.header), held);
         return true;

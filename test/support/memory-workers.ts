@@ -112,8 +112,8 @@ export class MemoryWorker {
   }
 
   /** Loads at once. */
-  ready(overrides: Parameters<typeof workerInfo>[0] = {}): void {
-    const { model, device, capabilities, versions, stepSeconds } = workerInfo(overrides);
+  ready(...overrides: Parameters<typeof workerInfo>): void {
+    const { model, device, capabilities, versions, stepSeconds } = workerInfo(...overrides);
     this.say({ type: "ready", model, device, capabilities, versions, step_seconds: stepSeconds });
   }
 

@@ -7,29 +7,30 @@ import { LatentcastError, toLatentcastError } from "../../errors.ts";
 import type { CancelReason, TerminalEvent } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import type { JobObserver } from "../../jobs/observer.ts";
-import type { JobRequest } from "../../jobs/request.ts";
 import { UnfinishedJobs, type MissedDeadline } from "../../jobs/unfinished-jobs.ts";
 import { StreamFull, type Bus } from "../bus.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import { GatewayInbox } from "./gateway-inbox.ts";
 import type { Layout } from "../layout.ts";
+import type { Placed } from "./placement.ts";
+import type { Pools } from "../pool/pools.ts";
 import type { PoolView } from "../pool/pool-view.ts";
 import { RemoteJob } from "./remote-job.ts";
 import { TicketOffice } from "./ticket-office.ts";
+import { WaitingJobs } from "./waiting-jobs.ts";
 import { WIRE_VERSION } from "../wire.ts";
 
 export interface RemoteDispatcherOptions {
   readonly bus: Bus;
   readonly layout: Layout;
   readonly fleet: Fleet;
-  readonly pool: PoolView;
-  readonly poolName: string;
+  readonly pools: Pick<Pools, "own" | "all" | "canDraw">;
   readonly gateway: string;
   readonly log: Logger;
   readonly observers: readonly JobObserver[];
   readonly onPreview: () => void;
-  /** What a submitted job becomes on the model of the pool; undefined while that is unknown. Throws `invalid_request`. */
-  readonly resolve: (job: Job) => JobRequest | undefined;
+  /** Who draws a submitted job, and what it becomes there; undefined while that is unknown. Throws `invalid_request`. */
+  readonly place: (job: Job) => Placed | undefined;
 }
 
 const TICK_MS = 1_000;
@@ -46,16 +47,15 @@ export class RemoteDispatcher {
   readonly #unfinished = new UnfinishedJobs((job, code) => this.#missed(job, code));
   /** Those that a ticket was made for, or is being made. */
   readonly #remotes = new Map<string, RemoteJob>();
-  /** Those that nobody has begun, in the order in which they came. */
-  readonly #waiting = new Set<Job>();
-  /** Those that have no ticket yet: there is no node. */
-  readonly #unsent = new Set<Job>();
+  readonly #waiting = new WaitingJobs((job) => this.#remotes.get(job.id)?.request);
+  /** Those that have no ticket yet: there is no node. Undefined where the pool is not known either. */
+  readonly #unsent = new Map<Job, PoolView | undefined>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: RemoteDispatcherOptions) {
-    const { bus, layout, fleet, gateway, poolName: pool, log, onPreview } = options;
+    const { bus, layout, fleet, gateway, log, onPreview } = options;
     this.#options = options;
-    this.#tickets = new TicketOffice({ bus, layout, gateway, pool, log });
+    this.#tickets = new TicketOffice({ bus, layout, gateway, log });
     this.#inbox = new GatewayInbox({
       ...{ bus, layout, gateway, log, onPreview },
       find: (id) => this.#remotes.get(id),
@@ -65,7 +65,7 @@ export class RemoteDispatcher {
         this.#observe((observer) => observer.claimed?.(remote.job, node));
       },
       onStarted: ({ job }) => this.#started(job),
-      onRequeued: ({ job }) => this.#wait(job),
+      onRequeued: (remote) => this.#wait(remote),
       onEnded: ({ job }, event) => this.#finish(job, event),
     });
     fleet.onDeath(({ name, incarnation }) => this.#nodeDied(name, incarnation));
@@ -87,12 +87,17 @@ export class RemoteDispatcher {
 
   /** Jobs of this gateway and others that nobody has begun. */
   get waiting(): number {
-    return this.#waiting.size + this.#options.pool.ticketsElsewhere;
+    return this.#options.pools.all.reduce((sum, { ticketsElsewhere }) => sum + ticketsElsewhere, this.#waiting.size);
   }
 
-  /** Tickets in the queue, or on their way into it. */
-  get tickets(): number {
-    return [...this.#remotes.values()].filter(({ claim }) => claim === undefined).length;
+  /** The same of one pool. */
+  waitingIn(pool: PoolView): number {
+    return this.#waiting.countIn(pool) + pool.ticketsElsewhere;
+  }
+
+  /** Tickets in the queue of a pool, or on their way into it. */
+  ticketsIn(pool: PoolView): number {
+    return [...this.#remotes.values()].filter((remote) => remote.claim === undefined && remote.pool === pool).length;
   }
 
   /** Tickets that were made again. */
@@ -106,15 +111,21 @@ export class RemoteDispatcher {
     return { waiting: this.#waiting.size, claimed };
   }
 
-  /** Takes charge of a job that was accepted, until it ends. Throws `invalid_request`, and leaves it alone then. */
+  /**
+   * Takes charge of a job that was accepted, until it ends. Throws `invalid_request`, and `worker_unavailable` where only other pools
+   * draw; leaves it alone then.
+   */
   add(job: Job): void {
-    const request = this.#options.resolve(job);
+    const { place, pools } = this.#options;
+    const placed = place(job);
+    // While no pool draws the fleet is on its way up, or its servers are away: the job waits.
+    if (placed !== undefined && !placed.pool.canDraw && pools.canDraw) throw unavailable(placed.pool);
     this.#unfinished.add(job);
     this.#observe((observer) => observer.accepted?.(job));
-    this.#waiting.add(job);
-    this.#unsent.add(job);
-    if (request !== undefined && this.#options.pool.canDraw) void this.#send(job, request);
-    this.#announcePlaces();
+    this.#waiting.add(job, placed?.pool ?? pools.own);
+    this.#unsent.set(job, placed?.pool);
+    if (placed?.pool.canDraw === true) void this.#send(job, placed);
+    this.#waiting.announce();
   }
 
   /** False when it had ended already. */
@@ -130,27 +141,31 @@ export class RemoteDispatcher {
     for (const job of this.#unfinished.list()) this.#end(job, { kind: "cancelled", reason: "shutdown" });
   }
 
-  /** The pool's nodes or its queue have changed. */
-  poolChanged(): void {
-    if (this.#options.pool.canDraw) for (const job of [...this.#unsent]) this.#sendLate(job);
-    this.#announcePlaces();
+  /** Nodes or queues of pools have changed. */
+  poolsChanged(): void {
+    for (const [job, pool] of [...this.#unsent]) if (pool?.canDraw !== false) this.#sendLate(job);
+    this.#waiting.announce();
   }
 
   #sendLate(job: Job): void {
     try {
-      const request = this.#options.resolve(job);
-      if (request !== undefined) void this.#send(job, request);
+      const placed = this.#options.place(job);
+      if (placed === undefined) return;
+      this.#waiting.add(job, placed.pool);
+      this.#unsent.set(job, placed.pool);
+      if (placed.pool.canDraw) void this.#send(job, placed);
     } catch (error) {
       this.#end(job, { kind: "failed", error: toLatentcastError(error) });
     }
   }
 
-  async #send(job: Job, request: JobRequest): Promise<void> {
+  async #send(job: Job, placed: Placed): Promise<void> {
     this.#unsent.delete(job);
-    const remote = new RemoteJob(job, request, performance.now());
+    const remote = new RemoteJob(job, placed, performance.now());
     this.#remotes.set(job.id, remote);
     try {
-      await request.inputs?.fit(request.params);
+      const { inputs, params } = placed.request;
+      await inputs?.fit(params);
       if (job.ended !== undefined) return;
       const beganMs = performance.now();
       await this.#tickets.publish(remote);
@@ -167,21 +182,18 @@ export class RemoteDispatcher {
     if (job.state.kind !== "pending") return;
     job.resolve(request);
     this.#observe((observer) => observer.resolved?.(job));
-    this.#announcePlaces();
+    this.#waiting.announce();
   }
 
   #started(job: Job): void {
     this.#waiting.delete(job);
     this.#observe((observer) => observer.started?.(job));
-    this.#announcePlaces();
+    this.#waiting.announce();
   }
 
-  #wait(job: Job): void {
-    // It goes ahead of those that came later, as its ticket does.
-    const others = [...this.#waiting].filter((other) => other !== job);
-    this.#waiting.clear();
-    for (const each of [job, ...others]) this.#waiting.add(each);
-    this.#announcePlaces();
+  #wait({ job, pool }: RemoteJob): void {
+    this.#waiting.putBack(job, pool);
+    this.#waiting.announce();
   }
 
   #nodeDied(node: string, incarnation: string): void {
@@ -194,7 +206,7 @@ export class RemoteDispatcher {
       this.#options.bus.nakAt(claim.ack);
       if (remote.deaths < MAX_DEATHS) {
         remote.returned(performance.now());
-        this.#wait(job);
+        this.#wait(remote);
       } else {
         const message = "The machines that ran this request died each time.";
         this.#end(job, { kind: "failed", error: new LatentcastError("worker_crashed", { message }) });
@@ -212,7 +224,7 @@ export class RemoteDispatcher {
       // A node that died is certified so first.
       if (!fleet.isAlive(claim.node, claim.incarnation)) continue;
       remote.returned(nowMs);
-      this.#wait(remote.job);
+      this.#wait(remote);
       this.#tickets.publishAgain(remote).catch((error: unknown) => {
         log.warn({ jobId: remote.job.id, err: error }, "the ticket of a job could not be made again");
       });
@@ -220,21 +232,10 @@ export class RemoteDispatcher {
     void this.#tickets.look([...this.#remotes.values()].filter(({ claim }) => claim === undefined));
   }
 
-  #announcePlaces(): void {
-    const { pool } = this.#options;
-    let position = pool.ticketsElsewhere;
-    for (const job of this.#waiting) {
-      const request = this.#remotes.get(job.id)?.request;
-      const estimateMs = request === undefined ? null : pool.estimateMs(position, request);
-      const { place } = job;
-      if (place?.position !== position || place.estimateMs !== estimateMs) job.queued(position, estimateMs);
-      position += 1;
-    }
-  }
-
   #missed(job: Job, code: MissedDeadline): void {
-    const options = code === "worker_unavailable" ? { retryAfterSeconds: 10 } : {};
-    this.#end(job, { kind: "failed", error: new LatentcastError(code, options) });
+    const pool = this.#unsent.get(job) ?? this.#options.pools.own;
+    const error = code === "worker_unavailable" ? unavailable(pool) : new LatentcastError(code);
+    this.#end(job, { kind: "failed", error });
   }
 
   /** Ends a job before its node does, wherever it is. */
@@ -244,7 +245,7 @@ export class RemoteDispatcher {
     if (!this.#finish(job, event)) return false;
     // Who has not asked for it yet is told so when it does.
     if (hasClaim) bus.publish(layout.cancel, { v: WIRE_VERSION, id: job.id });
-    this.#announcePlaces();
+    this.#waiting.announce();
     return true;
   }
 
@@ -262,6 +263,13 @@ export class RemoteDispatcher {
   #observe(call: (observer: JobObserver) => void): void {
     for (const observer of this.#options.observers) call(observer);
   }
+}
+
+/** Of a job that nobody draws. */
+function unavailable({ problem, serving }: PoolView): LatentcastError {
+  const what = serving === undefined ? "The model" : `The model ${JSON.stringify(serving.model.id)}`;
+  const message = `${what} cannot be drawn now${problem === undefined ? "" : `: ${problem}`}; try again later.`;
+  return new LatentcastError("worker_unavailable", { message, retryAfterSeconds: 10 });
 }
 
 /** Of a job whose ticket the queue did not take. */

@@ -6,6 +6,8 @@ import type { EncodedImage } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import type { JobRequest } from "../../jobs/request.ts";
 import { ImageAssembly } from "../image-parts.ts";
+import type { Placed } from "./placement.ts";
+import type { PoolView } from "../pool/pool-view.ts";
 import { isNewer, isSameRun, type JobMessageOf, type RunNumber } from "../wire.ts";
 
 export interface RunClaim {
@@ -18,6 +20,8 @@ export interface RunClaim {
 
 export class RemoteJob {
   readonly job: Job;
+  /** Whose nodes draw it. */
+  readonly pool: PoolView;
   readonly request: JobRequest;
   /** Counts the tickets that were made for it. */
   attempt = 1;
@@ -32,8 +36,9 @@ export class RemoteJob {
   #preview = { step: -1, assembly: new ImageAssembly() };
   #result = new ImageAssembly();
 
-  constructor(job: Job, request: JobRequest, nowMs: number) {
+  constructor(job: Job, { pool, request }: Placed, nowMs: number) {
     this.job = job;
+    this.pool = pool;
     this.request = request;
     this.#heardMs = nowMs;
   }

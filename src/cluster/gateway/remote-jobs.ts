@@ -1,6 +1,6 @@
 /**
- * The jobs of a gateway: accepted here, drawn by the nodes of a pool. HTTP, dialects and realtime see the same port as on a single
- * machine; a job's client stays connected to this process, whatever happens to the nodes that draw it.
+ * The jobs of a gateway: accepted here, each drawn by the nodes of the pool whose model it names. HTTP, dialects and realtime see the same
+ * port as on a single machine; a job's client stays connected to this process, whatever happens to the nodes that draw it.
  */
 import type { Logger } from "pino";
 import { Changes } from "../../async/changes.ts";
@@ -14,7 +14,6 @@ import type { CancelReason } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import type { AdmitOptions, Jobs } from "../../jobs/jobs.ts";
 import type { JobObserver } from "../../jobs/observer.ts";
-import { resolveSubmission } from "../../jobs/resolve.ts";
 import type { Phase, ServiceStatus } from "../../jobs/status.ts";
 import type { Submission } from "../../jobs/submission.ts";
 import type { ModelInfo } from "../../protocol/messages.ts";
@@ -23,7 +22,9 @@ import type { Bus } from "../bus.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import { takeGatewaySnapshot } from "./gateway-snapshot.ts";
 import type { Layout } from "../layout.ts";
-import { PoolView } from "../pool/pool-view.ts";
+import { Placement } from "./placement.ts";
+import { Pools } from "../pool/pools.ts";
+import type { PoolView } from "../pool/pool-view.ts";
 import { RemoteDispatcher } from "./remote-dispatcher.ts";
 
 export interface RemoteJobsOptions {
@@ -36,6 +37,7 @@ export interface RemoteJobsOptions {
   readonly fleet: Fleet;
   /** Of this gateway, unlike that of any other. */
   readonly name: string;
+  /** Draws what names no model. */
   readonly pool: string;
 }
 
@@ -44,53 +46,54 @@ const RETRY_AFTER_SECONDS = 1;
 export class RemoteJobs implements Jobs {
   readonly #options: RemoteJobsOptions;
   readonly #counters = new Counters();
-  readonly #pool: PoolView;
+  readonly #pools: Pools;
+  readonly #placement: Placement;
   readonly #dispatcher: RemoteDispatcher;
   readonly #changes = new Changes();
   #phase: Phase = "open";
-  readonly #entrance = new Entrance({
-    phase: () => this.#phase,
-    cancel: (job, reason) => this.cancel(job, reason),
-    add: (job) => this.#dispatcher.add(job),
-  });
+  /** By pool: what is promised to one does not fill another. */
+  readonly #entrances = new Map<string, Entrance>();
 
   constructor(options: RemoteJobsOptions) {
     const { bus, layout, fleet, name, pool, log, config, observers = [] } = options;
     this.#options = options;
-    this.#pool = new PoolView({
-      ...{ bus, layout, fleet, pool, log },
-      onChange: () => this.#poolChanged(),
-      ownTickets: () => this.#dispatcher.tickets,
+    this.#pools = new Pools({
+      ...{ bus, layout, fleet, log, own: pool },
+      onChange: () => this.#poolsChanged(),
+      ownTickets: (view) => this.#dispatcher.ticketsIn(view),
     });
+    this.#placement = new Placement(this.#pools, config);
     this.#dispatcher = new RemoteDispatcher({
-      ...{ bus, layout, fleet, log, gateway: name, poolName: pool, pool: this.#pool },
+      ...{ bus, layout, fleet, log, gateway: name, pools: this.#pools },
       observers: [this.#counters, ...observers],
       onPreview: () => this.#counters.preview(),
-      resolve: ({ submission }) => {
-        const { serving } = this.#pool;
-        return serving === undefined
-          ? undefined
-          : resolveSubmission(submission, { models: [serving], unserved: [] }, config);
-      },
+      place: ({ submission }) => this.#placement.place(submission),
     });
   }
 
   start(): void {
     this.#dispatcher.start();
-    this.#pool.start();
+    this.#pools.start();
   }
 
+  /** Whether or not a node draws it now. */
   get model(): ModelInfo | undefined {
-    return this.#pool.serving?.model;
+    return this.#pools.own.serving?.model;
   }
 
+  /** That one first, then those that can be drawn now. */
   get models(): readonly ModelInfo[] {
-    return this.model === undefined ? [] : [this.model];
+    const { own } = this.#pools;
+    const served = this.#placement.served.filter(({ pool }) => pool === own || pool.problem === undefined);
+    return served.map(({ serving }) => serving.model);
   }
 
   get imagesAtOnce(): number {
-    const rows = this.#pool.devices.reduce((sum, device) => sum + device.rows, 0);
-    return Math.max(1, rows);
+    const devices = this.#pools.all.flatMap((pool) => pool.devices);
+    return Math.max(
+      1,
+      devices.reduce((sum, { rows }) => sum + rows, 0),
+    );
   }
 
   get phase(): Phase {
@@ -98,7 +101,8 @@ export class RemoteJobs implements Jobs {
   }
 
   get waiting(): number {
-    return this.#dispatcher.waiting + this.#entrance.promised;
+    const promised = [...this.#entrances.values()].reduce((sum, entrance) => sum + entrance.promised, 0);
+    return this.#dispatcher.waiting + promised;
   }
 
   /** For metrics. */
@@ -106,19 +110,31 @@ export class RemoteJobs implements Jobs {
     return this.#dispatcher;
   }
 
+  /** Which pool draws what asks for the model of `input`. Throws `invalid_request` for a name that is not there. */
+  poolFor(input: Submission["input"]): string {
+    return this.#placement.poolFor({ input }).name;
+  }
+
+  /** Why nobody draws for a pool; undefined while somebody does. */
+  problemOf(pool: string): string | undefined {
+    return this.#pools.get(pool)?.problem;
+  }
+
   admit(
-    _submission: Submission,
+    submission: Submission,
     { maxWaiting = Number.POSITIVE_INFINITY, isKnown = false }: AdmitOptions = {},
   ): Admission {
-    this.#entrance.checkOpen();
-    const { waiting } = this;
-    const isFull = waiting >= this.#options.config.queueLimit && !(waiting === 0 && this.#pool.hasRoom);
+    const pool = this.#expectedPool(submission);
+    const entrance = this.#entranceOf(pool);
+    entrance.checkOpen();
+    const waiting = this.#waitingIn(pool);
+    const isFull = waiting >= this.#options.config.queueLimit && !(waiting === 0 && pool.hasRoom);
     if (!isKnown && (isFull || waiting > maxWaiting)) throw this.#full();
-    return this.#entrance.promise();
+    return entrance.promise();
   }
 
   submit(submission: Submission, admission = this.admit(submission)): Job {
-    return this.#entrance.enter(submission, admission);
+    return this.#entranceOf(this.#pools.own).enter(submission, admission);
   }
 
   cancel(job: Job, reason: CancelReason): boolean {
@@ -128,7 +144,7 @@ export class RemoteJobs implements Jobs {
   async modelLoaded(signal?: AbortSignal): Promise<ModelInfo> {
     while (true) {
       const { model } = this;
-      if (model !== undefined && this.#pool.canDraw) return model;
+      if (model !== undefined && this.#pools.own.canDraw) return model;
       if (this.#phase !== "open") throw new LatentcastError("draining");
       if (signal?.aborted === true) throw new LatentcastError("cancelled");
       await this.#changes.next(signal);
@@ -147,7 +163,7 @@ export class RemoteJobs implements Jobs {
     this.#enter("closed");
     this.#dispatcher.abort();
     this.#dispatcher.close();
-    this.#pool.close();
+    this.#pools.close();
   }
 
   snapshot(): ServiceSnapshot {
@@ -160,18 +176,44 @@ export class RemoteJobs implements Jobs {
       waiting: this.waiting,
       unfinished: this.#dispatcher.unfinished,
       counters: this.#counters,
+      served: this.#placement.served,
+      pools: this.#pools.all.map((view) => ({ view, waiting: this.#waitingIn(view) })),
       ...{ fleet, pool, isConnected: bus.isConnected, reticketed: this.#dispatcher.remade },
     });
   }
 
   get #status(): ServiceStatus {
     if (this.#phase !== "open") return { kind: "draining" };
-    if (this.#pool.canDraw) return { kind: this.waiting > 0 ? "busy" : "ready" };
-    const { bus, pool } = this.#options;
-    const loading = bus.isConnected
-      ? { stage: "nodes", progress: null, detail: `no node of pool ${pool} takes work` }
+    if (this.#pools.canDraw) return { kind: this.waiting > 0 ? "busy" : "ready" };
+    const loading = this.#options.bus.isConnected
+      ? { stage: "nodes", progress: null, detail: this.#pools.own.problem ?? null }
       : { stage: "servers", progress: null, detail: "no connection to NATS" };
     return { kind: "loading", loading };
+  }
+
+  #waitingIn(pool: PoolView): number {
+    return this.#dispatcher.waitingIn(pool) + this.#entranceOf(pool).promised;
+  }
+
+  /** Where it will most likely be drawn; what is wrong with it is said when it is submitted. */
+  #expectedPool(submission: Submission): PoolView {
+    try {
+      return this.#placement.poolFor(submission);
+    } catch {
+      return this.#pools.own;
+    }
+  }
+
+  #entranceOf({ name }: PoolView): Entrance {
+    const known = this.#entrances.get(name);
+    if (known !== undefined) return known;
+    const entrance = new Entrance({
+      phase: () => this.#phase,
+      cancel: (job, reason) => this.cancel(job, reason),
+      add: (job) => this.#dispatcher.add(job),
+    });
+    this.#entrances.set(name, entrance);
+    return entrance;
   }
 
   #enter(phase: Phase): void {
@@ -179,8 +221,8 @@ export class RemoteJobs implements Jobs {
     this.#changes.announce();
   }
 
-  #poolChanged(): void {
-    this.#dispatcher.poolChanged();
+  #poolsChanged(): void {
+    this.#dispatcher.poolsChanged();
     this.#changes.announce();
   }
 

@@ -9,7 +9,6 @@ export interface TicketOfficeOptions {
   readonly bus: Bus;
   readonly layout: Layout;
   readonly gateway: string;
-  readonly pool: string;
   readonly log: Logger;
 }
 
@@ -29,12 +28,12 @@ export class TicketOffice {
 
   /** Resolves when the queue has it. Rejects like {@link Bus.put}. */
   async publish(remote: RemoteJob): Promise<void> {
-    const { bus, layout, gateway, pool } = this.#options;
-    const { job, request, attempt } = remote;
+    const { bus, layout, gateway } = this.#options;
+    const { job, pool, request, attempt } = remote;
     const header: Ticket = {
       v: WIRE_VERSION,
       id: job.id,
-      pool,
+      pool: pool.name,
       attempt,
       gateway,
       revision: null,
@@ -73,10 +72,9 @@ export class TicketOffice {
     }
   }
 
-  #subject({ job }: RemoteJob): string {
-    const { layout, pool } = this.#options;
+  #subject({ job, pool }: RemoteJob): string {
     const ticketClass: TicketClass = job.priority === "low" ? "l" : "n";
-    return layout.ticket(pool, ticketClass, job.id);
+    return this.#options.layout.ticket(pool.name, ticketClass, job.id);
   }
 }
 

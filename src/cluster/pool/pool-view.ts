@@ -1,4 +1,4 @@
-/** What a gateway knows of the pool that draws for it: the model, the nodes, what waits there. */
+/** What a gateway knows of one pool: the model, the nodes, what waits there. */
 import type { Logger } from "pino";
 import { executedSteps, pixelsOf } from "../../protocol/params.ts";
 import type { JobRequest, Serving } from "../../jobs/request.ts";
@@ -12,7 +12,7 @@ export interface PoolViewOptions {
   readonly bus: Bus;
   readonly layout: Layout;
   readonly fleet: Fleet;
-  readonly pool: string;
+  readonly name: string;
   readonly log: Logger;
   readonly onChange: () => void;
   /** Tickets of this gateway in the queue. */
@@ -35,7 +35,6 @@ export class PoolView {
   start(): void {
     this.#timer = setInterval(() => void this.#poll(), POLL_MS);
     void this.#poll();
-    void this.#listen();
   }
 
   close(): void {
@@ -43,9 +42,18 @@ export class PoolView {
     this.#closing.abort();
   }
 
+  get name(): string {
+    return this.#options.name;
+  }
+
+  /** What its record says. */
+  learn({ serving }: PoolRecord): void {
+    this.#known = serving;
+  }
+
   /** Nodes that take work. */
   get nodes(): NodeBeat[] {
-    return this.#options.fleet.ready(this.#options.pool);
+    return this.#options.fleet.ready(this.name);
   }
 
   get devices(): DeviceBeat[] {
@@ -62,7 +70,12 @@ export class PoolView {
 
   /** Whether a ticket would be taken. */
   get canDraw(): boolean {
-    return this.#options.bus.isConnected && this.devices.length > 0;
+    return this.#options.bus.isConnected && this.problem === undefined;
+  }
+
+  /** Why nobody draws for it; undefined while somebody does. */
+  get problem(): string | undefined {
+    return this.devices.length > 0 ? undefined : `no node of pool ${this.name} takes work`;
   }
 
   /** Tickets in the queue of the pool that are not of this gateway, a second ago at most. */
@@ -90,19 +103,12 @@ export class PoolView {
     return Math.round(((backlogSeconds + aheadSeconds) * 1_000) / devices.length);
   }
 
-  async #listen(): Promise<void> {
-    const { signal } = this.#closing;
-    while (!signal.aborted) {
-      await this.#options.fleet.changed(signal);
-      if (!signal.aborted) this.#options.onChange();
-    }
-  }
-
   async #poll(): Promise<void> {
-    const { bus, layout, pool, log, onChange, ownTickets } = this.#options;
+    const { bus, layout, name: pool, log, onChange, ownTickets } = this.#options;
     if (!bus.isConnected) return;
     try {
-      if (this.#known === undefined) this.#known = (await readPool(bus, layout, pool))?.serving;
+      // Without nodes the record is all that there is of it, and an operator may have removed it.
+      if (this.nodes.length === 0) this.#known = (await readPool(bus, layout, pool))?.serving;
       const pending = await Promise.all(TICKET_CLASSES.map((each) => bus.pending(layout.tickets(pool, each))));
       this.#elsewhere = Math.max(0, pending.reduce((sum, { waiting }) => sum + waiting, 0) - ownTickets());
     } catch (error) {

@@ -30,6 +30,14 @@ import type { RequestMap } from "./request-map.ts";
 import type { RequestTickets } from "./request-tickets.ts";
 import { WIRE_VERSION } from "../wire.ts";
 
+/** Where requests are drawn. */
+export interface QueuePools {
+  /** Whose nodes draw what asks for the model of `input`. Throws `invalid_request` for a name that is not there. */
+  poolFor(input: ParsedInput): string;
+  /** Why nobody draws for a pool; undefined while somebody does. */
+  problemOf(pool: string): string | undefined;
+}
+
 export interface ClusterQueueOptions {
   readonly bus: Bus;
   readonly layout: Layout;
@@ -37,6 +45,9 @@ export interface ClusterQueueOptions {
   readonly map: RequestMap;
   readonly tickets: RequestTickets;
   readonly jobs: Pick<Jobs, "admit">;
+  readonly pools: QueuePools;
+  /** Of requests whose record names none. */
+  readonly ownPool: string;
   /** What requests may start from. */
   readonly inputReader: InputReader;
   /** Throws for a name that no dialect has. */
@@ -64,16 +75,17 @@ export class ClusterQueue implements RequestQueue {
     input: ParsedInput,
     { warnings = [], maxWaiting }: AcceptOptions = {},
   ): Promise<number> {
-    const { jobs, store, map, inputReader } = this.#options;
+    const { jobs, pools, store, map, inputReader } = this.#options;
     // The images are kept beside the record, whatever their addresses were.
     const { image_url: _image, mask_url: _mask, ...plain } = input;
-    const request = toRequest(submission, drawSeed(plain), warnings);
+    const pool = pools.poolFor(plain);
+    const request = { ...toRequest(submission, drawSeed(plain), warnings), pool };
     using _place = jobs.admit({ input }, { maxWaiting });
     const opened = await inputReader.open(input);
     // The node that draws it decodes them again.
     opened?.inputs.release();
     await store.accept(request, undefined, opened?.files);
-    const ahead = map.get(request.id) === undefined ? map.waiting : map.position(request.id);
+    const ahead = map.get(request.id) === undefined ? map.waitingIn(pool) : map.position(request.id);
     await this.#offer(request);
     return ahead;
   }
@@ -82,8 +94,8 @@ export class ClusterQueue implements RequestQueue {
     const state = this.#options.map.get(ref.id);
     if (state === undefined || state.kind === "ended") return this.#storedStatus(ref);
     if (!mayAsk(state, ref)) return undefined;
-    const { app, holder } = state;
-    if (state.kind === "queued") return { kind: "queued", app, position: this.#options.map.position(ref.id) };
+    const { app, pool, holder } = state;
+    if (state.kind === "queued") return this.#queued(app, pool, this.#options.map.position(ref.id));
     return { kind: "running", app, logs: withLogs && holder !== null ? await this.#logs(ref.id, holder) : [] };
   }
 
@@ -144,7 +156,7 @@ export class ClusterQueue implements RequestQueue {
   }
 
   /** Once its record is kept the request is accepted: a ticket that could not be made is the reconciler's. */
-  async #offer(request: AcceptedRequest): Promise<void> {
+  async #offer(request: AcceptedRequest & { readonly pool: string }): Promise<void> {
     const { tickets, log } = this.#options;
     try {
       await tickets.publish(request, 1);
@@ -162,12 +174,17 @@ export class ClusterQueue implements RequestQueue {
     const stored = await this.#storedFor(ref);
     if (stored === undefined) return undefined;
     const { request, result, holder } = stored;
-    const { app } = request;
+    const { map, ownPool } = this.#options;
+    const { app, pool = ownPool } = request;
     if (result !== null) return { kind: "ended", app, result };
     // The watch has not seen it yet.
-    const { map } = this.#options;
-    if (holder === null) return { kind: "queued", app, position: map.waiting };
+    if (holder === null) return this.#queued(app, pool, map.waitingIn(pool));
     return { kind: "running", app, logs: [] };
+  }
+
+  #queued(app: string, pool: string, position: number): RequestStatus {
+    const reason = this.#options.pools.problemOf(pool);
+    return { kind: "queued", app, position, ...(reason === undefined ? {} : { reason }) };
   }
 
   async #logs(id: string, holder: string): Promise<readonly LogLine[]> {

@@ -7,9 +7,9 @@ import { LatentcastError } from "../../errors.ts";
 import { failure } from "../../requests/made-end.ts";
 import { pause } from "../../async/timer.ts";
 import { usualPace, type FleetPace } from "../fleet/pace.ts";
-import type { FleetRequestStore, RequestState } from "../storage/fleet-requests.ts";
+import type { FleetRequestStore } from "../storage/fleet-requests.ts";
 import type { FleetObserver } from "../observer.ts";
-import type { RequestMap } from "./request-map.ts";
+import type { PlacedState, RequestMap } from "./request-map.ts";
 import type { RequestTickets } from "./request-tickets.ts";
 import type { Whereabouts } from "./whereabouts.ts";
 
@@ -66,7 +66,7 @@ export class Reconciler {
     }
   }
 
-  async #repair(state: RequestState): Promise<void> {
+  async #repair(state: PlacedState): Promise<void> {
     const { store, log } = this.#options;
     try {
       if (state.kind === "ended") await store.remindOfWebhook(state.id);
@@ -79,21 +79,21 @@ export class Reconciler {
   }
 
   /** Nobody works on it, and no ticket says that somebody should. */
-  async #isStranded({ id, app, priority, kind, holder }: RequestState): Promise<boolean> {
+  async #isStranded({ id, pool, priority, kind, holder }: PlacedState): Promise<boolean> {
     const { tickets, whereabouts } = this.#options;
     if (kind === "running" && holder !== null) {
       const where = await whereabouts(holder, id);
       // Silence alone is not death: that is certified first.
       if (where === "holding" || where === "silent") return false;
     }
-    return !(await tickets.exists({ id, app, priority }));
+    return !(await tickets.exists({ id, pool, priority }));
   }
 
-  async #offerAgain({ id, app, priority, revision }: RequestState): Promise<void> {
+  async #offerAgain({ id, pool, priority, revision }: PlacedState): Promise<void> {
     const { store, tickets, log, observer } = this.#options;
     const number = await store.countTicket(id, revision);
     if (number === undefined) return;
-    await tickets.publish({ id, app, priority }, number);
+    await tickets.publish({ id, pool, priority }, number);
     this.remade += 1;
     observer?.requestReticketed?.();
     log.warn({ requestId: id, ticket: number }, "the ticket of a request was lost and is made again");

@@ -13,8 +13,6 @@ export interface RequestGatewayOptions extends Omit<ClusterQueueOptions, "map" |
   readonly fleet: Pick<Fleet, "onDeath" | "nodes" | "isHearing" | "isAlive">;
   /** Of this process, unlike that of any other. */
   readonly gateway: string;
-  /** Which pool draws for a model, as clients name it. */
-  readonly poolOf: (app: string) => string;
   /** Fires when the gateway ends. */
   readonly closing: AbortSignal;
   readonly observer?: FleetObserver;

@@ -9,14 +9,18 @@ import type { FleetRequestStore, RequestState } from "../storage/fleet-requests.
 
 export interface RequestMapOptions {
   readonly store: Pick<FleetRequestStore, "watch">;
+  /** Of requests whose record names none. */
+  readonly ownPool: string;
   readonly log: Logger;
   /** Fires when the gateway ends. */
   readonly closing: AbortSignal;
 }
 
+export type PlacedState = RequestState & { readonly pool: string };
+
 /** Where a request stands, and since when by the clock of this process. */
 export interface KnownRequest {
-  readonly state: RequestState;
+  readonly state: PlacedState;
   readonly sinceMs: number;
 }
 
@@ -29,7 +33,8 @@ export class RequestMap {
   readonly #changes = new Changes();
   readonly #listeners = new Map<string, Set<() => void>>();
   #isCaughtUp = false;
-  #order: readonly string[] | undefined;
+  /** Those that wait, by pool, in the order in which they will be taken. */
+  #order: ReadonlyMap<string, readonly string[]> | undefined;
 
   constructor(options: RequestMapOptions) {
     this.#options = options;
@@ -50,7 +55,7 @@ export class RequestMap {
   }
 
   /** Undefined for a request that is not known here, or not yet. One that has ended stays only while its webhook is due. */
-  get(id: string): RequestState | undefined {
+  get(id: string): PlacedState | undefined {
     return this.#known.get(id)?.state;
   }
 
@@ -58,15 +63,14 @@ export class RequestMap {
     return [...this.#known.values()];
   }
 
-  /** Requests that will be taken before this one. */
+  /** Requests of its pool that will be taken before this one. */
   position(id: string): number {
-    this.#order ??= this.#sorted();
-    return Math.max(0, this.#order.indexOf(id));
+    return Math.max(0, this.#waitingIn(this.get(id)?.pool).indexOf(id));
   }
 
-  get waiting(): number {
-    this.#order ??= this.#sorted();
-    return this.#order.length;
+  /** How many requests of a pool wait. */
+  waitingIn(pool: string): number {
+    return this.#waitingIn(pool).length;
   }
 
   /** Something changed, anywhere. */
@@ -96,10 +100,11 @@ export class RequestMap {
     }
   }
 
-  #see(state: RequestState | "caught-up"): void {
-    if (state === "caught-up") {
+  #see(seen: RequestState | "caught-up"): void {
+    if (seen === "caught-up") {
       this.#isCaughtUp = true;
     } else {
+      const state = { ...seen, pool: seen.pool ?? this.#options.ownPool };
       // After a break the watch may repeat itself.
       if (state.revision < (this.#known.get(state.id)?.state.revision ?? 0)) return;
       if (state.kind === "ended" && !state.isHookDue) this.#known.delete(state.id);
@@ -110,9 +115,20 @@ export class RequestMap {
     this.#changes.announce();
   }
 
-  #sorted(): string[] {
+  #waitingIn(pool: string | undefined): readonly string[] {
+    this.#order ??= this.#sorted();
+    return (pool === undefined ? undefined : this.#order.get(pool)) ?? [];
+  }
+
+  #sorted(): Map<string, string[]> {
     const queued = [...this.#known.values()].flatMap(({ state }) => (state.kind === "queued" ? [state] : []));
-    return queued.toSorted(byTurn).map(({ id }) => id);
+    const order = new Map<string, string[]>();
+    for (const { id, pool } of queued.toSorted(byTurn)) {
+      const ids = order.get(pool);
+      if (ids === undefined) order.set(pool, [id]);
+      else ids.push(id);
+    }
+    return order;
   }
 }
 

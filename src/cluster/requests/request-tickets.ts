@@ -6,13 +6,12 @@ import { WIRE_VERSION, type Ticket } from "../wire.ts";
 export interface RequestTicketsOptions {
   readonly bus: Bus;
   readonly layout: Layout;
-  /** Which pool draws for a model, as clients name it. */
-  readonly poolOf: (app: string) => string;
 }
 
 export interface TicketedRequest {
   readonly id: string;
-  readonly app: string;
+  /** Whose nodes run it. */
+  readonly pool: string;
   readonly priority: "normal" | "low";
   readonly traceparent?: string | null;
 }
@@ -32,11 +31,11 @@ export class RequestTickets {
    */
   async publish(request: TicketedRequest, number: number): Promise<void> {
     const { bus, layout } = this.#options;
-    const { id } = request;
+    const { id, pool } = request;
     const header: Ticket = {
       v: WIRE_VERSION,
       id,
-      pool: this.#options.poolOf(request.app),
+      pool,
       attempt: number,
       gateway: null,
       revision: null,
@@ -51,8 +50,7 @@ export class RequestTickets {
     return (await bus.get(layout.streams.tickets, this.#subject(request))) !== undefined;
   }
 
-  #subject({ id, app, priority }: TicketedRequest): string {
-    const { layout, poolOf } = this.#options;
-    return layout.ticket(poolOf(app), priority === "low" ? "l" : "n", id);
+  #subject({ id, pool, priority }: TicketedRequest): string {
+    return this.#options.layout.ticket(pool, priority === "low" ? "l" : "n", id);
   }
 }

@@ -8,6 +8,8 @@ export interface RequestState {
   readonly revision: number;
   readonly kind: "queued" | "running" | "ended";
   readonly app: string;
+  /** Whose nodes run it; null in records of versions that knew one pool a gateway. */
+  readonly pool: string | null;
   /** Who may ask about it: see `AcceptedRequest.owner`. */
   readonly owner: string | null;
   readonly priority: "normal" | "low";

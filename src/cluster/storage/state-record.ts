@@ -24,6 +24,7 @@ const stateHeader = z.object({
   id: z.string(),
   kind: z.enum(["queued", "running", "ended"]),
   app: z.string(),
+  pool: z.string().nullable().default(null),
   owner: z.string().nullable(),
   priority: z.enum(["normal", "low"]),
   acceptedAtMs: z.number(),
@@ -55,9 +56,9 @@ export interface StateRecord {
 export type NewRecord = Omit<StateRecord, "revision">;
 
 export function newHead(request: AcceptedRequest, place: Placed): StateHeader {
-  const { id, app, owner, priority, acceptedAtMs, startByMs, webhookUrl } = request;
+  const { id, app, pool = null, owner, priority, acceptedAtMs, startByMs, webhookUrl } = request;
   return {
-    ...{ v: 1, id, app, owner, priority, acceptedAtMs, startByMs, kind: "queued", attempts: 0, tickets: 1 },
+    ...{ v: 1, id, app, pool, owner, priority, acceptedAtMs, startByMs, kind: "queued", attempts: 0, tickets: 1 },
     ...{ holder: null, leaseUntilMs: null, expiresAtMs: null, result: null, body: null },
     hook: webhookUrl === null ? null : { isDue: false, failures: 0, reminders: 0 },
     request: place,
@@ -119,7 +120,7 @@ export const parseRequest = (bytes: Buffer): AcceptedRequest => readRequest(byte
 export const parseResult = (bytes: Buffer): RequestResult => readResult(bytes.toString());
 
 export function toState({ header, sequence }: Pick<Stored, "header" | "sequence">): RequestState {
-  const { id, kind, app, owner, priority, acceptedAtMs, startByMs, holder, tickets, hook } = readHead(header);
-  const isHookDue = hook?.isDue === true;
-  return { id, revision: sequence, kind, app, owner, priority, acceptedAtMs, startByMs, holder, tickets, isHookDue };
+  const { id, kind, app, pool, owner, priority, acceptedAtMs, startByMs, holder, tickets, hook } = readHead(header);
+  const facts = { app, pool, owner, priority, acceptedAtMs, startByMs, holder, tickets };
+  return { id, revision: sequence, kind, ...facts, isHookDue: hook?.isDue === true };
 }

@@ -178,7 +178,12 @@ function toStatus(status: RequestStatus, links: Links, logsFrom: number | null):
   const logs = (lines: readonly LogLine[]): LogLine[] | null => (logsFrom === null ? null : lines.slice(logsFrom));
   switch (status.kind) {
     case "queued":
-      return { status: "IN_QUEUE", ...links, queue_position: status.position };
+      return {
+        status: "IN_QUEUE",
+        ...links,
+        queue_position: status.position,
+        ...(status.reason === undefined ? {} : { reason: status.reason }),
+      };
     case "running":
       return { status: "IN_PROGRESS", ...links, logs: logs(status.logs) };
     case "ended": {

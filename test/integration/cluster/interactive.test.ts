@@ -1,5 +1,6 @@
 /** Direct requests over gateways and nodes that are processes, with three real NATS servers between them. */
 import { beforeAll, afterAll, describe, expect, it } from "vitest";
+import sharp from "sharp";
 import { WebSocket } from "ws";
 import { createClient } from "../../../src/client/index.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -7,6 +8,7 @@ import { FleetProcesses, healthOf } from "../../support/fleet-processes.ts";
 import { natsClusterForThisFile } from "../../support/nats-cluster.ts";
 import { startTestServer, type TestServer } from "../../support/server.ts";
 import type { ServerProcess } from "../../support/server-process.ts";
+import { resultOf, statusOf, submit } from "../../support/queue.ts";
 import { post, postStream } from "../../support/sse.ts";
 
 const cluster = natsClusterForThisFile();
@@ -100,6 +102,71 @@ describe("a gateway", () => {
     expect(addresses(events.at(-1))).toEqual(addresses(single.events.at(-1)));
   });
 });
+
+describe("a gateway of two pools", () => {
+  const large = { ...body, num_images: 1, model: "large" };
+  const LARGE = { LATENTCAST_POOL: "big", LATENTCAST_WORKER_FIXTURE_MODEL: "large" };
+
+  it("has each request drawn by the pool whose model it names, on every door, and says when that is away", async () => {
+    await using fleet = await FleetProcesses.open(cluster(), { pools: ["default", "big"] });
+    const gateway = await fleet.gateway();
+    const [, other] = await Promise.all([fleet.node("one"), fleet.node("two", LARGE)]);
+    await fleet.knows(gateway, 2);
+
+    // The usual model is the one that the process alone has.
+    expect(await images(await post(gateway.url, body))).toEqual(await images(await post(alone.url, body)));
+    expect(await images(await post(gateway.url, { ...body, model: "fixture" }))).toEqual(
+      await images(await post(alone.url, body)),
+    );
+    const drawn = await images(await post(gateway.url, large));
+    expect(await colourOf(drawn[0]!)).toEqual([7, 0, sumOf("large")]);
+    const { events } = await postStream(`${gateway.url}/stream`, large);
+    expect(addresses(events.at(-1))).toEqual(drawn);
+    const queued = await resultOf(await submit(gateway.url, large));
+    expect(addresses(await queued.json())).toEqual(drawn);
+    const asked = { prompt: "x", n: 1, response_format: "b64_json", output_format: "png", size: "64x64" };
+    const openai = await post(`${gateway.url}/v1/images/generations`, { ...asked, model: "large" });
+    const { data } = (await openai.json()) as { data: { b64_json: string }[] };
+    expect((await colourOf(data[0]!.b64_json)).at(-1)).toBe(sumOf("large"));
+    const a1111 = { prompt: "x", steps: 2, override_settings: { sd_model_checkpoint: "large" } };
+    const txt2img = (await (await post(`${gateway.url}/sdapi/v1/txt2img`, a1111)).json()) as { images: string[] };
+    expect((await colourOf(txt2img.images[0]!)).at(-1)).toBe(sumOf("large"));
+
+    const listed = (await (await fetch(`${gateway.url}/v1/models`)).json()) as { data: { id: string }[] };
+    expect(listed.data.map(({ id }) => id)).toEqual(["fixture", "large"]);
+    const unknown = await post(gateway.url, { ...body, model: "huge" });
+    expect(unknown.status).toBe(422);
+    expect(await unknown.text()).toContain('there is \\"fixture\\", \\"large\\"');
+
+    await other.kill();
+    await fleet.knows(gateway, 1);
+    const away = await post(gateway.url, large);
+    expect([away.status, away.headers.get("retry-after")]).toEqual([503, "10"]);
+    const problem = "no node of pool big takes work";
+    expect(await (await fetch(`${gateway.url}/health`)).json()).toMatchObject({
+      status: "ready",
+      models: [{ id: "fixture" }],
+      unserved_models: [{ id: "large", problem }],
+    });
+    const waiting = await submit(gateway.url, large);
+    expect(await statusOf(waiting)).toMatchObject({ status: "IN_QUEUE", queue_position: 0, reason: problem });
+    // A gateway that comes while nobody draws for the pool knows of it, too.
+    const later = await fleet.gateway();
+    await fleet.knows(later, 1);
+    expect((await post(later.url, large)).status).toBe(503);
+    expect(await images(await post(later.url, body))).toEqual(await images(await post(alone.url, body)));
+    await fleet.node("three", LARGE);
+    expect(addresses(await (await resultOf(waiting)).json())).toEqual(drawn);
+  });
+});
+
+/** The fixture's blue, by the name of its model. */
+const sumOf = (name: string): number => Buffer.from(name).reduce((sum, byte) => sum + byte, 0) % 128;
+
+async function colourOf(image: string): Promise<number[]> {
+  const bytes = Buffer.from(image.slice(image.indexOf(",") + 1), "base64");
+  return [...(await sharp(bytes).removeAlpha().raw().toBuffer()).subarray(0, 3)];
+}
 
 describe("a node", () => {
   it("stops drawing for a gateway that was killed", async () => {

@@ -69,6 +69,13 @@ describe("the permissions of a fleet's roles, on real servers", () => {
 
     // What they say to each other.
     await node.put(streams.state, layout.pool("default"), {}, EMPTY, { id: "pool" });
+    const records = { signal: AbortSignal.timeout(60_000), headersOnly: true };
+    const pools: string[] = [];
+    for await (const stored of gateway.watch(streams.state, layout.everyPool, records)) {
+      if (stored === "caught-up") break;
+      pools.push(layout.poolAt(stored.subject));
+    }
+    expect(pools).toEqual(["default"]);
     await gateway.put(streams.state, layout.death("node", "1"), {}, EMPTY, { expected: 0, id: "death" });
     gateway.subscribe(layout.everythingTo("g1"), ({ reply }) => reply({ verdict: "go" }));
     gateway.subscribe(layout.inputsOf("g1"), ({ reply }) => reply({}, Buffer.from("image")));

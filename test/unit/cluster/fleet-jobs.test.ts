@@ -383,16 +383,6 @@ describe("a pool", () => {
     // Nobody is left for whom it would be another model.
     expect(odd.node.beat.state).toBe("ready");
   });
-
-  it("draws for its own gateways only", async () => {
-    await using fleet = new MemoryFleet();
-    const other = await fleet.node("other", { pool: "big" });
-    const gateway = fleet.gateway();
-    gateway.submit("a", { modelTimeoutMs: 60_000 });
-    await vi.advanceTimersByTimeAsync(5_000);
-    expect([other.worker.jobs, gateway.jobs.snapshot().status]).toEqual([[], "loading"]);
-    expect(gateway.jobs.snapshot().cluster?.nodes).toMatchObject([{ name: "other", pool: "big" }]);
-  });
 });
 
 describe("a gateway", () => {
