@@ -1,5 +1,5 @@
 /** `latentcast cluster`: what operators of a fleet need of it. */
-import { fleetStatus, initFleet, type FleetStatus } from "../cluster/operator/operator.ts";
+import { fleetStatus, forgetPools, initFleet, type FleetStatus } from "../cluster/operator/operator.ts";
 import { Layout } from "../cluster/layout.ts";
 import { serverConfiguration } from "../cluster/operator/permissions.ts";
 import { ConfigError, type Config } from "../config.ts";
@@ -11,10 +11,11 @@ const ACTIONS: Readonly<Record<string, (context: CommandContext, config: Config)
   init,
   status,
   permissions,
+  forget,
 };
 
 export const cluster: CliCommand = {
-  usage: "init|status|permissions [flags]",
+  usage: "init|status|permissions|forget [flags]",
   positionals: 1,
   flags: {
     ...settingFlags(["nats", "pool"]),
@@ -27,7 +28,8 @@ export const cluster: CliCommand = {
   notes: [
     "init makes what a fleet keeps in NATS, and brings it up to date after an upgrade; run again, it changes nothing. --pool may name several pools, comma-separated.",
     "permissions prints what each role may do, as lines for the configuration of the NATS servers.",
-    "status shows nodes, waiting and running work, and what is wrong; it fails when something is.",
+    "forget removes what is known of pools that --pool names: gateways no longer offer their models. Stop their nodes first.",
+    "status shows nodes, pools, waiting and running work, and what is wrong; it fails when something is.",
   ],
   run: (context) => {
     const [name = ""] = context.args.positionals;
@@ -54,16 +56,30 @@ function poolsOf({ args, env }: CommandContext): readonly string[] {
   return text.split(",").flatMap((name) => (name.trim() === "" ? [] : [name.trim()]));
 }
 
-async function init(context: CommandContext, config: Config): Promise<CommandResult> {
-  const { terminal } = context;
+function checkedPools(context: CommandContext): readonly string[] {
   const pools = poolsOf(context);
   const wrong = pools.find((pool) => !/^[a-z0-9_-]{1,32}$/.test(pool));
   if (wrong !== undefined) throw new ConfigError(`--pool: ${JSON.stringify(wrong)} is no name of a pool`);
+  return pools;
+}
+
+async function init(context: CommandContext, config: Config): Promise<CommandResult> {
+  const { terminal } = context;
+  const pools = checkedPools(context);
   const steps = await initFleet(config, pools.length === 0 ? [config.pool] : pools);
   for (const { kind, name, done, settings } of steps) {
     const detail = settings.length === 0 ? "" : ` (${settings.join(", ")})`;
     terminal.print(`${done.padEnd(9)}  ${kind} ${name}${detail}`);
   }
+  return "done";
+}
+
+async function forget(context: CommandContext, config: Config): Promise<CommandResult> {
+  // Never by the environment alone: that names the pool that a gateway or a node has.
+  if (context.args.values["pool"] === undefined) throw new UsageError("say which pools are to be forgotten: --pool");
+  const pools = checkedPools(context);
+  await forgetPools(config, pools);
+  for (const pool of pools) context.terminal.print(`forgotten  pool ${pool}`);
   return "done";
 }
 
@@ -88,7 +104,8 @@ function shown({ nodes, gateways, requests, pools, webhooks, streams, problems }
         `node       ${name}: ${state}, pool ${pool}, ${serving?.model.id ?? "no model yet"}, ${devices.length} device(s), ${held.length} job(s)`,
     ),
     ...Object.entries(pools).map(
-      ([pool, { waiting, taken }]) => `pool       ${pool}: ${waiting} waiting, ${taken} taken`,
+      ([pool, { model, nodes: count, waiting, taken }]) =>
+        `pool       ${pool}: ${waiting} waiting, ${taken} taken, ${count} node(s), ${model ?? "no model yet"}`,
     ),
     `requests   ${requests.queued} queued, ${requests.running} running, ${requests.ended} ended`,
     `webhooks   ${webhooks} to deliver`,

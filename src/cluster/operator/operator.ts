@@ -3,8 +3,9 @@ import { hostname } from "node:os";
 import { pause } from "../../async/timer.ts";
 import type { Config } from "../../config.ts";
 import { BusRefusal, type Bus } from "../bus.ts";
-import { Layout, TICKET_CLASSES, type LayoutOptions } from "../layout.ts";
+import { Layout, type LayoutOptions } from "../layout.ts";
 import type { SetupStep } from "../nats/setup.ts";
+import { poolModels, poolProblems, poolStatus, type PoolStatus } from "./pool-status.ts";
 import { RecordStream } from "../storage/records.ts";
 import { laxServers } from "../nats/sync-check.ts";
 import { heartbeat, type NodeBeat } from "../wire.ts";
@@ -23,8 +24,7 @@ export interface FleetStatus {
   readonly gateways: number;
   /** Durable requests, by what becomes of them. */
   readonly requests: Readonly<Record<"queued" | "running" | "ended", number>>;
-  /** Tickets, by pool: those that nobody has, and those that a node has. */
-  readonly pools: Readonly<Record<string, { readonly waiting: number; readonly taken: number }>>;
+  readonly pools: Readonly<Record<string, PoolStatus>>;
   readonly webhooks: number;
   readonly streams: Readonly<Record<string, { readonly bytes: number; readonly maxBytes: number }>>;
   /** One sentence for each thing that is wrong. */
@@ -43,22 +43,30 @@ export async function initFleet(config: OperatorConfig, pools: readonly string[]
   }
 }
 
+/** What is known of pools that are no longer wanted. A node that joins one makes it known again. */
+export async function forgetPools(config: OperatorConfig, pools: readonly string[]): Promise<void> {
+  const layout = new Layout({ cluster: config.cluster });
+  const bus = await connect(config, layout, () => undefined);
+  try {
+    for (const pool of pools) await bus.purge(layout.streams.state, layout.pool(pool));
+  } finally {
+    await bus.close();
+  }
+}
+
 export async function fleetStatus(
   config: OperatorConfig,
   monitors: readonly string[] | undefined,
   signal: AbortSignal,
 ): Promise<FleetStatus> {
-  const { NatsBus } = await import("../nats/bus.ts");
   const layout = new Layout({ cluster: config.cluster });
   const problems: string[] = [];
-  const bus = await NatsBus.connect({
-    ...connectOptions(config, layout),
-    warn: (text) => problems.push(text),
-  });
+  const bus = await connect(config, layout, (text) => problems.push(text));
   try {
     const [heard, lax] = await Promise.all([listen(bus, layout, signal), laxServers(config.natsUrls, monitors)]);
-    const kept = await look(bus, layout, [config.pool, ...heard.nodes.map(({ pool }) => pool)]);
-    return { ...heard, ...kept, problems: [...problems, ...lax, ...kept.problems, ...nodeProblems(heard.nodes)] };
+    const kept = await look(bus, layout, config.pool, heard.nodes);
+    const all = [...problems, ...lax, ...kept.problems, ...nodeProblems(heard.nodes), ...poolProblems(kept.pools)];
+    return { ...heard, ...kept, problems: all };
   } finally {
     await bus.close();
   }
@@ -80,6 +88,11 @@ function connectOptions({ natsUrls, natsCreds, natsCa }: OperatorConfig, layout:
   };
 }
 
+async function connect(config: OperatorConfig, layout: Layout, warn: (text: string) => void): Promise<Bus> {
+  const { NatsBus } = await import("../nats/bus.ts");
+  return NatsBus.connect({ ...connectOptions(config, layout), warn });
+}
+
 async function listen(
   bus: Bus,
   layout: Layout,
@@ -97,12 +110,12 @@ async function listen(
   return { nodes: [...nodes.values()].filter(({ state }) => state !== "gone"), gateways: gateways.size };
 }
 
-async function look(bus: Bus, layout: Layout, pools: readonly string[]) {
+async function look(bus: Bus, layout: Layout, own: string, nodes: readonly NodeBeat[]) {
   const problems: string[] = [];
   const streams: Record<string, { bytes: number; maxBytes: number }> = {};
   const away = new Set<string>();
   const counts = { queued: 0, running: 0, ended: 0 };
-  const tickets: Record<string, { waiting: number; taken: number }> = {};
+  const pools: Record<string, PoolStatus> = {};
   const read = async (what: string, work: () => Promise<void>): Promise<void> => {
     try {
       await work();
@@ -121,13 +134,14 @@ async function look(bus: Bus, layout: Layout, pools: readonly string[]) {
         problems.push(`stream ${name} is ${Math.round((100 * bytes) / maxBytes)} % full: new requests are refused`);
     });
   for (const server of away) problems.push(`NATS server ${server} is away: its copies are missing until it is back`);
-  for (const pool of new Set(pools))
+  let models = new Map<string, string>();
+  if (streams[layout.streams.state] !== undefined)
+    await read("pools", async () => {
+      models = await poolModels(bus, layout);
+    });
+  for (const pool of new Set([own, ...nodes.map((node) => node.pool), ...models.keys()]))
     await read(`pool ${pool}`, async () => {
-      const pending = await Promise.all(TICKET_CLASSES.map((each) => bus.pending(layout.tickets(pool, each))));
-      tickets[pool] = {
-        waiting: sum(pending.map((each) => each.waiting)),
-        taken: sum(pending.map((each) => each.delivered)),
-      };
+      pools[pool] = await poolStatus(bus, layout, { pool, nodes, model: models.get(pool) ?? null });
     });
   let webhooks = 0;
   await read("webhooks", async () => {
@@ -138,7 +152,7 @@ async function look(bus: Bus, layout: Layout, pools: readonly string[]) {
     await read("requests", async () => {
       for (const { head } of await new RecordStream(bus, layout).heads()) counts[head.kind] += 1;
     });
-  return { streams, requests: counts, pools: tickets, webhooks, problems };
+  return { streams, requests: counts, pools, webhooks, problems };
 }
 
 function nodeProblems(nodes: readonly NodeBeat[]): string[] {
@@ -149,5 +163,3 @@ function nodeProblems(nodes: readonly NodeBeat[]): string[] {
   );
   return nodes.some(({ state }) => state === "ready") ? faulty : ["no node is ready to draw", ...faulty];
 }
-
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);

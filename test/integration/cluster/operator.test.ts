@@ -6,6 +6,7 @@ import { NatsBus } from "../../../src/cluster/nats/bus.ts";
 import { FleetStateStore } from "../../../src/cluster/storage/state-store.ts";
 import { WIRE_VERSION } from "../../../src/cluster/wire.ts";
 import { request } from "../../contract/store-under-test.ts";
+import { modelInfo } from "../../support/builders.ts";
 import { eventually } from "../../support/eventually.ts";
 import { NatsCluster, natsClusterForThisFile } from "../../support/nats-cluster.ts";
 
@@ -68,7 +69,7 @@ describe("latentcast cluster", () => {
   });
 
   it("status shows nodes and work, and fails when something is wrong", { timeout: 60_000 }, async () => {
-    await latentcast(["cluster", "init"], settings("c"));
+    await latentcast(["cluster", "init", "--pool", "default,old"], settings("c"));
     const layout = new Layout({ cluster: "c" });
     const bus = await NatsBus.connect({ urls: cluster().urls, inbox: "_INBOX", name: "test" });
     const monitor = cluster()
@@ -84,12 +85,20 @@ describe("latentcast cluster", () => {
     await requests.claim("2", "1@n1", 60_000);
     const empty = Buffer.alloc(0);
     await bus.put(layout.streams.tickets, layout.ticket("default", "n", "1"), {}, empty, { id: "1.1" });
+    const serving = { model: modelInfo({ id: "retired" }), preview_decoders: [] };
+    const record = { v: WIRE_VERSION, fingerprint: "x", serving };
+    await bus.put(layout.streams.state, layout.pool("old"), record, empty, { id: "pool" });
     const ready = node(bus, layout, { state: "ready" });
+    const deserted = await run();
+    expect(deserted.out).toContain("pool       old: 0 waiting, 0 taken, 0 node(s), retired");
+    expect(deserted.out).toContain("wrong      pool old has no node that takes work, and 0 waiting");
+    expect(await latentcast(["cluster", "forget", "--pool", "old"], settings("c"))).toMatchObject({ result: "done" });
     const well = await run();
     ready.stop();
+    expect(well.out).not.toContain("old");
     expect(well).toMatchObject({ result: "done", err: "" });
     expect(well.out).toContain("node       n1: ready, pool default, no model yet, 0 device(s), 0 job(s)");
-    expect(well.out).toContain("pool       default: 1 waiting, 0 taken");
+    expect(well.out).toContain("pool       default: 1 waiting, 0 taken, 1 node(s), no model yet");
     expect(well.out).toContain("requests   1 queued, 1 running, 0 ended");
     expect(well.out).toContain("all is well");
 
@@ -147,6 +156,7 @@ describe("latentcast cluster", () => {
       '--pool: use up to 32 of a-z, 0-9, _ and - (got "a b")',
     ],
     [["cluster", "init", "--nats", "127.0.0.1:1", "--pool", "a,B"], '--pool: "B" is no name of a pool'],
+    [["cluster", "forget", "--nats", "127.0.0.1:1"], "say which pools are to be forgotten: --pool"],
     [["cluster", "status", "--nats", "127.0.0.1:1"], "--nats: no NATS server answers at 127.0.0.1:1"],
   ])("says in one line what is wrong with %j", async (args, sentence) => {
     const { result, err } = await latentcast(args);
