@@ -56,6 +56,7 @@ function project(name: string, options: ProjectOptions) {
       name,
       include: [`test/${name}/**/*.test.ts`],
       environment: "node" as const,
+      setupFiles: ["test/support/byte-equality.ts"],
       restoreMocks: true,
       ...options,
     },

@@ -6,7 +6,7 @@ import os
 import sys
 
 from latentcast_worker import policy
-from latentcast_worker.__main__ import settings_of
+from latentcast_worker.command_line import settings_of
 from latentcast_worker.model.port import Loaded
 from latentcast_worker.shelf import OneModel
 from latentcast_worker.worker import run_worker

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
+from .command_line import settings_of
 from .cores import keep_to_share
-from .fields import FieldError, Fields
 from .model.port import Loaded, Reporter
 from .protocol import Loading
-from .settings import WorkerSettings, read_worker_settings
 from .worker import run_worker
 
 
@@ -36,24 +32,6 @@ def main() -> int:
         return load_named_models(settings, reporter)
 
     return run_worker(settings, load_models)
-
-
-def settings_of(arguments: Sequence[str]) -> WorkerSettings:
-    """The settings on a worker's command line. Ends the process with a text on stderr if they cannot be used."""
-    parser = argparse.ArgumentParser(prog="latentcast_worker", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--settings", required=True, type=_worker_settings, help="JSON; see settings.py")
-    return parser.parse_args(arguments).settings
-
-
-def _worker_settings(text: str) -> WorkerSettings:
-    try:
-        settings = read_worker_settings(Fields(json.loads(text), "settings"))
-    except (FieldError, json.JSONDecodeError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    share = settings.cpu_share
-    if share is not None and share.index >= share.count:
-        raise argparse.ArgumentTypeError(f"settings.cpu_share: there is no part {share.index} of {share.count}")
-    return settings
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from latentcast_worker.__main__ import settings_of
+from latentcast_worker.command_line import settings_of
 from latentcast_worker.model.port import Loaded, LoadError, Reporter
 from latentcast_worker.protocol import Loading
 from latentcast_worker.shelf import OneModel

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from latentcast_worker.__main__ import settings_of
+from latentcast_worker.command_line import settings_of
 from latentcast_worker.settings import CpuShare
 
 from .worker_process import SETTINGS

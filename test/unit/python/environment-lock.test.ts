@@ -18,7 +18,7 @@ afterEach(() => rm(directory, { recursive: true, force: true }));
 
 /** A process id that was just in use and is not any more. */
 function deadPid(): number {
-  return spawnSync(process.execPath, ["-e", ""]).pid;
+  return spawnSync("true").pid;
 }
 
 function holder(overrides: object): string {
