@@ -3,14 +3,14 @@ import { describeModel, describeService, type ServiceFacts } from "../../jobs/sn
 import type { ServiceSnapshot } from "../../schema/health.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { PoolView } from "../pool/pool-view.ts";
-import type { ServedModel } from "./placement.ts";
+import type { FleetModel } from "./placement.ts";
 import type { NodeBeat } from "../wire.ts";
 
 export interface GatewayFacts extends ServiceFacts {
   readonly fleet: Fleet;
   readonly pool: string;
   readonly pools: readonly { readonly view: PoolView; readonly waiting: number }[];
-  readonly served: readonly ServedModel[];
+  readonly served: readonly FleetModel[];
   readonly isConnected: boolean;
   /** Tickets that were made again. */
   readonly reticketed: number;
@@ -38,7 +38,7 @@ export function takeGatewaySnapshot(facts: GatewayFacts): ServiceSnapshot {
 }
 
 /** A model that no node draws is as one that cannot be loaded: it is named, with the reason. */
-function severalModels(served: readonly ServedModel[]): Pick<ServiceSnapshot, "models" | "unserved_models"> {
+function severalModels(served: readonly FleetModel[]): Pick<ServiceSnapshot, "models" | "unserved_models"> {
   return {
     models: served
       .filter(({ pool }) => pool.problem === undefined)

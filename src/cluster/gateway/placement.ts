@@ -7,12 +7,12 @@ import type { Submission } from "../../jobs/submission.ts";
 import type { Pools } from "../pool/pools.ts";
 import type { PoolView } from "../pool/pool-view.ts";
 
-export interface Placed {
+export interface PoolRequest {
   readonly pool: PoolView;
   readonly request: JobRequest;
 }
 
-export interface ServedModel {
+export interface FleetModel {
   readonly pool: PoolView;
   readonly serving: Serving;
 }
@@ -32,10 +32,10 @@ export class Placement {
    * Every model that is known, with the pool that has it; that of the gateway's own pool comes first. Of pools with models of one name it
    * is the own one, else one that has a node, else the first by name.
    */
-  get served(): ServedModel[] {
+  get served(): FleetModel[] {
     const { own, all } = this.#pools;
     const [up, away] = [true, false].map((isUp) => all.filter((pool) => (pool.problem === undefined) === isUp));
-    const served = new Map<string, ServedModel>();
+    const served = new Map<string, FleetModel>();
     for (const pool of [own, ...(up ?? []), ...(away ?? [])]) {
       const { serving } = pool;
       if (serving !== undefined && !served.has(serving.model.id)) served.set(serving.model.id, { pool, serving });
@@ -47,7 +47,7 @@ export class Placement {
    * Undefined while what is named may become known: the own pool's model, or one that this gateway has not read about yet. Throws
    * `invalid_request` for a name that is not there, and for what the model cannot make.
    */
-  place(submission: Submission): Placed | undefined {
+  place(submission: Submission): PoolRequest | undefined {
     const { served } = this;
     if (this.#isUndecided(submission, served)) return undefined;
     const request = resolveSubmission(submission, choiceOf(served), this.#limits);
@@ -68,7 +68,7 @@ export class Placement {
     return poolOf(serving.model.id, served) ?? this.#pools.own;
   }
 
-  #isUndecided({ input, chooseModel: choose }: Named, served: readonly ServedModel[]): boolean {
+  #isUndecided({ input, chooseModel: choose }: Named, served: readonly FleetModel[]): boolean {
     const { own, isCaughtUp } = this.#pools;
     if (own.serving !== undefined && isCaughtUp) return false;
     const names = served.map(({ serving }) => serving.model.id);
@@ -77,10 +77,10 @@ export class Placement {
   }
 }
 
-function choiceOf(served: readonly ServedModel[]) {
+function choiceOf(served: readonly FleetModel[]) {
   return { models: served.map(({ serving }) => serving), unserved: [] };
 }
 
-function poolOf(model: string | null, served: readonly ServedModel[]): PoolView | undefined {
+function poolOf(model: string | null, served: readonly FleetModel[]): PoolView | undefined {
   return served.find(({ serving }) => serving.model.id === model)?.pool;
 }

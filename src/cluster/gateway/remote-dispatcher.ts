@@ -12,7 +12,7 @@ import { StreamFull, type Bus } from "../bus.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import { GatewayInbox } from "./gateway-inbox.ts";
 import type { Layout } from "../layout.ts";
-import type { Placed } from "./placement.ts";
+import type { PoolRequest } from "./placement.ts";
 import type { Pools } from "../pool/pools.ts";
 import type { PoolView } from "../pool/pool-view.ts";
 import { RemoteJob } from "./remote-job.ts";
@@ -30,7 +30,7 @@ export interface RemoteDispatcherOptions {
   readonly observers: readonly JobObserver[];
   readonly onPreview: () => void;
   /** Who draws a submitted job, and what it becomes there; undefined while that is unknown. Throws `invalid_request`. */
-  readonly place: (job: Job) => Placed | undefined;
+  readonly place: (job: Job) => PoolRequest | undefined;
 }
 
 const TICK_MS = 1_000;
@@ -159,7 +159,7 @@ export class RemoteDispatcher {
     }
   }
 
-  async #send(job: Job, placed: Placed): Promise<void> {
+  async #send(job: Job, placed: PoolRequest): Promise<void> {
     this.#unsent.delete(job);
     const remote = new RemoteJob(job, placed, performance.now());
     this.#remotes.set(job.id, remote);

@@ -6,7 +6,7 @@ import type { EncodedImage } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import type { JobRequest } from "../../jobs/request.ts";
 import { ImageAssembly } from "../image-parts.ts";
-import type { Placed } from "./placement.ts";
+import type { PoolRequest } from "./placement.ts";
 import type { PoolView } from "../pool/pool-view.ts";
 import { isNewer, isSameRun, type JobMessageOf, type RunNumber } from "../wire.ts";
 
@@ -36,7 +36,7 @@ export class RemoteJob {
   #preview = { step: -1, assembly: new ImageAssembly() };
   #result = new ImageAssembly();
 
-  constructor(job: Job, { pool, request }: Placed, nowMs: number) {
+  constructor(job: Job, { pool, request }: PoolRequest, nowMs: number) {
     this.job = job;
     this.pool = pool;
     this.request = request;
