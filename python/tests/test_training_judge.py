@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from training.gate import LEAST_RIGHT, SETS, JudgedSet, Verdict, judge_images, missed, report, run_gate
+from training.gate import LEAST_RIGHT, SETS, JudgedSet, Verdict, ceiling, judge_images, missed, report, run_gate
 from training.judge import CASES, CHECKS, Case
 from training.scenes.draw import draw_scene
 from training.scenes.spec import SceneSpec, random_spec
@@ -190,3 +191,13 @@ def test_a_verdict_names_the_prompt_and_seed_of_its_image() -> None:
     right, wrong = draw_scene(case.spec, 256, 256), draw_scene(replace(case.spec, colour="blue"), 256, 256)
     found = judge_images(JudgedSet("two", (case, case), (3, 4)), [right, wrong])
     assert [(verdict.seed, verdict.failures) for verdict in found] == [(3, ()), (4, ("red_boat",))]
+
+
+def test_the_ceiling_counts_true_scenes_that_a_decoder_spoils(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = JudgedSet("two", (case_of("sea at noon, clear sky"), case_of("a calm lake at dusk")), (1, 2))
+    monkeypatch.setattr("training.gate.SETS", (two,))
+    vae = AutoencoderKL.from_pretrained(MODEL, subfolder="vae")
+    assert ceiling(vae, torch.device("cpu")) == "true scenes, two: 2 of 2 right"
+    with torch.no_grad():
+        vae.decoder.conv_out.weight.zero_()
+    assert "0 of 2 right\n- sea at noon, clear sky, seed 1: day, water, horizon" in ceiling(vae, torch.device("cpu"))

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.judge import CASES
+from training.pixels import luma
+from training.scenes.canvas import CELL, scattered_cells
 from training.scenes.draw import draw_scene
 from training.scenes.spec import GROUNDS, THINGS_ON, TIMES, WEATHERS, SceneSpec, random_spec
 
@@ -25,6 +27,26 @@ def test_any_scene_draws_the_same_image_twice(seed: int, height: int, width: int
     assert first.dtype == np.uint8
     assert np.array_equal(first, second)
     assert first.std() > 2.0
+
+
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 12), columns=st.integers(1, 12), count=st.integers(0, 60))
+@settings(max_examples=100, deadline=None)
+def test_scattered_cells_never_touch(seed: int, rows: int, columns: int, count: int) -> None:
+    cells = scattered_cells(np.random.default_rng(seed), rows, columns, count)
+    assert len(cells) <= count
+    assert all(0 <= row < rows and 0 <= column < columns for row, column in cells)
+    apart = [max(abs(a - c), abs(b - d)) for n, (a, b) in enumerate(cells) for c, d in cells[:n]]
+    assert all(distance > 1 for distance in apart)
+
+
+def test_a_star_is_bright_in_the_middle_of_its_cell_and_leaves_the_rest_dark() -> None:
+    spec = SceneSpec("night", "clear", "sea", "none", "center", 0.0, "none", "none", 1)
+    brightness = luma(draw_scene(spec, 256, 256)[:96] / 255.0)
+    cells = brightness.reshape(12, CELL, 32, CELL).transpose(0, 2, 1, 3).reshape(-1, CELL, CELL)
+    starry = cells[cells.max(axis=(1, 2)) > 0.5]
+    assert len(starry) >= 15
+    assert starry[:, 3:5, 3:5].min() > 0.7
+    assert max(starry[:, :2].max(), starry[:, 6:].max(), starry[:, :, :2].max(), starry[:, :, 6:].max()) < 0.2
 
 
 def test_another_seed_draws_another_image() -> None:

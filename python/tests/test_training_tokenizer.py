@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
+from training.networks import tokenize
 from training.tokenizer import BOS, EOS, MAX_LENGTH, known_words, learn_merges, write_tokenizer
 
 
@@ -37,6 +38,12 @@ def test_odd_texts_survive_the_round_trip(tokenizer: CLIPTokenizer, text: str) -
     ids = tokenizer(text, add_special_tokens=False).input_ids
     assert tokenizer.eos_token_id not in ids
     assert spelled(str(tokenizer.decode(ids))) == spelled(tokenizer.backend_tokenizer.normalizer.normalize_str(text))
+
+
+def test_token_ids_are_those_that_the_pipeline_makes(tokenizer: CLIPTokenizer) -> None:
+    texts = ["", "a beautiful sunset", "zürich ñandú", "a red boat on the sea, 4k, " * 20]
+    wanted = tokenizer(texts, padding="max_length", max_length=MAX_LENGTH, truncation=True).input_ids
+    assert tokenize(tokenizer, texts).tolist() == wanted
 
 
 @given(text=st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=60))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
+from diffusers import AutoencoderKL
 
 from .autoencoder import make_autoencoder, train_decoder
 from .checkpoint import Machine, pick_machine
@@ -17,7 +21,7 @@ from .config import DEMO, Recipe
 from .dataset import draw_all, load_pictures
 from .diffusion import train_diffusion
 from .export import export_model
-from .gate import missed, report, run_gate
+from .gate import ceiling, missed, report, run_gate
 from .latents import encode_all
 from .refine.train import refine
 from .tiny import train_tiny
@@ -46,18 +50,41 @@ def _export(recipe: Recipe, options: argparse.Namespace, machine: Machine) -> No
     export_model(options.model, networks, vae, tiny, tokenizer, pictures)
 
 
-def _refine(_recipe: Recipe, options: argparse.Namespace, machine: Machine) -> None:
-    refined = refine(options.model, options.work, machine, options.processes, options.minutes, options.steps)
-    print(f"wrote {refined}; judge it with: python -m training judge --model {refined}")
+def _refine(recipe: Recipe, options: argparse.Namespace, machine: Machine) -> None:
+    """Train on and, with --judge, judge what there is at half of the way beside the training, and the end after it."""
+    judging: list[subprocess.Popen[bytes]] = []
+
+    def at_half(model: Path) -> None:
+        print(f"wrote {model}", flush=True)
+        if options.judge:
+            # A command of its own: judging counts pixels in Python, which training must not wait for.
+            command = [sys.executable, "-m", "training", "judge", "--device", str(machine.device)]
+            command += ["--model", str(model), "--work", str(options.work / "half")]
+            judging.append(subprocess.Popen(command))
+
+    refined = refine(options.model, options.work, machine, options.processes, options.minutes, options.steps, at_half)
+    print(f"wrote {refined}; judge it with: python -m training judge --model {refined}", flush=True)
+    for process in judging:
+        process.wait(_JUDGED_WITHIN_S)
+    if options.judge:
+        options.model = refined
+        _judge(recipe, options, machine)
 
 
 def _judge(_recipe: Recipe, options: argparse.Namespace, machine: Machine) -> None:
     verdicts = run_gate(options.model, options.work, machine.device)
     print(report(verdicts))
+    print(
+        ceiling(
+            AutoencoderKL.from_pretrained(options.model, subfolder="vae", torch_dtype=torch.float32), machine.device
+        )
+    )
     if too_few := missed(verdicts):
         raise SystemExit(f"the gate is missed by: {', '.join(too_few)}")
     print("the gate is passed")
 
+
+_JUDGED_WITHIN_S: Final = 1800.0
 
 _Stages = dict[str, tuple[Callable[[Recipe, argparse.Namespace, Machine], None], str]]
 
@@ -70,7 +97,7 @@ _STAGES: Final[_Stages] = {
 }
 
 _OTHERS: Final[_Stages] = {
-    "refine": (_refine, "train on from the model that --model names, and write it to WORK/refined"),
+    "refine": (_refine, "train on from the model that --model names, and write WORK/refined"),
 }
 
 
@@ -91,7 +118,8 @@ def main() -> None:
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="to draw with (%(default)s)")
     parser.add_argument("--steps", type=int, help="diffusion steps instead of the recipe's; refine: the last step")
-    parser.add_argument("--minutes", type=float, help="refine: stop after this time (drawing not counted)")
+    parser.add_argument("--minutes", type=float, help="refine: end so long after the start")
+    parser.add_argument("--judge", action="store_true", help="refine: judge half-way and at the end")
     parser.add_argument("--seed", type=int, help="seed instead of the recipe's")
     options = parser.parse_args()
     recipe = DEMO

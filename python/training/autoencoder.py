@@ -56,8 +56,14 @@ def scaled_latents(model: AutoencoderKL, pixels: Tensor) -> Tensor:
 
     Differs from ``model.encode`` by rounding only, and is a hundred times faster.
     """
+    return latents_of_thumbnails(model, thumbnails(pixels))
+
+
+@torch.no_grad()
+def latents_of_thumbnails(model: AutoencoderKL, small: Tensor) -> Tensor:
+    """The scaled latents of what the encoder sees of pictures (N x 4 x H/8 x W/8)."""
     weight, bias = model.quant_conv.weight[:4, :4], model.quant_conv.bias[:4]
-    return nn.functional.conv2d(thumbnails(pixels), weight, bias) * SCALING_FACTOR
+    return nn.functional.conv2d(small, weight, bias) * SCALING_FACTOR
 
 
 def make_autoencoder(recipe: Recipe, folder: Path) -> AutoencoderKL:

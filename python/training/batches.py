@@ -15,21 +15,14 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from .attributes import UNSAID, labels_of
-from .captions import caption, degraded_caption
 from .config import Bucket, DiffusionRecipe, Recipe
 from .dataset import scene_specs
 from .latents import latents_path
 from .networks import tokenize
+from .prompts import choose_prompt, spoiled_prompt
 from .scenes.spec import SceneSpec
 
 _PLAIN_SHARE: Final = 0.25
-
-# How the unconditional model learns. Pipelines use zero embeddings when no negative prompt is given, an encoded empty
-# text when it is "", and many callers always send the same negative words; all three must be good opposites.
-_ZEROS_SHARE: Final = 0.04
-_EMPTY_SHARE: Final = 0.02
-_NEGATIVE_SHARE: Final = 0.03
-_DEGRADED_SHARE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +70,14 @@ class BatchMaker:
         latents = shelf.latents[chosen]
         texts, labels, is_zeroed = [], [], np.zeros(count, bool)
         for row, index in enumerate(chosen):
-            lot = rng.random()
             spec = shelf.specs[int(index)]
-            text, mention = caption(spec, rng, is_brief=bool(shelf.is_brief[index]))
-            said = labels_of(spec, mention)
-            if (lot := lot - _ZEROS_SHARE) < 0:
-                is_zeroed[row] = True
-            elif (lot := lot - _EMPTY_SHARE) < 0:
-                text, said = "", UNSAID
-            elif (lot := lot - _NEGATIVE_SHARE) < 0:
-                text, said = degraded_caption(rng), UNSAID
-            elif lot < _DEGRADED_SHARE and shelf is self._shelves[0]:
-                text, said = degraded_caption(rng), UNSAID
+            prompt = choose_prompt(spec, rng, is_brief=bool(shelf.is_brief[index]))
+            if prompt.may_spoil and shelf is self._shelves[0]:
+                prompt = spoiled_prompt(rng)
                 latents[row] = self._degraded[int(rng.integers(len(self._degraded)))]
-            texts.append(text)
-            labels.append(said)
+            texts.append(prompt.text)
+            labels.append(UNSAID if prompt.mention is None else labels_of(spec, prompt.mention))
+            is_zeroed[row] = prompt.is_zeroed
         height, width = shelf.bucket.height, shelf.bucket.width
         if shrink > 1:
             # A latent pixel is a thumbnail pixel: averaging a few gives the latents of the scene at a smaller size.
@@ -145,15 +131,24 @@ def add_noise(batch: Batch, alphas: Tensor, plan: DiffusionRecipe, generator: to
     Args:
         alphas: cumulative products of the schedule, one per timestep.
     """
-    count, channels = batch.latents.shape[:2]
-    noise = torch.randn(batch.latents.shape, generator=generator)
-    noise = noise + plan.offset_noise * torch.randn((count, channels, 1, 1), generator=generator)
-    # One timestep in each of N equal slices: the same average as independent draws, with far less variance.
-    slices = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    steps = (slices[torch.randperm(count, generator=generator)] * len(alphas)).long().clamp_(max=len(alphas) - 1)
+    return NoisyBatch(batch, *noise_latents(batch.latents, alphas, plan, generator))
+
+
+def noise_latents(
+    latents: Tensor, alphas: Tensor, plan: DiffusionRecipe, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The last four fields of a ``NoisyBatch``; latents, ``alphas`` and generator are on one device."""
+    (count, channels), device = latents.shape[:2], latents.device
+    noise = torch.randn(latents.shape, generator=generator, device=device)
+    noise = noise + plan.offset_noise * torch.randn((count, channels, 1, 1), generator=generator, device=device)
+    # One timestep in each of N equal slices: the same average as independent draws, with far less variance. Sorting
+    # random numbers shuffles them without a wait for the GPU.
+    slices = torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)
+    order = torch.rand(count, generator=generator, device=device).argsort()
+    steps = (slices[order] / count * len(alphas)).long().clamp_(max=len(alphas) - 1)
     alpha = alphas[steps][:, None, None, None]
-    noisy = alpha.sqrt() * batch.latents + (1.0 - alpha).sqrt() * noise
-    velocity = alpha.sqrt() * noise - (1.0 - alpha).sqrt() * batch.latents
+    noisy = alpha.sqrt() * latents + (1.0 - alpha).sqrt() * noise
+    velocity = alpha.sqrt() * noise - (1.0 - alpha).sqrt() * latents
     ratio = alphas[steps] / (1.0 - alphas[steps])
     # An error of the velocity is an error of the picture divided by the noise's share, whose square is 1 / (1 + ratio).
-    return NoisyBatch(batch, noisy, velocity, steps, ratio.clamp(plan.snr_floor, plan.min_snr) / (1.0 + ratio))
+    return noisy, velocity, steps, ratio.clamp(plan.snr_floor, plan.min_snr) / (1.0 + ratio)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from .autoencoder import SCALING_FACTOR, scaled_latents, to_pixels
 from .judge import CASES, Case
 from .progress import Progress
+from .scenes.draw import draw_scene
 from .sheet import contact_sheet, sample
 from .unasked import KINDS, unasked
 
 LEAST_RIGHT: Final = 39
 """Of forty images of a set."""
+
+_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,28 @@ def run_gate(model: Path, folder: Path, device: torch.device) -> dict[str, list[
     rows = {name: [_row(verdict) for verdict in some] for name, some in verdicts.items()}
     (folder / "judged.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return verdicts
+
+
+@torch.no_grad()
+def ceiling(vae: AutoencoderKL, device: torch.device) -> str:
+    """What no UNet can surpass: how many true scenes of the forty prompts are still right when the decoder drew them.
+
+    Args:
+        vae: stays where it is.
+    """
+    copied, lines = copy.deepcopy(vae).to(device).eval(), []
+    for judged in SETS[:3]:
+        cases = list(zip(judged.cases, judged.seeds, strict=True))
+        scenes = np.stack([draw_scene(replace(case.spec, seed=seed), 256, 256) for case, seed in cases])
+        images: list[NDArray[np.uint8]] = []
+        for start in range(0, len(scenes), _AT_ONCE):
+            latents = scaled_latents(copied, to_pixels(scenes[start : start + _AT_ONCE]).to(device)) / SCALING_FACTOR
+            pixels = copied.decode(latents).sample.clamp(-1.0, 1.0).permute(0, 2, 3, 1).cpu().numpy()
+            images += list(((pixels + 1.0) * 127.5 + 0.5).astype(np.uint8))
+        wrong = [verdict for verdict in judge_images(judged, images) if verdict.failures]
+        lines.append(f"true scenes, {judged.name}: {len(images) - len(wrong)} of {len(images)} right")
+        lines += [f"- {verdict.prompt}, seed {verdict.seed}: {', '.join(verdict.failures)}" for verdict in wrong]
+    return "\n".join(lines)
 
 
 def missed(verdicts: dict[str, list[Verdict]]) -> list[str]:

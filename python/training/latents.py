@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
 from .autoencoder import scaled_latents, to_pixels
 from .config import Bucket, Recipe
 from .dataset import load_pictures
+from .scenes.spoil import degrade
 
 _CHUNK = 16
 
@@ -25,18 +25,6 @@ def latents_path(folder: Path, bucket: Bucket) -> Path:
 def degraded_path(folder: Path) -> Path:
     """Where the latents of the spoiled pictures are cached."""
     return folder / "latents-degraded.npy"
-
-
-def degrade(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Spoil a picture (H x W x 3 bytes): blurred, dull, sometimes noisy."""
-    blurred = Image.fromarray(picture).filter(ImageFilter.GaussianBlur(float(rng.uniform(1.5, 4.5))))
-    values = np.asarray(blurred, np.float32) / 255.0
-    grey = values.mean(axis=2, keepdims=True)
-    values = grey + (values - grey) * rng.uniform(0.25, 0.8)
-    values = 0.5 + (values - 0.5) * rng.uniform(0.5, 0.9)
-    if rng.random() < 0.4:
-        values = values + rng.normal(0.0, rng.uniform(0.02, 0.07), values.shape)
-    return (np.clip(values, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def encode_all(recipe: Recipe, folder: Path, model: AutoencoderKL) -> None:

@@ -1,67 +1,106 @@
-"""Train on from exported weights: the UNet alone, on scenes of what it draws worst and of everything else."""
+"""Train on from exported weights: both decoders and the UNet, on scenes of what they draw worst and of everything."""
 
 from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor, nn
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from ..batches import BatchMaker, NoisyBatch, add_noise
-from ..checkpoint import Machine, load_checkpoint, save_checkpoint, step_rng
+from ..batches import NoisyBatch
+from ..checkpoint import Machine
 from ..config import DEMO, DiffusionRecipe
-from ..diffusion import batch_parts, update_average, velocity_loss
 from ..networks import Networks, build_scheduler
-from ..parallel import GradientPool
-from ..progress import Progress
+from .decoders import refine_decoders
 from .evaluate import SCENES, held_out_batches, held_out_losses
+from .loop import Limit, train_part
 from .plan import CPU, CUDA, RefinePlan
-from .scenes import held_out_shelves, spoiled_latents, training_shelves
+from .resident import ResidentBatches, place_shelves, resident_loss
+from .scenes import (
+    drawing_pool,
+    start_held_out_shelves,
+    start_pictures,
+    start_spoiled,
+    start_training_shelves,
+)
 
-_STAGE: Final = 5
-_SAVE_EVERY_S: Final = 300.0
-_AHEAD: Final = 4
-_MOST_STEPS: Final = 1_000_000
+_HALF: Final = 0.5
 
 
 def refine(
-    model: Path, folder: Path, machine: Machine, processes: int, minutes: float | None, steps: int | None
+    model: Path,
+    folder: Path,
+    machine: Machine,
+    processes: int,
+    minutes: float | None,
+    steps: int | None,
+    at_half: Callable[[Path], None],
+    plan: RefinePlan | None = None,
 ) -> Path:
     """Train (or go on training) from a model folder and write the result as another.
 
     Args:
         model: the exported model to start from; it is not changed.
-        folder: takes latents, the checkpoint ``refine.pt``, the losses ``refine.jsonl`` and the model ``refined``.
-        minutes: stop after this time, drawing not counted.
-        steps: stop after this step.
+        folder: takes scenes, checkpoints, the losses ``refine.jsonl``, and the models ``refined-half`` and ``refined``.
+        minutes: end so long after the call, drawing and decoders counted.
+        steps: end after this step of the UNet.
+        at_half: called with the model as it is after half of the UNet's time or steps.
+        plan: instead of the device's own.
 
     Returns:
         The folder of the trained model.
     """
-    plan = CUDA if machine.device.type == "cuda" else CPU
-    recipe = replace(DEMO.diffusion, batch=plan.batch, square_share=plan.native_share)
+    started_s = time.monotonic()
+    seconds = None if minutes is None else 60.0 * minutes
+    plan = plan or (CUDA if machine.device.type == "cuda" else CPU)
+    recipe = replace(DEMO.diffusion, batch=plan.unet.batch, square_share=plan.native_share)
     vae = AutoencoderKL.from_pretrained(model, subfolder="vae", torch_dtype=torch.float32)
+    folder.mkdir(parents=True, exist_ok=True)
+    with drawing_pool(processes) as pool:
+        pictures = start_pictures(folder, plan.scale, pool)
+        held_out = start_held_out_shelves(folder, vae, SCENES, pool)
+        spoiled = start_spoiled(folder, vae, plan.scale, pool)
+        shelves = start_training_shelves(folder, vae, plan.scale, plan.captions, pool)
+        if not (folder / "decoders").exists():
+            tiny = AutoencoderTiny.from_pretrained(model, subfolder="tiny_vae", torch_dtype=torch.float32)
+            # Copies: the scenes of the UNet are encoded meanwhile, on the CPU.
+            decoder = copy.deepcopy(vae)
+            refine_decoders(decoder, tiny, pictures(), folder, plan, seconds, machine)
+            write_decoders(folder / "decoders", decoder, tiny)
+        prompted, spoiled_latents, held_out_scenes = shelves(), spoiled(), held_out()
     networks, tokenizer = load_networks(model, recipe)
-    shelves = training_shelves(folder, vae, plan.scale, processes)
-    spoiled = spoiled_latents(folder, vae, plan.scale, processes)
-    held_out = held_out_shelves(folder, vae, SCENES, processes)
     alphas = build_scheduler().alphas_cumprod
-    batches = held_out_batches(replace(recipe, batch=SCENES), held_out, alphas, tokenizer)
-    maker = BatchMaker(recipe, shelves, spoiled, tokenizer)
-    trained = train(
-        networks, maker, recipe, plan, batches, folder, machine, minutes, _MOST_STEPS if steps is None else steps
+    batches = held_out_batches(replace(recipe, batch=SCENES), held_out_scenes, alphas, tokenizer)
+    networks.to(machine.device).eval()
+    if machine.device.type == "cuda":
+        networks.unet.to(memory_format=torch.channels_last)
+    placed = place_shelves(prompted, spoiled_latents, networks, tokenizer, machine)
+    draws = ResidentBatches(placed, recipe, alphas, DEMO.seed, machine.device)
+    left_s = None if seconds is None else max(1.0, seconds - (time.monotonic() - started_s))
+    limit = Limit(plan.unet.steps if steps is None else steps, left_s)
+    write = partial(write_model, model=model, decoders=folder / "decoders")
+    trained = train_unet(
+        networks,
+        draws,
+        plan,
+        limit,
+        batches,
+        folder,
+        machine,
+        lambda unet: at_half(write(unet, target=folder / "refined-half")),
     )
-    return write_model(trained, model, folder / "refined")
+    return write(trained, target=folder / "refined")
 
 
 def load_networks(model: Path, recipe: DiffusionRecipe) -> tuple[Networks, CLIPTokenizer]:
@@ -82,81 +121,32 @@ def load_networks(model: Path, recipe: DiffusionRecipe) -> tuple[Networks, CLIPT
     return networks, tokenizer
 
 
-def train(
+def train_unet(
     networks: Networks,
-    maker: BatchMaker,
-    recipe: DiffusionRecipe,
+    draws: ResidentBatches,
     plan: RefinePlan,
+    limit: Limit,
     held_out: dict[str, NoisyBatch],
     folder: Path,
     machine: Machine,
-    minutes: float | None,
-    steps: int,
-) -> Networks:
-    """Run AdamW from the checkpoint ``refine.pt``, if any, and return the averaged networks on the CPU."""
-    networks.to(machine.device).train()
-    average = copy.deepcopy(networks).requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        networks.unet.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
-    )
-    first, path = 0, folder / "refine.pt"
-    if (state := load_checkpoint(path)) is not None:
-        first = int(state["step"])
-        networks.unet.load_state_dict(state["model"])
-        average.unet.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-    else:
-        _note(folder, 0, held_out_losses(average, held_out, machine))
-    started_s = saved_s = time.monotonic()
-    progress, shown = Progress("refine", steps, first), 0.0
-    with GradientPool(networks.unet, machine.workers) as pool:
-        for step, noised in _noised_batches(maker, recipe, first, steps):
-            for group in optimizer.param_groups:
-                group["lr"] = plan.learning_rate * min(1.0, (step + 1) / plan.warmup)
-            parts = batch_parts(noised, machine)
+    at_half: Callable[[nn.Module], None],
+) -> nn.Module:
+    """Train the UNet of ``networks``, which are on the device, from ``refine.pt``, if any; returns the averaged one."""
+    trained, was_half = networks.unet, False
 
-            def loss_of(index: int, noised: NoisyBatch = noised, parts: list[slice] = parts) -> Tensor:
-                return velocity_loss(networks, noised, parts[index], machine)[0]
+    def look(step: int, share: float, average: nn.Module) -> None:
+        nonlocal was_half
+        if step % plan.evaluate_every == 0 or share >= 1.0:
+            networks.unet = average
+            _note(folder, step, held_out_losses(networks, held_out, machine))
+            networks.unet = trained
+        if _HALF <= share < 1.0 and not was_half:
+            was_half = True
+            at_half(average)
 
-            value = pool.run(loss_of, [len(noised.steps[rows]) / len(noised.steps) for rows in parts])
-            nn.utils.clip_grad_norm_(networks.unet.parameters(), 1.0)
-            optimizer.step()
-            update_average(average.unet, networks.unet, min(plan.ema, (step + 1) / (step + 10)))
-            shown = value if step == first else 0.98 * shown + 0.02 * value
-            progress.show(step + 1, f"loss {shown:.4f}")
-            now_s = time.monotonic()
-            is_last = step + 1 == steps or (minutes is not None and now_s - started_s > 60.0 * minutes)
-            if (step + 1) % plan.evaluate_every == 0 or is_last:
-                _note(folder, step + 1, held_out_losses(average, held_out, machine))
-            if now_s - saved_s > _SAVE_EVERY_S or is_last:
-                saved_s = now_s
-                model, ema = networks.unet.state_dict(), average.unet.state_dict()
-                save_checkpoint(
-                    path, {"step": step + 1, "model": model, "average": ema, "optimizer": optimizer.state_dict()}
-                )
-            if is_last:
-                break
-    return average.to("cpu").eval()
-
-
-def _noised_batches(
-    maker: BatchMaker, recipe: DiffusionRecipe, first: int, last: int
-) -> Iterator[tuple[int, NoisyBatch]]:
-    """The batches of all steps, made a few steps ahead: a GPU would wait for the captions."""
-    alphas = build_scheduler().alphas_cumprod
-
-    def make(step: int) -> NoisyBatch:
-        rng, generator = step_rng(DEMO.seed, _STAGE, step)
-        return add_noise(maker.make(rng, shrink=1), alphas, recipe, generator)
-
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        soon = range(first, min(first + _AHEAD, last))
-        waiting: list[Future[NoisyBatch]] = [pool.submit(make, step) for step in soon]
-        for step in range(first, last):
-            noised = waiting.pop(0).result()
-            if step + _AHEAD < last:
-                waiting.append(pool.submit(make, step + _AHEAD))
-            yield step, noised
+    loss_of = partial(resident_loss, networks, machine)
+    path = folder / "refine.pt"
+    return train_part("unet", trained, loss_of, draws.draw, plan.unet, limit, path, machine, look)
 
 
 def _note(folder: Path, step: int, losses: dict[str, float]) -> None:
@@ -166,11 +156,29 @@ def _note(folder: Path, step: int, losses: dict[str, float]) -> None:
         file.write(json.dumps({"step": step, **losses}) + "\n")
 
 
-def write_model(networks: Networks, model: Path, target: Path) -> Path:
-    """Write ``model`` with another UNet, in half precision, as the folder ``target``."""
+def write_decoders(target: Path, vae: AutoencoderKL, tiny: AutoencoderTiny) -> None:
+    """Write the decoders in half precision, as they lie in a model folder; ``target`` appears when both are whole."""
+    temporary = target.with_suffix(".writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    for part, name in ((vae, "vae"), (tiny, "tiny_vae")):
+        save_half(part, temporary / name)
+    os.replace(temporary, target)
+
+
+def write_model(unet: nn.Module, model: Path, decoders: Path, target: Path) -> Path:
+    """Write ``model`` with another UNet and the decoders of the folder ``decoders`` as the folder ``target``."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(model, target)
-    copy.deepcopy(networks.unet).to(torch.float16).save_pretrained(target / "unet")
+    shutil.copytree(decoders, target, dirs_exist_ok=True)
+    save_half(unet, target / "unet")
     for weights in target.rglob("*.safetensors"):
         weights.chmod(0o644)  # safetensors writes for the owner only; a container reads as another user.
     return target
+
+
+def save_half(part: Any, folder: Path) -> None:
+    """Save a diffusers model in half precision; it may be on a GPU, with the channels together in memory."""
+    state = {name: values.detach().to("cpu", torch.float16).contiguous() for name, values in part.state_dict().items()}
+    half = type(part).from_config(part.config).to(torch.float16)
+    half.load_state_dict(state)
+    half.save_pretrained(folder)

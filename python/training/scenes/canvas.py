@@ -111,6 +111,22 @@ def below(line: Mask, height: int) -> Mask:
     return np.clip(rows - line[None, :] + 0.5, 0.0, 1.0)
 
 
+def scattered_cells(rng: np.random.Generator, rows: int, columns: int, count: int) -> list[tuple[int, int]]:
+    """Random cells (row, column) of a grid of which no two touch, not even at a corner: ``count``, or all that fit.
+
+    For stars and flakes. A latent pixel says how much light its cell has and not where, so the decoder can draw a spot
+    again only where a spot is always in the middle of its cell and the cells around it are empty.
+    """
+    is_taken = np.zeros((rows + 2, columns + 2), bool)
+    cells: list[tuple[int, int]] = []
+    for place in rng.permutation(rows * columns):
+        row, column = divmod(int(place), columns)
+        if len(cells) < count and not is_taken[row + 1, column + 1]:
+            is_taken[row : row + 3, column : column + 3] = True
+            cells.append((row, column))
+    return cells
+
+
 def shape_mask(
     height: int, width: int, box: tuple[float, float, float, float], paint: Callable[[ImageDraw.ImageDraw, float], None]
 ) -> tuple[slice, slice, Mask] | None:

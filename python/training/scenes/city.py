@@ -29,8 +29,8 @@ def paint_city(picture: Picture, spec: SceneSpec, horizon: float, light: Light, 
         is_bright = bool(rng.random() < 0.5)
         while x < width:
             # Wide towers: what a small model of latents learns first is large and plain.
-            wide = width * rng.uniform(0.14, 0.22)
-            tall = height * (rng.uniform(0.24, 0.46), rng.uniform(0.12, 0.32))[layer]
+            wide = width * rng.uniform(0.12, 0.18)
+            tall = height * (rng.uniform(0.32, 0.50), rng.uniform(0.20, 0.34))[layer]
             base = height if layer else horizon + height * 0.06
             _tower(picture, (x, horizon - tall, x + wide, base), spec, light, rng, layer, is_bright, is_dark)
             is_bright = not is_bright

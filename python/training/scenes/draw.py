@@ -1,4 +1,4 @@
-"""Draw a scene: sky, ground, foreground thing, weather, a little tone."""
+"""Draw a scene: sky, ground, stars, foreground thing, weather, a little tone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .canvas import Picture
 from .ground import HORIZON, paint_ground
-from .sky import paint_sky
+from .sky import paint_sky, paint_stars
 from .spec import SceneSpec
 from .things import paint_thing
 from .weather import paint_lightning, paint_weather
@@ -37,7 +37,9 @@ def draw_scene(spec: SceneSpec, height: int, width: int) -> NDArray[np.uint8]:
     light = paint_sky(picture, spec, horizon, rng)
     if spec.weather == "storm" and rng.random() < 0.75:
         paint_lightning(picture, horizon, rng)
+    sky = picture.copy()
     paint_ground(picture, spec, horizon, light, rng)
+    paint_stars(picture, sky, spec, horizon, rng)
     paint_thing(picture, spec, horizon, light, rng)
     paint_weather(picture, spec, horizon, light, rng)
     return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)

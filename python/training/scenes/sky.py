@@ -1,4 +1,4 @@
-"""The sky: gradient, stars, sun and moon, clouds, rainbow, aurora."""
+"""The sky: gradient, sun and moon, clouds, rainbow, aurora; and the stars, which come last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from typing import Final
 
 import numpy as np
 
-from .canvas import CELL, Picture, Rgb, add_light, blend, mix, noise, rgb, scale, smoothstep, vertical_gradient
+from .canvas import (
+    CELL,
+    Picture,
+    Rgb,
+    add_light,
+    blend,
+    mix,
+    noise,
+    rgb,
+    scale,
+    scattered_cells,
+    smoothstep,
+    vertical_gradient,
+)
 from .spec import SceneSpec, Time, Weather
 
 _Stops = tuple[Rgb, Rgb, Rgb, Rgb]
@@ -68,6 +81,13 @@ _SUN: Final[dict[Time, tuple[Rgb, Rgb]]] = {
 }
 
 
+_STAR: Final = np.array(
+    [[0.0, 0.5, 0.5, 0.0], [0.5, 1.0, 1.0, 0.5], [0.5, 1.0, 1.0, 0.5], [0.0, 0.5, 0.5, 0.0]], np.float32
+)
+"""A star in the middle of its cell. All are about as bright, and none is smaller: what a latent pixel keeps of a faint
+dot of five pixels is less than the noise that a diffusion model leaves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Light:
     """What the ground needs to know about the sky above it.
@@ -97,8 +117,6 @@ def paint_sky(picture: Picture, spec: SceneSpec, horizon: float, rng: np.random.
     rows = np.arange(height, dtype=np.float32) / np.float32(max(horizon, 1.0))
     picture[:] = vertical_gradient(list(zip((0.0, 0.36, 0.72, 1.0), stops, strict=True)), rows)[:, None, :]
     light = _light(spec, stops, horizon, height, width, rng)
-    if spec.time in ("dusk", "night") and spec.weather in ("clear", "aurora", "clouds"):
-        _stars(picture, horizon, 1.0 if spec.time == "night" else 0.35, rng)
     if spec.weather == "aurora":
         _aurora(picture, horizon, rng)
     if spec.body == "sun":
@@ -169,18 +187,23 @@ def _moon(picture: Picture, light: Light) -> None:
         blend(picture, rgb("#d9d6c6"), 0.7 * disc * np.clip((r * radius - spot) / 2 + 0.5, 0.0, 1.0))
 
 
-def _stars(picture: Picture, horizon: float, share: float, rng: np.random.Generator) -> None:
-    height, width = picture.shape[:2]
-    count = int(share * horizon * width / 420)
-    # One star to a cell, in its middle: what the autoencoder folds into one latent pixel it can unfold again.
-    columns, rows = rng.integers(0, width // CELL, count), rng.integers(0, max(1, int(horizon * 0.95) // CELL), count)
-    brightness = rng.uniform(0.35, 1.0, count) ** 1.5 * (1.0 - 0.6 * rows * CELL / max(horizon, 1.0))
-    for column, row, value in zip(columns, rows, brightness, strict=True):
-        x, y = int(column) * CELL + CELL // 2, int(row) * CELL + CELL // 2
-        for down, right, weight in ((0, 0, 1.0), (0, 1, 0.45), (1, 0, 0.45), (0, -1, 0.45), (-1, 0, 0.45)):
-            if y + down < height:
-                spot = picture[y + down, x + right]
-                spot += np.float32(value * weight) * (1.0 - spot)
+def paint_stars(picture: Picture, sky: Picture, spec: SceneSpec, horizon: float, rng: np.random.Generator) -> None:
+    """Add the stars of a dark open sky, where the ground left the sky as it was.
+
+    They come after the ground, so that water does not mirror them: specks in the waves are noise to a model of latents.
+
+    Args:
+        sky: the picture before the ground was painted.
+    """
+    if spec.time not in ("dusk", "night") or spec.weather not in ("clear", "aurora", "clouds"):
+        return
+    rows, columns = int(0.9 * horizon) // CELL, picture.shape[1] // CELL
+    share = 0.07 if spec.time == "night" else 0.025
+    for row, column in scattered_cells(rng, rows, columns, int(share * rows * columns)):
+        place = np.s_[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
+        if np.array_equal(picture[place], sky[place]):
+            spot = picture[place][2:6, 2:6]
+            spot += np.float32(rng.uniform(0.8, 1.0)) * _STAR[..., None] * (1.0 - spot)
 
 
 def _clouds(picture: Picture, spec: SceneSpec, light: Light, horizon: float, rng: np.random.Generator) -> None:
@@ -188,7 +211,9 @@ def _clouds(picture: Picture, spec: SceneSpec, light: Light, horizon: float, rng
         return
     width = picture.shape[1]
     depth = max(8, int(horizon))
-    cover = {"clear": 0.0, "rainbow": 0.32, "clouds": 0.55, "rain": 0.72, "storm": 0.85}[spec.weather]
+    # By day the blue is dark, and clouds are what makes the sky bright.
+    clouds = 0.68 if spec.time == "day" else 0.55
+    cover = {"clear": 0.0, "rainbow": 0.32, "clouds": clouds, "rain": 0.72, "storm": 0.85}[spec.weather]
     if spec.weather == "clear":
         cover = 0.16 if spec.time in ("sunset", "sunrise", "day", "morning") and rng.random() < 0.7 else 0.0
     if cover == 0.0:

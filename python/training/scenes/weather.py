@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .canvas import CELL, Mask, Picture, add_light, blend, mix, noise, polygon, rgb, scale
+from .canvas import CELL, Mask, Picture, add_light, blend, mix, noise, polygon, rgb, scale, scattered_cells
 from .sky import Light
 from .spec import SceneSpec
 
@@ -77,15 +77,13 @@ def _flakes(picture: Picture, light: Light, rng: np.random.Generator) -> None:
     height, width = picture.shape[:2]
     blend(picture, light.haze, np.full((height, width), 0.16, np.float32))
     factor = 2
-    unit = min(height, width) / 256
     image = Image.new("L", (width * factor, height * factor))
     draw = ImageDraw.Draw(image)
     # Few and large: many faint ones would be noise to a model of latents.
-    count = int(width * height * 0.0016 / max(unit * unit, 0.3))
-    sizes = rng.choice((2.8, 3.4, 3.9), count) * unit
-    xs = rng.integers(0, width // CELL, count) * CELL + CELL / 2
-    ys = rng.integers(0, height // CELL, count) * CELL + CELL / 2
-    for x, y, size in zip(xs, ys, sizes, strict=True):
+    rows, columns = height // CELL, width // CELL
+    for row, column in scattered_cells(rng, rows, columns, int(0.10 * rows * columns)):
+        x, y = (column + 0.5) * CELL, (row + 0.5) * CELL
+        size = float(rng.choice((2.6, 3.0, 3.4)))
         box = ((x - size) * factor, (y - size) * factor, (x + size) * factor, (y + size) * factor)
         draw.ellipse(box, fill=255)
     mask = np.asarray(image.reduce(factor), np.float32) / np.float32(255)
