@@ -165,6 +165,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
             secret: webhookKey.derive("upload tickets"),
             now: () => membership.connection.bus.now(),
           }),
+    gateways: () => membership?.connection.fleet.gateways.length ?? 1,
     log,
     metrics,
     tracing,

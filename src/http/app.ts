@@ -65,6 +65,8 @@ export interface AppOptions {
   /** What access tokens are signed with. */
   readonly tokenSecret: Buffer;
   readonly uploadTickets: UploadTickets;
+  /** How many servers share the callers of this one, itself included. */
+  readonly gateways: () => number;
   readonly log: FastifyBaseLogger;
   readonly metrics: Metrics;
   /** Undefined where traces go nowhere. */
@@ -145,7 +147,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
   const tokens = new AccessTokens(options.tokenSecret);
   requireKeys(app, config.apiKeys, tokens);
   shedLoad(app, config.maxEventLoopDelayMs);
-  const begin = await limitCallers(app, { ratePerMinute: config.ratePerMinute, concurrent: config.concurrentPerKey });
+  const { ratePerMinute, concurrentPerKey: concurrent } = config;
+  const begin = await limitCallers(app, { ratePerMinute, concurrent, sharers: options.gateways });
   refuseBodies(app);
   acceptJson(app);
   const documentedRoutes = collectOperations(app);

@@ -1,4 +1,7 @@
-/** How much one caller may ask for: requests a minute, and images waited for at once. Both are off until they are set. */
+/**
+ * How much one caller may ask for: requests a minute, and images waited for at once. Both are off until they are set. Of several gateways
+ * each allows its share, so what a caller gets in all is near the limit where its requests are spread evenly.
+ */
 import type { FastifyInstance } from "fastify";
 import { LatentcastError } from "../../errors.ts";
 import { wantsSocket } from "../upgrade.ts";
@@ -16,6 +19,8 @@ export interface CallerLimits {
   /** Null is no limit. */
   readonly ratePerMinute: number | null;
   readonly concurrent: number | null;
+  /** How many servers share the limits now, this one included. */
+  readonly sharers: () => number;
 }
 
 /** How long an image takes is not known here; a second is what a client should wait at least. */
@@ -32,12 +37,12 @@ export type BeginImage = (caller: string) => () => void;
  */
 export async function limitCallers(
   app: FastifyInstance,
-  { ratePerMinute, concurrent }: CallerLimits,
+  { ratePerMinute, concurrent, sharers }: CallerLimits,
 ): Promise<BeginImage> {
   if (ratePerMinute !== null) {
     const { default: rateLimit } = await import("@fastify/rate-limit");
     await app.register(rateLimit, {
-      max: ratePerMinute,
+      max: () => shareOf(ratePerMinute, sharers()),
       timeWindow: "1 minute",
       cache: KEPT_CALLERS,
       keyGenerator: ({ caller }) => caller,
@@ -48,17 +53,23 @@ export async function limitCallers(
         new LatentcastError("rate_limited", { retryAfterSeconds: Math.max(1, Math.ceil(ttl / 1_000)) }),
     });
   }
-  const begin = countImages(concurrent ?? Number.POSITIVE_INFINITY);
+  const begin = countImages(() => shareOf(concurrent ?? Number.POSITIVE_INFINITY, sharers()));
   app.addHook("onRequest", async ({ caller, routeOptions }, reply) => {
     if (routeOptions.config.waitsForImage === true) reply.raw.once("close", begin(caller));
   });
   return begin;
 }
 
-function countImages(limit: number): BeginImage {
+/** Rounded up: nobody is refused everything. */
+function shareOf(limit: number, sharers: number): number {
+  return Math.max(1, Math.ceil(limit / Math.max(1, sharers)));
+}
+
+function countImages(limitNow: () => number): BeginImage {
   const underWay = new Map<string, number>();
   return (caller) => {
     const count = underWay.get(caller) ?? 0;
+    const limit = limitNow();
     if (count >= limit) {
       throw new LatentcastError("rate_limited", {
         message: `Only ${limit} images at once with this key; wait for one to finish.`,

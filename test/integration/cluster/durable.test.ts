@@ -73,7 +73,9 @@ describe("two gateways", () => {
   let [a, b]: ServerProcess[] = [];
   beforeAll(async () => {
     fleet = await FleetProcesses.open(cluster());
-    [a, b] = await Promise.all([fleet.gateway(), fleet.gateway()]);
+    // More than this file asks for.
+    const limit = { LATENTCAST_RATE_LIMIT_PER_MINUTE: "401" };
+    [a, b] = await Promise.all([fleet.gateway(limit), fleet.gateway(limit)]);
   });
   afterAll(() => fleet[Symbol.asyncDispose]());
 
@@ -109,6 +111,13 @@ describe("two gateways", () => {
     expect(gateway.get(`latentcast_cluster_stream_bytes{stream="${state}"}`)).toBeGreaterThan(0);
     expect(gateway.get(`latentcast_cluster_stream_limit_bytes{stream="${state}"}`)).toBeGreaterThan(2 ** 20);
     expect(gateway.get(`latentcast_cluster_stream_servers_away{stream="${state}"}`)).toBe(0);
+  });
+
+  it("share the limits of a caller", async () => {
+    await eventually(async () => {
+      const responses = await Promise.all([a!, b!].map(({ url }) => post(url, {})));
+      expect(responses.map(({ headers }) => headers.get("x-ratelimit-limit"))).toEqual(["201", "201"]);
+    });
   });
 
   it("take an upload that the other one allows, and both serve it", async () => {
