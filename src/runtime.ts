@@ -114,7 +114,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   if (membership !== undefined && config.role === "node")
     return membership.parts.serveNode(served, { config, log, metrics, open });
   const { dataDir, storeLimitBytes: limitBytes, resultTtlMs: keepMs } = config;
-  const shared = membership?.parts.openFleetStorage(membership.connection, config);
+  const shared = membership?.parts.openGatewayStorage(membership.connection, config);
   const storage = shared ?? (await openStorage({ dataDir, limitBytes, keepMs }));
   open.add(() => storage.close());
   const { requests: store } = storage;

@@ -10,13 +10,18 @@ export interface FleetStorage extends Storage {
   readonly requests: FleetRequestStore;
 }
 
+/** Of a gateway, for files that several clients read. */
+export const FILE_CACHE_BYTES = 64 * 2 ** 20;
+
+/** @param cacheBytes Of files that were read lately. */
 export function openFleetStorage(
   { bus, layout }: { readonly bus: Bus; readonly layout: Layout },
   { resultTtlMs: keepMs }: { readonly resultTtlMs: number },
+  cacheBytes = 0,
 ): FleetStorage {
   return {
     requests: new FleetStateStore({ bus, layout, keepMs }),
-    objects: new FleetObjectStore({ bus, layout, keepMs }),
+    objects: new FleetObjectStore({ bus, layout, keepMs, cacheBytes }),
     // The connection is closed by who opened it.
     close: () => Promise.resolve(),
   };

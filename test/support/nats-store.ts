@@ -27,7 +27,11 @@ export async function openFleetStore(
   const process = async (): Promise<{ bus: Bus; requests: FleetStateStore; objects: FleetObjectStore }> => {
     const bus = await fleet.connect();
     const options = { bus, layout: fleet.layout, keepMs: KEEP_MS, now: () => nowMs };
-    return { bus, requests: new FleetStateStore(options), objects: new FleetObjectStore(options) };
+    return {
+      bus,
+      requests: new FleetStateStore(options),
+      objects: new FleetObjectStore({ ...options, cacheBytes: 2 ** 22 }),
+    };
   };
   let alive = await process();
   return {

@@ -28,6 +28,12 @@ const fileHead = z.object({
 
 export type FileHead = Readonly<z.infer<typeof fileHead>> & { readonly sequence: number };
 
+export interface FoundFile {
+  readonly head: FileHead;
+  /** The first part; all of it where there is one. */
+  readonly start: Buffer;
+}
+
 export interface NewFile {
   readonly key: string;
   readonly contentType: string;
@@ -56,7 +62,7 @@ export class Parts {
     const { stream } = this.#subjects;
     // A stream may fail before it is read; it says so again then.
     if (!Buffer.isBuffer(content)) content.once("error", () => undefined);
-    const replaced = await this.#head(key);
+    const replaced = (await this.#head(key))?.head;
     if (replaced !== undefined && !isOver(replaced, createdAtMs)) throw new Conflict(`there is a file ${key} already`);
     const attempt = randomBytes(9).toString("base64url");
     const ttl = expiresAtMs === null ? {} : { ttlMs: expiresAtMs - createdAtMs };
@@ -94,18 +100,15 @@ export class Parts {
   }
 
   /** Undefined also for a file of which parts have given way to newer ones. */
-  async find(key: string): Promise<FileHead | undefined> {
-    const head = await this.#head(key);
-    if (head === undefined || head.first === null) return head;
+  async find(key: string): Promise<FoundFile | undefined> {
+    const found = await this.#head(key);
+    if (found === undefined || found.head.first === null) return found;
     const { firstSequence } = await this.#bus.fill(this.#subjects.stream);
-    return firstSequence <= head.first ? head : undefined;
+    return firstSequence <= found.head.first ? found : undefined;
   }
 
-  async *read(key: string): AsyncGenerator<Buffer, void, undefined> {
-    const head = await this.#newest(this.#subjects.head(key));
-    if (head === undefined) throw new Error(`there is no file ${key}`);
-    const { attempt, parts } = fileHead.parse(head.header);
-    yield head.payload;
+  /** Its parts but for the first. Fails when one has given way to newer ones. */
+  async *rest(key: string, { attempt, parts }: FileHead): AsyncGenerator<Buffer, void, undefined> {
     for (let part = 1; part < parts; part += 1) {
       const next = await this.#newest(this.#subjects.part(key, attempt, part));
       if (next === undefined) throw new Error(`part ${part} of ${key} has been forgotten`);
@@ -115,9 +118,10 @@ export class Parts {
 
   /** Undefined when it is gone, or some of it. */
   async bytes(key: string): Promise<Buffer | undefined> {
-    if ((await this.find(key)) === undefined) return undefined;
-    const read: Buffer[] = [];
-    for await (const part of this.read(key)) read.push(part);
+    const found = await this.find(key);
+    if (found === undefined) return undefined;
+    const read = [found.start];
+    for await (const part of this.rest(key, found.head)) read.push(part);
     return Buffer.concat(read);
   }
 
@@ -125,9 +129,10 @@ export class Parts {
     await this.#bus.purge(this.#subjects.stream, this.#subjects.everythingOf(key));
   }
 
-  async #head(key: string): Promise<FileHead | undefined> {
+  async #head(key: string): Promise<FoundFile | undefined> {
     const stored = await this.#newest(this.#subjects.head(key));
-    return stored && { ...fileHead.parse(stored.header), sequence: stored.sequence };
+    if (stored === undefined) return undefined;
+    return { head: { ...fileHead.parse(stored.header), sequence: stored.sequence }, start: stored.payload };
   }
 
   /** Files never change, so any server's word is good; one that is behind may not know of it yet. */

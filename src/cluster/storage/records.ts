@@ -1,13 +1,13 @@
 /** Records of requests as they are in the stream: read at its leader, written under condition. */
 import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
-import { LatentcastError } from "../../errors.ts";
+import type { InputFiles } from "../../images/source.ts";
 import { WrongSequence, type Bus } from "../bus.ts";
 import type { Layout } from "../layout.ts";
-import { readHead, readRecord, toHeader, type NewRecord, type StateHeader, type StateRecord } from "./state-record.ts";
+import { StreamRoom } from "./stream-room.ts";
+import { filesOf, readHead, readRecord, toHeader } from "./state-record.ts";
+import type { NewRecord, StateHeader, StateRecord } from "./state-record.ts";
 
-/** New requests are accepted up to here: the end of one that is there is larger than what it replaces. */
-const ACCEPT_BELOW = 0.8;
 /** Above this, ends make room before their time. */
 const FORGET_ABOVE = 0.7;
 /** How much they make. */
@@ -23,11 +23,13 @@ export class RecordStream {
   readonly #bus: Bus;
   readonly #layout: Layout;
   readonly #stream: string;
+  readonly #room: StreamRoom;
 
   constructor(bus: Bus, layout: Layout) {
     this.#bus = bus;
     this.#layout = layout;
     this.#stream = layout.streams.state;
+    this.#room = new StreamRoom(bus, [layout.streams.state, layout.streams.inputs]);
   }
 
   async read(id: string): Promise<StateRecord | undefined> {
@@ -44,10 +46,14 @@ export class RecordStream {
     const isSettled = kind === "ended" && hook?.isDue !== true && expiresAtMs !== null;
     const ttl = isSettled ? { ttlMs: Math.max(SHORTEST_MS, expiresAtMs - nowMs) } : {};
     const options = { expected, id: `${id}.${kind}.${head.nonce}`, ...ttl };
+    const header = toHeader(head);
+    this.#room.took(this.#stream, payload.byteLength + JSON.stringify(header).length);
+    for (const file of filesOf(head))
+      if (file.in === "inputs") this.#room.took(this.#layout.streams.inputs, file.bytes);
     const deadline = performance.now() + OLD_LEADER_MS;
     for (let pauseMs = SHORTEST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       try {
-        return await this.#bus.put(this.#stream, this.#layout.state(id), toHeader(head), payload, options);
+        return await this.#bus.put(this.#stream, this.#layout.state(id), header, payload, options);
       } catch (error) {
         if (!(error instanceof WrongSequence)) throw error;
       }
@@ -60,12 +66,14 @@ export class RecordStream {
     }
   }
 
-  /** Rejects with `storage_full` when a new request could keep one that is there from ending. */
-  async checkRoom(): Promise<void> {
-    for (const stream of [this.#stream, this.#layout.streams.inputs]) {
-      const { bytes, maxBytes } = await this.#bus.fill(stream);
-      if (bytes >= ACCEPT_BELOW * maxBytes) throw new LatentcastError("storage_full");
-    }
+  /**
+   * Rejects with `storage_full` when a new request could keep one that is there from ending.
+   * @param files What will be kept for it.
+   */
+  async checkRoom(files?: InputFiles): Promise<void> {
+    await this.#room.check();
+    if (files === undefined) return;
+    this.#room.took(this.#layout.streams.inputs, files.image.byteLength + (files.mask?.byteLength ?? 0));
   }
 
   /** Forgets ends before their time, oldest first, where the stream is too full. Returns how many. */

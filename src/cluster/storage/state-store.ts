@@ -49,7 +49,7 @@ export class FleetStateStore implements FleetRequestStore {
   accept(request: AcceptedRequest, ended?: Ended, files?: InputFiles): Promise<void> {
     return storing(async () => {
       const now = this.#now();
-      await this.#records.checkRoom();
+      await this.#records.checkRoom(files);
       const inputFiles = files === undefined ? undefined : await this.#files.putInputs(request.id, files, now);
       const kept = inputFiles === undefined ? request : { ...request, inputFiles };
       try {
