@@ -1,26 +1,45 @@
 /**
- * `npm test`: every test this machine can run, the TypeScript suites and then Python's, and in the end what was skipped and why.
+ * `npm test`: every test this machine can run, the TypeScript suites and Python's, and in the end what was skipped and why.
  * With CI=true a test that was skipped although it could have run is a failure.
  */
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { devPython } from "./lib/python.ts";
 import { isHere, needlesslySkipped, readJunit, type Skipped, type Tally } from "./lib/tally.ts";
+
+/** A program that runs tests and writes what came of them to a file. */
+interface Runner {
+  /** Stands before each line of its output. */
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly cwd: string;
+  /** Where it writes them. */
+  readonly file: string;
+  readonly read: (text: string) => Tally;
+}
 
 const python = await devPython();
 if (python === null) process.exit(1);
 const scratch = mkdtempSync(join(tmpdir(), "latentcast-tests-"));
 const env = { ...process.env, LATENTCAST_PYTHON: python };
 
-const projects = ["unit", "integration", "e2e"];
-const skippedSuites: Skipped[] = [];
-if (isHere("Docker")) projects.push("container");
-else skippedSuites.push({ name: "container suite", reason: "needs Docker" });
+const hasDocker = isHere("Docker");
+const skippedSuites: Skipped[] = hasDocker ? [] : [{ name: "container suite", reason: "needs Docker" }];
 
 try {
-  const tallies = [runVitest(), runPytest(python)];
+  // Tests of real processes wait more than they compute, for steps that sleep, for shutdowns and browsers: beside them there is room for
+  // Python's tests, which compute on one core, and for images that are built.
+  const lanes = [
+    [vitest("tests", "unit", "integration", "e2e")],
+    [pytest(python), ...(hasDocker ? [vitest("container", "container")] : [])],
+  ];
+  const tallies = (await Promise.all(lanes.map(runInTurn))).flat();
   const skipped = [...skippedSuites, ...tallies.flatMap((tally) => tally.skipped)];
   const passed = tallies.reduce((sum, tally) => sum + tally.passed, 0);
   const failed = tallies.flatMap((tally) => tally.failed);
@@ -41,26 +60,34 @@ try {
   rmSync(scratch, { recursive: true, force: true });
 }
 
-function runVitest(): Tally {
-  const file = join(scratch, "vitest.json");
+function vitest(name: string, ...projects: readonly string[]): Runner {
+  const file = join(scratch, `${name}.json`);
   const reporters = ["--reporter=default", "--reporter=./scripts/lib/tally-reporter.ts"];
-  const filter = projects.flatMap((name) => ["--project", name]);
-  return run("node_modules/.bin/vitest", ["run", "--passWithNoTests", ...reporters, ...filter], ".", file, readVitest);
+  const filter = projects.flatMap((project) => ["--project", project]);
+  const args = ["run", "--passWithNoTests", ...reporters, ...filter];
+  return { name, command: "node_modules/.bin/vitest", args, cwd: ".", file, read: readVitest };
 }
 
-function runPytest(interpreter: string): Tally {
+function pytest(interpreter: string): Runner {
   const file = join(scratch, "pytest.xml");
-  return run(interpreter, ["-m", "pytest", "-p", "no:cacheprovider", `--junitxml=${file}`], "python", file, readJunit);
+  const args = ["-m", "pytest", "-p", "no:cacheprovider", `--junitxml=${file}`];
+  return { name: "python", command: interpreter, args, cwd: "python", file, read: readJunit };
 }
 
-function run(
-  command: string,
-  args: readonly string[],
-  cwd: string,
-  file: string,
-  read: (text: string) => Tally,
-): Tally {
-  const { status } = spawnSync(command, args, { cwd, env: { ...env, LATENTCAST_TALLY: file }, stdio: "inherit" });
+async function runInTurn(runners: readonly Runner[]): Promise<Tally[]> {
+  const tallies: Tally[] = [];
+  for (const runner of runners) tallies.push(await run(runner));
+  return tallies;
+}
+
+async function run({ name, command, args, cwd, file, read }: Runner): Promise<Tally> {
+  const child = spawn(command, args, {
+    cwd,
+    env: { ...env, LATENTCAST_TALLY: file },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  for (const output of [child.stdout, child.stderr]) prefixLines(output, name.padEnd(9));
+  const [status] = (await once(child, "close")) as [number | null];
   let tally: Tally;
   try {
     tally = read(readFileSync(file, "utf8"));
@@ -76,6 +103,10 @@ function run(
   if (status !== 0 && tally.failed.length === 0)
     tally.failed.push({ name: command, message: `ended with exit status ${status} although no test failed` });
   return tally;
+}
+
+function prefixLines(output: Readable, prefix: string): void {
+  createInterface(output).on("line", (line) => console.log(`${prefix} | ${line}`));
 }
 
 function readVitest(text: string): Tally {

@@ -1,13 +1,12 @@
 /** compose.cluster.yaml as it is shipped: three NATS servers, two gateways behind one address, two nodes on the processor. */
-import { fileURLToPath } from "node:url";
 import { GenericContainer } from "testcontainers";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { openBuildContext } from "../support/build-context.ts";
 import { openCompose, type ComposeProject } from "../support/compose.ts";
 import { eventually } from "../support/eventually.ts";
 import { post, postStream } from "../support/sse.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
 const TORCH_INDEX_URL = process.env["TORCH_INDEX_URL"] ?? "";
 const START_TIMEOUT_MS = 300_000;
 const GATEWAYS = ["gateway-1", "gateway-2"] as const;
@@ -21,9 +20,10 @@ const Health = z.looseObject({
 let project: ComposeProject | undefined;
 
 beforeAll(async () => {
-  const context = GenericContainer.fromDockerfile(root).withBuildkit().withBuildArgs({ TORCH_INDEX_URL });
-  await context.build("latentcast:test", { deleteOnExit: false });
-  await context.withTarget("gateway").build("latentcast:test-gateway", { deleteOnExit: false });
+  await using context = await openBuildContext();
+  const image = GenericContainer.fromDockerfile(context.folder).withBuildkit().withBuildArgs({ TORCH_INDEX_URL });
+  await image.build("latentcast:test", { deleteOnExit: false });
+  await image.withTarget("gateway").build("latentcast:test-gateway", { deleteOnExit: false });
   project = await openCompose({
     project: "latentcast-test-cluster",
     file: "compose.cluster.yaml",

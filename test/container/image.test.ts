@@ -1,12 +1,11 @@
-import { fileURLToPath } from "node:url";
 import { createFalClient } from "@fal-ai/client";
 import { GenericContainer, getContainerRuntimeClient, Wait, type StartedTestContainer } from "testcontainers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openBuildContext } from "../support/build-context.ts";
 import { openCompose } from "../support/compose.ts";
 import { eventually } from "../support/eventually.ts";
 import { post, postStream } from "../support/sse.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Where torch comes from; a machine with wheels of its own has put them into its base image. */
 const TORCH_INDEX_URL = process.env["TORCH_INDEX_URL"] ?? "";
 /** One look at the logs is worth more than the test's own report. */
@@ -25,7 +24,8 @@ let container: StartedTestContainer;
 let base: string;
 
 beforeAll(async () => {
-  await GenericContainer.fromDockerfile(root)
+  await using context = await openBuildContext();
+  await GenericContainer.fromDockerfile(context.folder)
     .withBuildkit()
     .withBuildArgs({ TORCH_INDEX_URL })
     .build("latentcast:test", { deleteOnExit: false });
