@@ -112,6 +112,8 @@ export class MemoryNetwork {
 
 export class MemoryBus implements Bus {
   readonly #network: MemoryNetwork;
+  /** Called around each write. A test that closes the bus then has the process die at exactly this point. */
+  atWrite: (moment: string) => void = () => undefined;
   readonly #changes = new Changes();
   readonly #subscriptions = new Set<Listener>();
   #isConnected = true;
@@ -180,7 +182,7 @@ export class MemoryBus implements Bus {
   }
 
   put(stream: string, subject: string, header: Header, payload: Buffer, options: PutOptions): Promise<number> {
-    return this.#repeat(() => {
+    return this.#writing(`put ${subject}`, () => {
       const { oldLeader } = this.#network;
       const sequence = this.#network.stream(stream).put(subject, header, payload, options);
       if (oldLeader !== undefined && options.expected !== undefined) {
@@ -209,7 +211,7 @@ export class MemoryBus implements Bus {
   }
 
   purge(stream: string, filter: string): Promise<void> {
-    return this.#repeat(() => {
+    return this.#writing(`purge ${filter}`, () => {
       const found = this.#network.stream(stream);
       for (const { subject, sequence } of found.messages) if (matches(filter, subject)) found.remove(sequence);
       return { value: undefined };
@@ -310,13 +312,22 @@ export class MemoryBus implements Bus {
       deliveries,
       ackSubject: `${name.stream}/${name.name}/${sequence}/${deliveries}`,
       ack: () =>
-        this.#repeat(() => {
+        this.#writing(`ack ${message.subject}`, () => {
           consumer.ack(sequence);
           return { value: undefined };
         }),
       working: () => this.isConnected && consumer.working(sequence),
       nak: (delayMs = 0) => this.isConnected && consumer.nak(sequence, delayMs),
     };
+  }
+
+  #writing<Value>(what: string, write: () => { value: Value } | undefined): Promise<Value> {
+    return this.#repeat(() => {
+      this.atWrite(`before ${what}`);
+      const written = this.#isClosed ? undefined : write();
+      this.atWrite(`after ${what}`);
+      return this.#isClosed ? undefined : written;
+    });
   }
 
   /** Until it has a value to give, or the patience ends. What it throws is final. */

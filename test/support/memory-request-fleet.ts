@@ -6,6 +6,10 @@ import type { FleetObserver } from "../../src/cluster/observer.ts";
 import type { ClusterQueue } from "../../src/cluster/requests/cluster-queue.ts";
 import type { Reconciler } from "../../src/cluster/requests/reconciler.ts";
 import { RequestGateway } from "../../src/cluster/requests/request-gateway.ts";
+import { FleetObjectStore } from "../../src/cluster/storage/file-store.ts";
+import type { FleetRequestStore } from "../../src/cluster/storage/fleet-requests.ts";
+import { FleetStateStore } from "../../src/cluster/storage/state-store.ts";
+import type { ObjectStore } from "../../src/storage/object-store.ts";
 import type { RequestMap } from "../../src/cluster/requests/request-map.ts";
 import { RequestNode } from "../../src/cluster/requests/request-node.ts";
 import { ticket, type NodeBeat } from "../../src/cluster/wire.ts";
@@ -24,12 +28,14 @@ const log = pino({ level: "silent" });
 
 export interface MemoryGateway {
   readonly bus: MemoryBus;
+  readonly store: FleetRequestStore;
+  readonly objects: ObjectStore;
   readonly map: RequestMap;
   readonly queue: ClusterQueue;
   readonly reconciler: Reconciler;
   readonly jobs: FakeJobs;
   /** This gateway finds that a node died. */
-  mourn(node: MemoryNode): void;
+  mourn(node: Pick<MemoryNode, "name" | "beat">): void;
 }
 
 export interface MemoryNode {
@@ -42,24 +48,28 @@ export interface MemoryNode {
   pull(): Promise<boolean>;
 }
 
-export async function memoryFleet() {
-  const layout = new Layout({ pools: POOLS, ticketAckWaitMs: 60_000 });
+/** @param stores Where requests and images are kept: beside the network, or in its streams as a fleet keeps them. */
+export async function memoryFleet(stores: "beside" | "streams" = "beside") {
+  const layout = new Layout({ pools: POOLS, ticketAckWaitMs: 60_000, hookAckWaitMs: 100 });
   const network = new MemoryNetwork(layout);
-  const disk = await openSqliteStore();
-  const store = fleetStore(disk.requests);
+  const disk = stores === "beside" ? await openSqliteStore() : undefined;
+  const beside = disk && { store: fleetStore(disk.requests), objects: disk.objects };
   const closing = new AbortController();
   const nodes: MemoryNode[] = [];
   /** Nodes that nobody hears any more. */
   const unheard = new Set<string>();
   const heard = (): NodeBeat[] => nodes.filter(({ name }) => !unheard.has(name)).map(({ beat }) => beat);
-  const images = new PublishedImages(disk.objects);
-  const inputReader = new InputReader({
-    memory: new InputMemory(2 ** 30),
-    readFile: (key) => readObject(disk.objects, key),
-  });
+  const storesOf = (bus: MemoryBus) => {
+    const kept = { bus, layout, keepMs: 3_600_000 };
+    const { store, objects } = beside ?? { store: new FleetStateStore(kept), objects: new FleetObjectStore(kept) };
+    const readFile = (key: string): Promise<Buffer | undefined> => readObject(objects, key);
+    const inputReader = new InputReader({ memory: new InputMemory(2 ** 30), readFile });
+    return { store, objects, inputReader };
+  };
 
   const gateway = async (name: string): Promise<MemoryGateway> => {
     const bus = network.connect();
+    const { store, objects, inputReader } = storesOf(bus);
     const mourners: ((last: NodeBeat) => void)[] = [];
     const fleet = {
       get nodes() {
@@ -87,7 +97,7 @@ export async function memoryFleet() {
     map.start();
     await map.caughtUp(closing.signal);
     return {
-      ...{ bus, map, queue, reconciler, jobs },
+      ...{ bus, store, objects, map, queue, reconciler, jobs },
       mourn: ({ name: dead, beat }) => {
         unheard.add(dead);
         for (const mourn of mourners) mourn(beat);
@@ -100,6 +110,8 @@ export async function memoryFleet() {
     { pool = "default", ...observer }: FleetObserver & { pool?: string } = {},
   ): MemoryNode => {
     const bus = network.connect();
+    const { store, objects, inputReader } = storesOf(bus);
+    const images = new PublishedImages(objects);
     const jobs = new FakeJobs();
     const held = new HeldTickets();
     const incarnation = `${name}-1`;
@@ -133,10 +145,11 @@ export async function memoryFleet() {
   };
 
   return {
-    ...{ layout, network, store, objects: disk.objects, gateway, node },
+    ...{ layout, network, gateway, node },
+    ...storesOf(network.connect()),
     [Symbol.asyncDispose]: async () => {
       closing.abort();
-      await disk[Symbol.asyncDispose]();
+      await disk?.[Symbol.asyncDispose]();
     },
   };
 }

@@ -21,7 +21,7 @@ let [a, b]: ServerProcess[] = [];
 const nodes: ServerProcess[] = [];
 
 beforeAll(async () => {
-  alone = await startTestServer({ worker: "fixture_worker" });
+  alone = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0" } });
   await alone.ready();
 });
 // One fleet for all: each test brings its nodes.
