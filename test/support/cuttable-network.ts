@@ -9,12 +9,16 @@ export interface CuttableNetwork {
   readonly openEnds: number;
   /** Breaks all connections that are open; new ones can be made. */
   cut(): void;
+  /** The same, and new ones break too, until it is down no more. */
+  isDown: boolean;
   close(): void;
 }
 
 export async function startCuttableNetwork(serverUrl: string): Promise<CuttableNetwork> {
   const ends = new Set<Socket>();
+  let isDown = false;
   const network = createServer((outside) => {
+    if (isDown) return void outside.destroy();
     const inside = connect(Number(new URL(serverUrl).port), "127.0.0.1");
     for (const [socket, other] of [
       [outside, inside],
@@ -40,6 +44,13 @@ export async function startCuttableNetwork(serverUrl: string): Promise<CuttableN
     url: `http://127.0.0.1:${port}`,
     get openEnds() {
       return ends.size;
+    },
+    get isDown() {
+      return isDown;
+    },
+    set isDown(down) {
+      isDown = down;
+      if (down) cut();
     },
     cut,
     close: () => {
