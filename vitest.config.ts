@@ -9,6 +9,9 @@ const SECONDS = 1_000;
  */
 const REAL_PROCESSES = { retry: process.env["CI"] === "true" ? 1 : 0 };
 
+/** Only projects with as many workers may run together. A negative order is no order: Vitest leaves such files out without a word. */
+const AFTER_UNIT = { sequence: { groupOrder: 1 } };
+
 export default defineConfig({
   test: {
     // Whole workers run beside the tests; more files at once than cores only makes each of them slower.
@@ -16,15 +19,18 @@ export default defineConfig({
     coverage: { provider: "v8", include: ["src/**/*.ts"], exclude: ["src/playground/**"] },
     projects: [
       // Files share modules: importing them anew took more time than the tests. So a test puts back what it fakes.
-      project("unit", { testTimeout: 60 * SECONDS, hookTimeout: 60 * SECONDS, isolate: false }),
+      // A third of their time they wait, which three at once fill.
+      project("unit", { testTimeout: 60 * SECONDS, hookTimeout: 60 * SECONDS, isolate: false, maxWorkers: 3 }),
       project("integration", {
         ...REAL_PROCESSES,
+        ...AFTER_UNIT,
         testTimeout: 120 * SECONDS,
         hookTimeout: 120 * SECONDS,
         globalSetup: ["test/support/built-programs.ts"],
       }),
       project("e2e", {
         ...REAL_PROCESSES,
+        ...AFTER_UNIT,
         testTimeout: 180 * SECONDS,
         hookTimeout: 180 * SECONDS,
         globalSetup: ["test/support/built-page.ts"],
@@ -45,6 +51,8 @@ interface ProjectOptions {
   readonly hookTimeout: number;
   readonly fileParallelism?: boolean;
   readonly isolate?: boolean;
+  readonly maxWorkers?: number;
+  readonly sequence?: { readonly groupOrder: number };
   readonly retry?: number;
   /** Run once before the files of the project. */
   readonly globalSetup?: string[];
