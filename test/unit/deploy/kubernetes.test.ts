@@ -18,6 +18,8 @@ const Container = z.looseObject({
 });
 const Pod = z.looseObject({ terminationGracePeriodSeconds: z.number(), containers: z.tuple([Container]) });
 const Deployment = z.looseObject({ spec: z.looseObject({ template: z.looseObject({ spec: Pod }) }) });
+const InitPod = z.looseObject({ containers: z.tuple([z.looseObject({ args: z.array(z.string()) })]) });
+const Job = z.looseObject({ spec: z.looseObject({ template: z.looseObject({ spec: InitPod }) }) });
 const ScaledObject = z.looseObject({
   spec: z.looseObject({
     scaleTargetRef: z.object({ name: z.string() }),
@@ -60,6 +62,13 @@ describe("the Kubernetes manifests", () => {
     const drainSeconds = Number(env.find(({ name }) => name === "LATENTCAST_DRAIN_TIMEOUT_SECONDS")?.value);
     const [, sleepSeconds = "0"] = lifecycle?.preStop.exec.command ?? [];
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(drainSeconds + Number(sleepSeconds));
+  });
+
+  it("a fleet is set up with the queue of every pool that it has", () => {
+    const [job] = objectsIn("deploy/kubernetes-cluster/init.yaml").map((object) => Job.parse(object).spec);
+    const [init] = job!.template.spec.containers;
+    const names = pools.map((folder) => posix.basename(folder)).join(",");
+    expect(init.args).toEqual(["cluster", "init", "--pool", names]);
   });
 
   it.each(pools)("%s scales its own nodes, by what waits and what is under way", (folder) => {
