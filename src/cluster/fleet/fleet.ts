@@ -32,6 +32,8 @@ export class Fleet {
   readonly #gateways = new Map<string, Member<GatewayBeat>>();
   readonly #changes = new Changes();
   readonly #mourners = new Set<(last: NodeBeat) => void>();
+  /** By name; made again when somebody has said something, or died. */
+  #sorted: NodeBeat[] | undefined;
   #deaths = 0;
   #lastEchoMs = Number.NEGATIVE_INFINITY;
   readonly #ticks = new Ticks({
@@ -67,9 +69,9 @@ export class Fleet {
   }
 
   /** Those that live, by name. */
-  get nodes(): NodeBeat[] {
-    const beats = [...this.#nodes.values()].map(({ beat }) => beat);
-    return beats.toSorted((a, b) => a.name.localeCompare(b.name));
+  get nodes(): readonly NodeBeat[] {
+    this.#sorted ??= [...this.#nodes.values()].map(({ beat }) => beat).toSorted((a, b) => a.name.localeCompare(b.name));
+    return this.#sorted;
   }
 
   get gateways(): GatewayBeat[] {
@@ -114,6 +116,7 @@ export class Fleet {
       const before = this.#nodes.get(beat.name);
       if (beat.state === "gone") this.#nodes.delete(beat.name);
       else this.#nodes.set(beat.name, { beat, silentMs: 0 });
+      this.#sorted = undefined;
       // Another process under this name: the one before has ended.
       if (before !== undefined && before.beat.incarnation !== beat.incarnation) this.#died(before.beat);
     }
@@ -126,6 +129,7 @@ export class Fleet {
       member.silentMs += elapsedMs;
       if (member.silentMs < DEAD_AFTER_MS) continue;
       this.#nodes.delete(name);
+      this.#sorted = undefined;
       this.#died(member.beat);
     }
     for (const [name, member] of this.#gateways) {
