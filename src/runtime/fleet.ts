@@ -144,7 +144,7 @@ export async function startNode(
   const storage = openFleetStorage(connection, config);
   const requests = new RequestNode({
     ...connection,
-    ...{ jobs, log, closing, node: connection.name },
+    ...{ jobs, log, closing, node: connection.name, pool: config.pool },
     store: storage.requests,
     images: new PublishedImages(storage.objects),
     inputReader: openInputs(storage),

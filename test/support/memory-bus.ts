@@ -231,6 +231,11 @@ export class MemoryBus implements Bus {
     let after = 0;
     let isCaughtUp = false;
     while (!signal.aborted) {
+      // It begins at a leader.
+      if (!isCaughtUp && !this.#network.hasMajority) {
+        await pause(RETRY_MS, signal);
+        continue;
+      }
       const wake = new AbortController();
       const stop = AbortSignal.any([signal, wake.signal]);
       const hear = (): void => wake.abort();

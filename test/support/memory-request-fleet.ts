@@ -122,7 +122,7 @@ export async function memoryFleet(stores: "beside" | "streams" = "beside") {
       isHearing: true,
     };
     const durable = new RequestNode({
-      ...{ bus, layout, fleet, jobs, store, images, inputReader, log, observer, node: name },
+      ...{ bus, layout, fleet, jobs, store, images, inputReader, log, observer, pool, node: name },
       dialect: () => latentcastDialect,
       closing: closing.signal,
       incarnation: () => incarnation,

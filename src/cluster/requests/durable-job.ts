@@ -26,6 +26,8 @@ export interface DurableJobPorts {
   readonly store: FleetRequestStore;
   readonly bus: Bus;
   readonly layout: Layout;
+  /** Whose requests this node draws. */
+  readonly pool: string;
   readonly held: HeldTickets;
   /** Signs the claims of this process. */
   readonly owner: () => string;
@@ -134,11 +136,13 @@ export class DurableJob {
 
   /** Undefined when there is nothing to do, or somebody else does it; the ticket is dealt with then. */
   async #claim(): Promise<WonClaim | undefined> {
-    const { store, owner } = this.#ports;
+    const { store, owner, pool } = this.#ports;
     const stored = await store.find(this.id);
     if (stored === undefined) return this.#recordless();
     if (stored.result !== null) return this.#done();
     const { request, holder } = stored;
+    // A gateway that knew one pool only made this ticket. Another gateway makes one for the right pool.
+    if ((request.pool ?? pool) !== pool) return this.#done();
     if (holder !== null && holder !== owner() && !(await this.#mayTakeFrom(holder))) return undefined;
     const claim = await store.claim(this.id, owner(), CLAIM_MS, holder ?? undefined);
     switch (claim) {

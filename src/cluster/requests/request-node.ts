@@ -22,6 +22,7 @@ export interface RequestNodeOptions extends Omit<
   readonly layout: Layout;
   readonly fleet: Pick<Fleet, "nodes" | "isHearing">;
   readonly node: string;
+  readonly pool: string;
   /** Of this process; another one after it was found dead. */
   readonly incarnation: () => string;
   /** It was found dead, and others do its work: it has to go on under a new incarnation. */

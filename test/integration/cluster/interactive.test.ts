@@ -136,10 +136,12 @@ describe("a gateway of two pools", () => {
     expect(listed.data.map(({ id }) => id)).toEqual(["fixture", "large"]);
     const unknown = await post(gateway.url, { ...body, model: "huge" });
     expect(unknown.status).toBe(422);
+    expect((await resultOf(await submit(gateway.url, { ...body, model: "huge" }))).status).toBe(422);
     expect(await unknown.text()).toContain('there is \\"fixture\\", \\"large\\"');
 
     await other.kill();
-    await fleet.knows(gateway, 1);
+    // A gateway that comes while nobody draws for the pool knows of it, too.
+    const [later] = await Promise.all([fleet.gateway(), fleet.knows(gateway, 1)]);
     const away = await post(gateway.url, large);
     expect([away.status, away.headers.get("retry-after")]).toEqual([503, "10"]);
     const problem = "no node of pool big takes work";
@@ -150,8 +152,6 @@ describe("a gateway of two pools", () => {
     });
     const waiting = await submit(gateway.url, large);
     expect(await statusOf(waiting)).toMatchObject({ status: "IN_QUEUE", queue_position: 0, reason: problem });
-    // A gateway that comes while nobody draws for the pool knows of it, too.
-    const later = await fleet.gateway();
     await fleet.knows(later, 1);
     expect((await post(later.url, large)).status).toBe(503);
     expect(await images(await post(later.url, body))).toEqual(await images(await post(alone.url, body)));

@@ -74,6 +74,18 @@ it("a ticket that was lost is made again for the same pool, and a cancelled one 
   expect([...large.jobs.byId.keys()]).toEqual(["1"]);
 });
 
+it("a ticket in the queue of another pool is thrown away: a node draws its own pool's requests only", async () => {
+  const [small, large] = [fleet.node("small"), fleet.node("large", { pool: "big" })];
+  await accept(a!, "1", "big");
+  const { header } = fleet.network.stream(fleet.layout.streams.tickets).messages[0]!;
+  const subject = fleet.layout.ticket("default", "n", "1");
+  await a!.bus.put(fleet.layout.streams.tickets, subject, header, Buffer.alloc(0), { id: "wrong" });
+  expect(await small.pull()).toBe(true);
+  await eventually(() => expect(ticketSubjects()).toEqual([fleet.layout.ticket("big", "n", "1")]));
+  expect(await large.pull()).toBe(true);
+  expect([small.jobs.byId.size, large.jobs.byId.size]).toEqual([0, 1]);
+});
+
 it("a record of an earlier version names no pool: its request is drawn by the gateway's own", async () => {
   await fleet.store.accept(request("1"));
   await eventually(() => expect(a!.map.get("1")).toMatchObject({ pool: "default" }));

@@ -1,6 +1,7 @@
 /** Several pools behind one gateway, in memory: which pool draws what, and what is said of one that draws nothing. Time is vitest's. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { LatentcastError } from "../../../src/errors.ts";
+import { generateInput } from "../../../src/schema/input.ts";
 import { endOf, eventually, MemoryFleet, type MemoryGateway, type MemoryNode } from "../../support/memory-fleet.ts";
 
 beforeEach(() => {
@@ -57,6 +58,9 @@ describe("a request", () => {
     const [one, two] = [fleet.gateway("one"), fleet.gateway("two", { pool: "big" })];
     await knows(one, "small", "large");
     await knows(two, "large", "small");
+    const plain = generateInput.parse({ prompt: "x" });
+    expect([one, two].map(({ jobs }) => jobs.poolFor(plain))).toEqual(["default", "big"]);
+    expect([one, two].map(({ jobs }) => jobs.poolFor({ ...plain, model: "large" }))).toEqual(["big", "big"]);
     one.submit("named", { input: { model: "large" } });
     one.submit("default");
     two.submit("own");
@@ -111,6 +115,27 @@ describe("a request", () => {
     expect(waiting.state.kind).toBe("pending");
     const small = await fleet.node("small", SMALL);
     await eventually(() => expect(small.worker.jobs).toEqual(["waiting"]));
+  });
+});
+
+describe("a gateway that has not read yet which pools there are", () => {
+  it("keeps a request for a model that it does not know, and refuses to queue it", async () => {
+    await using fleet = new MemoryFleet();
+    await fleet.node("small", SMALL);
+    const first = await fleet.node("first", LARGE);
+    await eventually(() => expect(first.node.beat.state).toBe("ready"));
+    await first.close();
+    fleet.network.hasMajority = false;
+    const gateway = fleet.gateway();
+    await knows(gateway, "small");
+    const input = generateInput.parse({ prompt: "x", model: "large" });
+    expect(refusal(() => gateway.jobs.poolFor(input))).toMatchObject({ code: "worker_unavailable" });
+    const job = gateway.submit("a", { input: { model: "large" } });
+    expect(job.state.kind).toBe("pending");
+    fleet.network.hasMajority = true;
+    const again = await fleet.node("again", LARGE);
+    await eventually(() => expect(again.worker.jobs).toEqual(["a"]));
+    expect((await job.resolved).warnings).toEqual([]);
   });
 });
 
