@@ -62,10 +62,16 @@ export class DurableEvents {
       return step === undefined ? [] : [{ n, c: control, event: step }];
     });
     const previews = missed.flatMap(({ event, ...place }) => (event.kind === "preview" ? [{ ...place, event }] : []));
-    // One that does not fit is left out: the next comes by itself.
-    const [newest] = previews.filter(({ event }) => bytesOf(event) <= partBytes);
+    const newest = previews.at(-1);
     const answer = { run, entries, preview: newest === undefined ? null : described(newest), logs: [...live.logs] };
-    return { answer, payload: Buffer.concat(newest?.event.images.map(({ bytes }) => bytes) ?? []) };
+    return { answer, payload: newest === undefined ? Buffer.alloc(0) : sliceOf(newest.event, 0, partBytes) };
+  }
+
+  /** More bytes of a preview that {@link since} told of; none when a newer one has taken its place. */
+  rest({ n, from }: { readonly n: number; readonly from: number }): Buffer {
+    const { live, partBytes } = this.#options;
+    const event = live.job.entriesAfter(0).find(({ sequence }) => sequence === n)?.event;
+    return event?.kind === "preview" ? sliceOf(event, from, partBytes) : Buffer.alloc(0);
   }
 
   #publish(event: DurableEvent["event"], payload?: Buffer): void {
@@ -89,6 +95,11 @@ function described({ n, c, event }: Place & { readonly event: JobPreview }): Fee
     event: { step: event.step, total_steps: event.totalSteps },
     images: whole.map(({ part, bytes }) => ({ ...part, bytes: bytes.byteLength })),
   };
+}
+
+/** Of the images one after the other. */
+function sliceOf({ images }: JobPreview, from: number, length: number): Buffer {
+  return Buffer.concat(images.map(({ bytes }) => bytes)).subarray(from, from + length);
 }
 
 function bytesOf({ images }: JobPreview): number {

@@ -80,7 +80,8 @@ export class DurableNode {
     const parsed = feedQuestion.safeParse(header);
     const events = parsed.success ? this.#jobs.get(parsed.data.id)?.events : undefined;
     if (!parsed.success || events === undefined) return reply(NOT_HERE);
-    const { run, after } = parsed.data;
+    const { run, after, rest } = parsed.data;
+    if (rest !== undefined) return reply(NOT_HERE, run === events.run ? events.rest(rest) : Buffer.alloc(0));
     const { answer, payload } = events.since(run === events.run ? after : 0);
     return reply(answer, payload);
   }

@@ -40,9 +40,13 @@ export const feedQuestion = z.object({
   id: z.string(),
   run: count.nullable(),
   after: count.describe("The last place of that run that the asker has."),
+  rest: z
+    .object({ n: count, from: count })
+    .optional()
+    .describe("Only more bytes of the preview at this place, which an answer has begun."),
 });
 
-/** The payload has the bytes of the preview's images, one after the other. */
+/** The payload has the bytes of the preview's images, one after the other; or the first of them, where a message does not hold all. */
 export const feedAnswer = z.object({
   run: count.nullable().describe("Null when this node does not hold the request."),
   entries: z.array(numbered.extend({ event: stepEvent })),

@@ -17,6 +17,8 @@ export interface Backlog {
   readonly logs: readonly LogLine[];
 }
 
+type Preview = NonNullable<FeedAnswer["preview"]>;
+
 const TIMEOUT_MS = 2_000;
 
 /** Undefined when the holder does not answer, or does not hold the request. */
@@ -28,24 +30,42 @@ export async function askFeed(
 ): Promise<Backlog | undefined> {
   const owner = ownerOf(holder);
   if (owner === undefined) return undefined;
-  const question = { v: WIRE_VERSION, id, run, after };
-  let message: BusMessage;
-  try {
-    message = await bus.request(layout.toNode(owner.node, FEED), question, { timeoutMs: TIMEOUT_MS });
-  } catch {
+  const ask = async (more: object): Promise<BusMessage | undefined> => {
+    const question = { v: WIRE_VERSION, id, run, after, ...more };
     // Dead, cut off or on its way: whoever asks looks again.
-    return undefined;
-  }
-  const parsed = feedAnswer.safeParse(message.header);
-  if (!parsed.success || parsed.data.run === null) return undefined;
-  const { entries, preview, logs } = parsed.data;
+    return bus.request(layout.toNode(owner.node, FEED), question, { timeoutMs: TIMEOUT_MS }).catch(() => undefined);
+  };
+  const message = await ask({});
+  const parsed = feedAnswer.safeParse(message?.header);
+  if (message === undefined || !parsed.success || parsed.data.run === null) return undefined;
+  const { run: told, entries, preview, logs } = parsed.data;
   const steps = entries.map(({ n, c, event }) => ({ n, c, event: toJobEvent(event) }));
-  const all = preview === null ? steps : [...steps, toPreview(preview, message.payload)];
-  return { run: parsed.data.run, entries: all.toSorted((a, b) => a.n - b.n), logs };
+  const bytes =
+    preview === null
+      ? undefined
+      : await allOf(preview, message.payload, (from) => ask({ run: told, rest: { n: preview.n, from } }));
+  const all = preview === null || bytes === undefined ? steps : [...steps, toPreview(preview, bytes)];
+  return { run: told, entries: all.toSorted((a, b) => a.n - b.n), logs };
+}
+
+/** The bytes of a preview, piece by piece. Undefined when a newer one has taken its place meanwhile: that comes by itself. */
+async function allOf(
+  { images }: Preview,
+  first: Buffer,
+  ask: (from: number) => Promise<BusMessage | undefined>,
+): Promise<Buffer | undefined> {
+  const total = images.reduce((sum, { bytes }) => sum + bytes, 0);
+  let read = first;
+  while (read.byteLength < total) {
+    const piece = (await ask(read.byteLength))?.payload;
+    if (piece === undefined || piece.byteLength === 0) return undefined;
+    read = Buffer.concat([read, piece]);
+  }
+  return read;
 }
 
 function toPreview(
-  { n, c, event, images }: NonNullable<FeedAnswer["preview"]>,
+  { n, c, event, images }: Preview,
   payload: Buffer,
 ): { readonly n: number; readonly c: number; readonly event: JobEvent } {
   let offset = 0;

@@ -234,8 +234,28 @@ describe("the events of a durable request", () => {
       if (name === "preview" && stepOf(data) === 2) preview(first!, 4, large);
       return name === "preview" && stepOf(data) === 4;
     });
-    const { url } = heard.at(-1)!.data["image"] as { url: string };
-    expect(Buffer.from(url.slice(url.indexOf(",") + 1), "base64").equals(large)).toBe(true);
+    // Larger than a message: who was there hears it in parts, who comes later asks for it in pieces.
+    const later = await read(await follow(a!), ({ name }) => name === "preview");
+    for (const { data } of [heard.at(-1)!, later.at(-1)!]) {
+      const { url } = data["image"] as { url: string };
+      expect(Buffer.from(url.slice(url.indexOf(",") + 1), "base64").equals(large)).toBe(true);
+    }
+    expect(later.map(({ name }) => name)).toEqual(["started", "progress", "preview"]);
+  });
+
+  it("begin for a late listener without a large preview that was superseded while it was read", async () => {
+    await accept(a!);
+    await drawing(first!, "1", 3);
+    preview(first!, 2, Buffer.alloc(1_300_000, "p"));
+    const { bus } = a!;
+    const ask = bus.request.bind(bus);
+    vi.spyOn(bus, "request").mockImplementation((subject, header, options) => {
+      if ("rest" in header) preview(first!, 3);
+      return ask(subject, header, options);
+    });
+    const late = await read(await follow(a!), ({ name }) => name === "preview");
+    expect(late.map(({ name }) => name)).toEqual(["started", "progress", "preview"]);
+    expect(stepOf(late.at(-1)!.data)).toBe(3);
   });
 
   it("are asked for again where some were lost on their way", async () => {
