@@ -3,8 +3,8 @@ import { get, type IncomingMessage } from "node:http";
 import { figure, interleave, type Figure, type Settings } from "./lib/figures.ts";
 import { startProgram, type BenchServer, type ServerStats } from "./lib/processes.ts";
 
-const SUBSCRIBERS = 100;
-const RUN_MS = 2_000;
+export const SUBSCRIBERS = 100;
+export const RUN_MS = 2_000;
 
 interface FanOutStats extends ServerStats {
   readonly peakRssBytes: number;
@@ -21,10 +21,7 @@ interface Delivery {
 }
 
 export async function fanOut({ repeats }: Settings): Promise<Figure[]> {
-  await using server = await startProgram("fan-out-server.ts", {
-    LATENTCAST_BENCH_FAN_OUT_MS: String(RUN_MS),
-    LATENTCAST_BENCH_SUBSCRIBERS: String(SUBSCRIBERS),
-  });
+  await using server = await startFanOut();
   const { rawUrl } = await stats(server);
   const runs = await interleave(
     repeats,
@@ -68,6 +65,13 @@ export async function fanOut({ repeats }: Settings): Promise<Figure[]> {
   ];
 }
 
+export function startFanOut(): Promise<BenchServer> {
+  return startProgram("fan-out-server.ts", {
+    LATENTCAST_BENCH_FAN_OUT_MS: String(RUN_MS),
+    LATENTCAST_BENCH_SUBSCRIBERS: String(SUBSCRIBERS),
+  });
+}
+
 /** What one reader got, counted without parsing more than needed. */
 interface Reader {
   readonly response: IncomingMessage;
@@ -78,7 +82,7 @@ interface Reader {
   hasResult: boolean;
 }
 
-async function deliver(server: BenchServer, url: string): Promise<Delivery> {
+export async function deliver(server: BenchServer, url: string): Promise<Delivery> {
   const before = await stats(server);
   const readers = await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, index) => subscribe(url, index === 0)));
   const began = performance.now();
@@ -99,7 +103,7 @@ async function deliver(server: BenchServer, url: string): Promise<Delivery> {
   };
 }
 
-function subscribe(url: string, isStalled: boolean): Promise<Reader> {
+export function subscribe(url: string, isStalled: boolean): Promise<Reader> {
   return new Promise((resolve, reject) => {
     get(url, { agent: false, headers: isStalled ? { "x-reader": "stalled" } : {} }, (response) => {
       let finish: () => void = () => undefined;

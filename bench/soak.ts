@@ -84,8 +84,8 @@ async function openServer(): Promise<Subject> {
 async function openFleet(): Promise<Subject> {
   const servers = await startNatsCluster();
   const fleet = await startFleet(servers, settings);
-  const node = await fleet.addNode(1);
-  await fleet.addNode(1);
+  const [node] = await fleet.addNodes([1, 1]);
+  if (node === undefined) throw new Error("no node was started");
   return {
     url: fleet.gateway.url,
     kinds: [picture, stream, leave, refusal, queued],

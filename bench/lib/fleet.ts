@@ -1,4 +1,6 @@
 /** A fleet for benchmarks: three NATS servers, gateways and nodes as processes, sleeping devices. */
+import type { Bus } from "../../src/cluster/bus.ts";
+import type { Layout } from "../../src/cluster/layout.ts";
 import { NatsCluster } from "../../test/support/nats-cluster.ts";
 import { openNatsFleet } from "../../test/support/nats-fleet.ts";
 import { eventually } from "../../test/support/eventually.ts";
@@ -8,13 +10,19 @@ import { serverEnvironment } from "./servers.ts";
 
 const START_MS = 90_000;
 
+export type NatsServers = NatsCluster;
+
 export interface BenchFleet extends AsyncDisposable {
+  readonly layout: Layout;
   readonly gateway: BenchServer;
-  /** Resolves when the gateway knows that it takes work. @param stepMs Of its device. */
-  addNode(stepMs: number): Promise<BenchServer>;
+  addGateway(): Promise<BenchServer>;
+  /** Resolves when the gateway knows that all of them take work. @param stepsMs Of the device of each. */
+  addNodes(stepsMs: readonly number[]): Promise<BenchServer[]>;
+  /** A connection of this process. */
+  connect(): Promise<Bus>;
 }
 
-export async function startNatsCluster(): Promise<NatsCluster> {
+export async function startNatsCluster(): Promise<NatsServers> {
   return NatsCluster.start();
 }
 
@@ -38,14 +46,19 @@ export async function startFleet(cluster: NatsCluster, { python }: Settings, rul
   };
   const gateway = await start("gateway");
   return {
+    layout: streams.layout,
     gateway,
-    addNode: async (stepMs) => {
-      const node = await start("node", { LATENTCAST_WORKER_BENCH_STEP_MS: String(stepMs) });
-      nodes += 1;
+    addGateway: () => start("gateway"),
+    connect: () => streams.connect(),
+    addNodes: async (stepsMs) => {
+      const added = await Promise.all(
+        stepsMs.map((stepMs) => start("node", { LATENTCAST_WORKER_BENCH_STEP_MS: String(stepMs) })),
+      );
+      nodes += added.length;
       await eventually(async () => {
         if ((await readyNodes(gateway.url)) < nodes) throw new Error("the node takes no work yet");
       }, START_MS);
-      return node;
+      return added;
     },
     [Symbol.asyncDispose]: async () => {
       await Promise.all(started.map((server) => server[Symbol.asyncDispose]()));
