@@ -118,8 +118,7 @@ export class RemoteDispatcher {
   add(job: Job): void {
     const { place, pools } = this.#options;
     const placed = place(job);
-    // While no pool draws the fleet is on its way up, or its servers are away: the job waits.
-    if (placed !== undefined && !placed.pool.canDraw && pools.canDraw) throw unavailable(placed.pool);
+    if (placed !== undefined) this.#refuseHopeless(placed);
     this.#unfinished.add(job);
     this.#observe((observer) => observer.accepted?.(job));
     this.#waiting.add(job, placed?.pool ?? pools.own);
@@ -151,12 +150,19 @@ export class RemoteDispatcher {
     try {
       const placed = this.#options.place(job);
       if (placed === undefined) return;
+      // What names no model may have waited for the first node of the own pool, which is about to say that it is there.
+      if (this.#unsent.get(job) === undefined && placed.pool !== this.#options.pools.own) this.#refuseHopeless(placed);
       this.#waiting.add(job, placed.pool);
       this.#unsent.set(job, placed.pool);
       if (placed.pool.canDraw) void this.#send(job, placed);
     } catch (error) {
       this.#end(job, { kind: "failed", error: toLatentcastError(error) });
     }
+  }
+
+  /** While no pool draws the fleet is on its way up, or its servers are away: then jobs wait. */
+  #refuseHopeless({ pool }: PoolRequest): void {
+    if (!pool.canDraw && this.#options.pools.canDraw) throw unavailable(pool);
   }
 
   async #send(job: Job, placed: PoolRequest): Promise<void> {
@@ -268,7 +274,7 @@ export class RemoteDispatcher {
 /** Of a job that nobody draws. */
 function unavailable({ problem, serving }: PoolView): LatentcastError {
   const what = serving === undefined ? "The model" : `The model ${JSON.stringify(serving.model.id)}`;
-  const message = `${what} cannot be drawn now${problem === undefined ? "" : `: ${problem}`}; try again later.`;
+  const message = `${what} is not served now${problem === undefined ? "" : `: ${problem}`}; try again later.`;
   return new LatentcastError("worker_unavailable", { message, retryAfterSeconds: 10 });
 }
 

@@ -47,5 +47,7 @@ export function poolProblems(pools: Readonly<Record<string, PoolStatus>>): strin
   const all = Object.entries(pools);
   if (all.every(([, { nodes }]) => nodes === 0)) return [];
   const deserted = all.filter(([, { nodes, model, waiting }]) => nodes === 0 && (model !== null || waiting > 0));
-  return deserted.map(([name, { waiting }]) => `pool ${name} has no node that takes work, and ${waiting} waiting`);
+  return deserted.map(
+    ([name, { waiting }]) => `no node of pool ${name} takes work${waiting === 0 ? "" : `, and ${waiting} wait`}`,
+  );
 }
