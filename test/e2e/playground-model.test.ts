@@ -11,7 +11,8 @@ const open = usePages();
 let server: TestServer;
 
 beforeAll(async () => {
-  if (chromiumPath !== undefined) server = await startTestServer({ env: { LATENTCAST_MODEL: "demo" } });
+  if (chromiumPath !== undefined)
+    server = await startTestServer({ env: { LATENTCAST_MODEL: "demo", LATENTCAST_MAX_BATCH: "1" } });
 });
 afterAll(() => server?.close());
 

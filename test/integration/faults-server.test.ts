@@ -175,7 +175,12 @@ describe("a server whose processes are all signalled at once, as by a service ma
   afterEach(() => rm(dataDir, { recursive: true, force: true }));
 
   it("finishes all that it has accepted", async () => {
-    const env = { LATENTCAST_DATA_DIR: dataDir, LATENTCAST_MODEL: "noise", LATENTCAST_WORKER_THREADS: "1" };
+    const env = {
+      LATENTCAST_DATA_DIR: dataDir,
+      LATENTCAST_MODEL: "noise",
+      LATENTCAST_WORKER_THREADS: "1",
+      LATENTCAST_MAX_BATCH: "1",
+    };
     await using server = await serve(undefined, env);
     const url = await server.url();
     await isReady(url);

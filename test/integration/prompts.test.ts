@@ -11,7 +11,7 @@ interface Result {
 let server: TestServer;
 beforeAll(async () => {
   // Without the prompt inside, files are equal where images are.
-  server = await startTestServer({ env: { LATENTCAST_METADATA: "0" } });
+  server = await startTestServer({ env: { LATENTCAST_METADATA: "0", LATENTCAST_MAX_BATCH: "1" } });
   await server.ready();
 }, 120_000);
 afterAll(() => server.close());
