@@ -46,6 +46,7 @@ beforeAll(async () => {
       OTEL_BSP_SCHEDULE_DELAY: "100",
       // Threads of one process that wait for each other lose all their time to the others on a crowded machine.
       LATENTCAST_WORKER_THREADS: "1",
+      LATENTCAST_MAX_BATCH: "1",
     },
   });
   await eventually(async () => expect((await fetch(`${server.url}/ready`)).status).toBe(200), LOAD_TIMEOUT_MS);
