@@ -64,9 +64,9 @@ export interface Exchange {
   fit(input: ParsedInput, model: ModelInfo): Fitted;
   /** Ready to be turned into JSON, bytes as `Base64`; undefined for a preview that is not shown. May take the time to encode it in another format. */
   preview(event: JobPreview, job: Job): object | undefined | Promise<object | undefined>;
-  /** @param images The finished images where the client will find them: inside the answer, or as files. */
+  /** @param images The finished images where the client will find them: inside the response, or as files. */
   result(result: JobResult, job: Job, images: readonly ServedImage[]): object;
-  /** What a request answers that its own caller has ended; without this, it fails with `cancelled`. */
+  /** The body for a request that its own caller has ended; without this, it fails with `cancelled`. */
   interrupted?(job: Job, preview: JobPreview | undefined): Promise<object>;
   /** The event as Server-Sent Events; several, where the dialect has several for it. */
   frame(event: DialectEvent): string | Buffer;
@@ -93,7 +93,7 @@ export interface Dialect {
 
 /**
  * A dialect that can also be asked for over the queue, where `owner/alias` means the dialect of `/owner/alias`. What is kept of a request
- * is its input alone, so everything about its answer follows from that.
+ * is its input alone, so everything about its response follows from that.
  */
 export interface QueueDialect extends Dialect, Exchange {
   /** @param path That it was sent to, or would have been without the queue: variants of a model need fields of their own. */

@@ -59,6 +59,7 @@ export function resolveRequest(
     num_inference_steps: input.num_inference_steps ?? fewStep?.steps ?? model.default_steps,
     width: input.width ?? model.native_width,
     height: input.height ?? model.native_height,
+    // An accepted request has its seed; one that is only looked at, to see whether it would begin at once, may have none.
     seed: drawSeed(input).seed,
     guidance_scale: input.guidance_scale ?? fewStep?.guidanceScale ?? model.default_guidance_scale,
     num_images: input.num_images,

@@ -149,6 +149,7 @@ export class JobService implements Jobs {
   run({ id, request, priority, deaths }: ResolvedJob): Job {
     this.#entrance.checkOpen();
     const { prompt, seed } = request.params;
+    // Its request is resolved: of the input only these two are read from now on.
     const input = { ...generateInput.parse({ prompt: "-" }), prompt, seed };
     const submission = { id, input, inputs: request.inputs ?? undefined, priority, keep: true, deaths };
     const job = new Job({ ...submission, traceparent: request.traceparent }, performance.now(), () => undefined);

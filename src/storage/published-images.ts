@@ -5,19 +5,19 @@ import { Base64 } from "../schema/base64.ts";
 import type { Image } from "../schema/output.ts";
 import type { ObjectStore } from "./object-store.ts";
 
-/** An {@link Image} until it is written: inside an answer its URL still is bytes. */
+/** An {@link Image} until it is written: inside a response its URL still is bytes. */
 export interface ServedImage extends Omit<Image, "url"> {
   readonly url: string | Base64;
 }
 
-/** An answer whose images are {@link ServedImage}. */
-export type Served<Answer> = Answer extends Image
+/** A response body whose images are {@link ServedImage}. */
+export type Served<Body> = Body extends Image
   ? ServedImage
-  : Answer extends readonly (infer Each)[]
+  : Body extends readonly (infer Each)[]
     ? Served<Each>[]
-    : Answer extends object
-      ? { [Name in keyof Answer]: Served<Answer[Name]> }
-      : Answer;
+    : Body extends object
+      ? { [Name in keyof Body]: Served<Body[Name]> }
+      : Body;
 
 export interface PublishOptions {
   /** `sync_mode` of the request. */

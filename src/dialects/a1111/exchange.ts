@@ -1,9 +1,10 @@
-/** One request in A1111's shape, from the loaded model's defaults to the answer. */
+/** One request in A1111's shape, from the loaded model's defaults to the response. */
 import { convertPreview } from "../../images/encode.ts";
 import type { JobPreview, JobResult } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
 import type { Fitted } from "../../jobs/submission.ts";
 import type { ModelInfo } from "../../protocol/messages.ts";
+import { leastStrength } from "../../protocol/params.ts";
 import { Base64 } from "../../schema/base64.ts";
 import type { ParsedInput } from "../../schema/input.ts";
 import type { Exchange } from "../dialect.ts";
@@ -12,7 +13,8 @@ import { findCheckpoint } from "./checkpoint.ts";
 import { infoOf, type Drawn } from "./info.ts";
 import type { Img2imgInput, Txt2imgInput } from "./schema.ts";
 
-interface Answer {
+/** What is written as JSON. */
+interface ImagesBody {
   readonly images: readonly Base64[];
   readonly parameters: object;
   readonly info: string;
@@ -81,28 +83,32 @@ export class A1111Exchange implements Exchange {
     return undefined;
   }
 
-  result({ images, seed, warnings }: JobResult, job: Job): Answer {
+  result({ images, seed, warnings }: JobResult, job: Job): ImagesBody {
     const { send_images: isWanted } = this.#fields;
     const shown = isWanted ? images.map(({ bytes }) => new Base64(bytes)) : [];
-    return this.#answer(shown, { seed, images: images.length, warnings }, job);
+    return this.#body(shown, { seed, images: images.length, warnings }, job);
   }
 
   /** As the web UI does: whoever interrupts has the image so far. Without one, there is none. */
-  async interrupted(job: Job, preview: JobPreview | undefined): Promise<Answer> {
+  async interrupted(job: Job, preview: JobPreview | undefined): Promise<ImagesBody> {
     const { send_images: isWanted } = this.#fields;
     const shown = isWanted ? (preview?.images ?? []) : [];
     const images = await Promise.all(shown.map(async ({ bytes }) => new Base64(await convertPreview(bytes, "png"))));
     const when =
       preview === undefined ? "before its first step" : `after step ${preview.step + 1} of ${preview.totalSteps}`;
     const warnings = [...(job.submission.warnings ?? []), ...this.#fit.warnings, `interrupted ${when}`];
-    return this.#answer(images, { seed: job.seed, images: job.submission.input.num_images, warnings }, job);
+    return this.#body(images, { seed: job.seed, images: job.submission.input.num_images, warnings }, job);
   }
 
   frame(): never {
     throw new Error("A1111's API has no streams");
   }
 
-  #answer(images: readonly Base64[], made: Pick<Drawn, "seed" | "images" | "warnings">, { acceptedAtMs }: Job): Answer {
+  #body(
+    images: readonly Base64[],
+    made: Pick<Drawn, "seed" | "images" | "warnings">,
+    { acceptedAtMs }: Job,
+  ): ImagesBody {
     const { prompt, negative_prompt: negativePrompt } = this.#fields;
     const startedAt = new Date(Date.now() - performance.now() + acceptedAtMs);
     const info = { ...this.#fit, ...made, prompt, negativePrompt, startedAt };
@@ -116,7 +122,7 @@ export class A1111Exchange implements Exchange {
   }
 }
 
-/** What is kept of a request while it is drawn, and repeated in the answer: no images, unless they are asked for, and no scripts. */
+/** What is kept of a request while it is drawn, and repeated in the response: no images, unless they are asked for, and no scripts. */
 type Light<Fields> = Omit<Fields, "init_images" | "mask"> & {
   readonly init_images?: readonly string[] | null;
   readonly mask?: string | null | undefined;
@@ -125,9 +131,4 @@ type Light<Fields> = Omit<Fields, "init_images" | "mask"> & {
 function light(fields: Txt2imgInput | Img2imgInput): Light<Txt2imgInput> | Light<Img2imgInput> {
   const kept = { ...fields, alwayson_scripts: {} };
   return !("init_images" in kept) || kept.include_init_images ? kept : { ...kept, init_images: null, mask: null };
-}
-
-/** One step of `steps`, rounded up: 49 × (1 / 49) is less than 1. */
-function leastStrength(steps: number): number {
-  return Math.ceil(1_000 / steps) / 1_000;
 }

@@ -69,12 +69,12 @@ export function generateRoutes(app: FastifyInstance, options: GenerateRoutesOpti
 
 function addRoute(app: FastifyInstance, dialect: Dialect, route: DialectRoute, options: GenerateRoutesOptions): void {
   const { path, operation } = route;
-  // The limit of a key counts these until their answer is complete.
+  // The limit of a key counts these until their response is complete.
   const config = { waitsForImage: true, takesToken: true, ...(operation === undefined ? {} : { operation }) };
   const read = route.read ?? dialect.read;
   app.post(path, { config }, async (request, reply) => {
     const accepted = await begin({ ...route, read }, options, request, reply);
-    if (accepted.responseKind === "result") return answer(accepted, reply);
+    if (accepted.responseKind === "result") return sendResult(accepted, reply);
     await acceptedWithin(accepted.job, STATUS_PATIENCE_MS);
     return sendEvents(reply, frames(accepted));
   });
@@ -94,7 +94,7 @@ async function begin(
   if (takesAnyName(route.path) && modelName(path) === undefined)
     throw new LatentcastError("not_found", { message: `Path ${path} not found` });
   const asked = { path, body: request.body };
-  // The images in it would be kept for as long as the answer takes.
+  // The images in it would be kept for as long as the response takes.
   request.body = undefined;
   const read = route.read(asked);
   if (!read.ok) throw invalidRequest(read.problems);
@@ -151,8 +151,8 @@ async function taken(job: Job): Promise<void> {
   if (params.loras.length > 0) await job.begun;
 }
 
-/** Runs the request to its end and answers the result. */
-async function answer({ exchange, job, events, render }: Accepted, reply: FastifyReply): Promise<FastifyReply> {
+/** Waits for the end of the job and sends its result. */
+async function sendResult({ exchange, job, events, render }: Accepted, reply: FastifyReply): Promise<FastifyReply> {
   for await (const { event } of events) {
     if (!isTerminal(event)) continue;
     if (event.kind === "succeeded") return sendJson(reply, await render(event.result));
