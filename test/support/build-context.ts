@@ -1,13 +1,11 @@
 /**
- * The project as it is committed, or would be, in a folder of its own. testcontainers reads the whole folder that it builds an image from,
- * and in the project's own other tests make and remove theirs meanwhile.
+ * What images are built from, by .dockerignore, in a folder of its own. testcontainers looks through the whole folder that it is given, and
+ * in the project's own other tests make and remove files meanwhile.
  */
-import { cp, mkdtemp, rm } from "node:fs/promises";
-import { existsSync } from "node:fs";
+import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { execa } from "execa";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -17,10 +15,22 @@ export interface BuildContext extends AsyncDisposable {
 
 export async function openBuildContext(): Promise<BuildContext> {
   const folder = await mkdtemp(join(tmpdir(), "latentcast-context-"));
-  const { stdout } = await execa("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
-    cwd: root,
-  });
-  const files = stdout.split("\0").filter((file) => file !== "" && existsSync(join(root, file)));
-  for (const file of files) await cp(join(root, file), join(folder, file));
+  for (const path of ["Dockerfile", ".dockerignore", ...(await keptPaths())])
+    await cp(join(root, path), join(folder, path), {
+      recursive: true,
+      filter: (from) => basename(from) !== "__pycache__",
+    });
   return { folder, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
+}
+
+/** Those that .dockerignore, which leaves out everything, takes back in. */
+async function keptPaths(): Promise<string[]> {
+  const lines = (await readFile(join(root, ".dockerignore"), "utf8")).split("\n");
+  const patterns = lines.filter((line) => line.startsWith("!")).map((line) => line.slice(1));
+  const here = await readdir(root);
+  return patterns.flatMap((pattern) => {
+    if (!pattern.includes("*")) return [pattern];
+    const name = new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", ".*")}$`);
+    return here.filter((entry) => name.test(entry));
+  });
 }
