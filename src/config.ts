@@ -59,8 +59,13 @@ function readSetting(definition: Setting<unknown>, { env, flags = {}, warn }: Co
   const parsed = definition.value.safeParse(raw);
   if (parsed.success) return parsed.data;
   throw new ConfigError(
-    `${source}: ${parsed.error.issues[0]?.message ?? "not valid"} (got ${JSON.stringify(raw)}). ${definition.help}`,
+    `${source}: ${parsed.error.issues[0]?.message ?? "not valid"} (got ${JSON.stringify(withoutLogins(raw))}). ${definition.help}`,
   );
+}
+
+/** Addresses may have a password in them. */
+function withoutLogins(text: string): string {
+  return text.replaceAll(/\/\/[^/@\s,]*@/g, "//…@");
 }
 
 export function isLoopback(host: string): boolean {

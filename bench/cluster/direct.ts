@@ -36,7 +36,7 @@ export async function besideOneProcess(servers: NatsServers, settings: Settings)
 /** C9: from the end of a node to the next preview of its job, on the same connection. */
 export async function death(servers: NatsServers, settings: Settings): Promise<Figure[]> {
   const waits: number[] = [];
-  const rounds = settings.quick ? 2 : 3;
+  const rounds = settings.quick ? 1 : 3;
   for (let round = 0; round < rounds; round += 1) {
     await using fleet = await startFleet(servers, settings);
     const [victim] = await fleet.addNodes([STEP_MS]);

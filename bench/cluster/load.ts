@@ -22,12 +22,12 @@ export interface Throughput {
 
 /** C3, C4, C5b: four equal nodes. */
 export async function equalNodes(servers: NatsServers, settings: Settings): Promise<Throughput> {
-  const jobs = settings.quick ? 16 : 32;
+  const jobs = settings.quick ? 8 : 24;
   const seconds: number[] = [];
   let jobSeconds = Number.NaN;
   const loads = async (fleet: BenchFleet): Promise<{ readonly steady: number[]; readonly bursts: number[] }> => {
-    const steady = arrivalsAt(0.8, EQUAL, jobSeconds, settings.quick ? 40 : 100);
-    const bursts = { ...arrivalsAt(0.6, EQUAL, jobSeconds, (settings.quick ? 4 : 12) * BURST), burst: BURST };
+    const steady = arrivalsAt(0.8, EQUAL, jobSeconds, settings.quick ? 20 : 80);
+    const bursts = { ...arrivalsAt(0.6, EQUAL, jobSeconds, (settings.quick ? 2 : 9) * BURST), burst: BURST };
     const submit = (): Promise<StreamTimes> => draw(fleet.gateway);
     return { steady: inSteps(await arrive(steady, submit)), bursts: inSteps(await arrive(bursts, submit)) };
   };
@@ -73,7 +73,7 @@ export async function unevenNodes(
   settings: Settings,
   { speeds, jobSeconds }: { readonly speeds: readonly number[]; readonly jobSeconds: number },
 ): Promise<Figure[]> {
-  const arrivals = arrivalsAt(0.8, speeds, jobSeconds, settings.quick ? 40 : 100);
+  const arrivals = arrivalsAt(0.8, speeds, jobSeconds, settings.quick ? 20 : 80);
   const arm = async (name: string): Promise<StreamTimes[]> => {
     await using fleet = await startFleet(servers, settings, name);
     await fleet.addNodes(speeds.map((speed) => STEP_MS / speed));

@@ -107,8 +107,13 @@ function shown({ nodes, gateways, requests, pools, webhooks, streams, problems }
       ([pool, { model, nodes: count, waiting, taken }]) =>
         `pool       ${pool}: ${waiting} waiting, ${taken} taken, ${count} node(s), ${model ?? "no model yet"}`,
     ),
-    `requests   ${requests.queued} queued, ${requests.running} running, ${requests.ended} ended`,
-    `webhooks   ${webhooks} to deliver`,
+    // Servers that do not answer have told nothing of these.
+    ...(Object.keys(streams).length === 0
+      ? []
+      : [
+          `requests   ${requests.queued} queued, ${requests.running} running, ${requests.ended} ended`,
+          `webhooks   ${webhooks} to deliver`,
+        ]),
     ...Object.entries(streams).map(
       ([name, { bytes, maxBytes }]) => `stream     ${name}: ${percent(bytes, maxBytes)} full`,
     ),

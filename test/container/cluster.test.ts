@@ -17,6 +17,9 @@ const Health = z.looseObject({
   }),
 });
 
+const Accepted = z.looseObject({ request_id: z.string() });
+const Result = z.looseObject({ image: z.looseObject({ url: z.string(), content_type: z.string() }) });
+
 let project: ComposeProject | undefined;
 
 beforeAll(async () => {
@@ -102,6 +105,21 @@ describe("the fleet of compose.cluster.yaml", () => {
     expect(result).toMatchObject({ seed: 8, prompt: INPUT.prompt });
     const again = await (await post(front, input)).json();
     expect(result).toMatchObject({ image: again.image });
+  });
+
+  it("keeps a queued request that one gateway accepts, and the other one shows its result and its file", async () => {
+    const [one, other] = await Promise.all(GATEWAYS.map((name) => compose().url(name, 8080)));
+    const accepted = await post(`${one!}/queue/local/sdxl`, { ...INPUT, sync_mode: false });
+    expect(accepted.status).toBe(200);
+    const { request_id: id } = Accepted.parse(await accepted.json());
+    const result = await eventually(async () => {
+      const response = await fetch(`${other!}/queue/local/sdxl/requests/${id}`);
+      if (response.status !== 200) throw new Error(`the result answered ${response.status}`);
+      return Result.parse(await response.json());
+    }, START_TIMEOUT_MS);
+    const file = await fetch(new URL(new URL(result.image.url).pathname, other));
+    expect([file.status, file.headers.get("content-type")]).toEqual([200, result.image.content_type]);
+    expect((await file.arrayBuffer()).byteLength).toBeGreaterThan(100);
   });
 
   it("tells an operator what it consists of", async () => {

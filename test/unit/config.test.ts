@@ -45,6 +45,7 @@ describe("settings", () => {
     [{ LATENTCAST_CORS_ORIGINS: "https://a.example,https://page.example/app" }, /LATENTCAST_CORS_ORIGINS: use origins/],
     [{ LATENTCAST_CORS_ORIGINS: "https://page.example:443" }, /LATENTCAST_CORS_ORIGINS: use origins/],
     [{ LATENTCAST_CORS_ORIGINS: "page.example" }, /LATENTCAST_CORS_ORIGINS: use origins/],
+    [{ LATENTCAST_NATS_URL: "nats://me:secret@host:port" }, /^((?!secret).)*LATENTCAST_NATS_URL: ((?!secret).)*$/],
   ])("%j is refused in one line that names it", (env, message) => {
     expect(() => loadConfig({ env })).toThrow(ConfigError);
     expect(() => loadConfig({ env })).toThrow(message);

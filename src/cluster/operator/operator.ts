@@ -2,7 +2,7 @@
 import { hostname } from "node:os";
 import { pause } from "../../async/timer.ts";
 import type { Config } from "../../config.ts";
-import { BusRefusal, type Bus } from "../bus.ts";
+import { BusRefusal, BusUnavailable, type Bus } from "../bus.ts";
 import { Layout, type LayoutOptions } from "../layout.ts";
 import type { SetupStep } from "../nats/setup.ts";
 import { poolModels, poolProblems, poolStatus, type PoolStatus } from "./pool-status.ts";
@@ -18,6 +18,8 @@ export type OperatorConfig = Pick<
 /** Two heartbeats of everybody, and one that is late. */
 const LISTEN_MS = 2_500;
 const FULL = 0.8;
+const NO_MAJORITY =
+  "the NATS servers do not answer, or have no majority; more than half of them have to be up and to hear each other";
 
 export interface FleetStatus {
   readonly nodes: readonly NodeBeat[];
@@ -110,16 +112,26 @@ async function listen(
   return { nodes: [...nodes.values()].filter(({ state }) => state !== "gone"), gateways: gateways.size };
 }
 
-async function look(bus: Bus, layout: Layout, own: string, nodes: readonly NodeBeat[]) {
+/** What the servers keep. Where they do not answer, one sentence says so and the rest is left out: each question would wait for ten seconds. */
+export async function look(
+  bus: Bus,
+  layout: Layout,
+  own: string,
+  nodes: readonly NodeBeat[],
+): Promise<Omit<FleetStatus, "nodes" | "gateways">> {
   const problems: string[] = [];
+  let isAnswering = true;
   const streams: Record<string, { bytes: number; maxBytes: number }> = {};
   const away = new Set<string>();
   const counts = { queued: 0, running: 0, ended: 0 };
   const pools: Record<string, PoolStatus> = {};
   const read = async (what: string, work: () => Promise<void>): Promise<void> => {
+    if (!isAnswering) return;
     try {
       await work();
     } catch (error) {
+      isAnswering = !(error instanceof BusUnavailable);
+      if (!isAnswering) return void problems.push(`${what}: ${NO_MAJORITY}`);
       const advice = error instanceof BusRefusal ? "; run `latentcast cluster init`" : "";
       problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}${advice}`);
     }
