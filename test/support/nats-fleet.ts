@@ -4,8 +4,10 @@ import { NatsBus } from "../../src/cluster/nats/bus.ts";
 import { setUp } from "../../src/cluster/nats/setup.ts";
 import { Layout, type LayoutOptions } from "../../src/cluster/layout.ts";
 import type { BusUnderTest } from "../contract/bus.ts";
+import { eventually } from "./eventually.ts";
 import type { NatsCluster } from "./nats-cluster.ts";
 
+const ANSWER_MS = 3_000;
 let fleets = 0;
 
 export interface NatsFleet extends BusUnderTest {
@@ -29,7 +31,10 @@ export async function openNatsFleet(cluster: NatsCluster, options: LayoutOptions
     [Symbol.asyncDispose]: async () => {
       await Promise.all(buses.map((bus) => bus.close()));
       const names = layout.streamDefinitions.map(({ name }) => name);
-      await Promise.all(names.map((name) => connection.request(`$JS.API.STREAM.DELETE.${name}`)));
+      // Servers that were killed may be without a leader, and then nobody answers.
+      const remove = (name: string) =>
+        eventually(() => connection.request(`$JS.API.STREAM.DELETE.${name}`, undefined, { timeout: ANSWER_MS }));
+      await Promise.all(names.map(remove));
       await connection.close();
     },
   };
