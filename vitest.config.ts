@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
 /** Real processes on a busy two-core machine; a timeout here is a hang, never a slow run. */
@@ -7,6 +8,9 @@ const SECONDS = 1_000;
  * Tests of real processes run a second time in continuous integration when they fail. One that passes then is printed as flaky at
  * the end of the run: it is to be mended, but does not stop a change that has nothing to do with it.
  */
+const FLEET_CLIENTS = ["fal-js", "fal-js-queue", "client", "realtime-fal-js"];
+const hasNats = existsSync(process.env["LATENTCAST_TEST_NATS"] || ".venv/bin/nats-server");
+
 const REAL_PROCESSES = { retry: process.env["CI"] === "true" ? 1 : 0 };
 
 /** Only projects with as many workers may run together. A negative order is no order: Vitest leaves such files out without a word. */
@@ -35,6 +39,14 @@ export default defineConfig({
         hookTimeout: 180 * SECONDS,
         globalSetup: ["test/support/built-page.ts"],
       }),
+      // Unmodified clients against a gateway with two nodes behind it, as against a single server.
+      project("fleet", {
+        ...REAL_PROCESSES,
+        include: hasNats ? FLEET_CLIENTS.map((name) => `test/e2e/${name}.test.ts`) : [],
+        env: { LATENTCAST_TEST_FLEET: "1" },
+        testTimeout: 180 * SECONDS,
+        hookTimeout: 180 * SECONDS,
+      }),
       // Building an image downloads torch.
       project("container", {
         ...REAL_PROCESSES,
@@ -54,6 +66,8 @@ interface ProjectOptions {
   readonly maxWorkers?: number;
   readonly sequence?: { readonly groupOrder: number };
   readonly retry?: number;
+  readonly include?: string[];
+  readonly env?: Record<string, string>;
   /** Run once before the files of the project. */
   readonly globalSetup?: string[];
 }

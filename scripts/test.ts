@@ -30,13 +30,16 @@ const scratch = mkdtempSync(join(tmpdir(), "latentcast-tests-"));
 const env = { ...process.env, LATENTCAST_PYTHON: python };
 
 const hasDocker = isHere("Docker");
-const skippedSuites: Skipped[] = hasDocker ? [] : [{ name: "container suite", reason: "needs Docker" }];
+const skippedSuites: Skipped[] = [
+  ...(hasDocker ? [] : [{ name: "container suite", reason: "needs Docker" }]),
+  ...(isHere("nats-server") ? [] : [{ name: "clients against a fleet", reason: "needs nats-server" }]),
+];
 
 try {
   // Tests of real processes wait more than they compute, for steps that sleep, for shutdowns and browsers: beside them there is room for
   // Python's tests, which compute on one core, and for images that are built.
   const lanes = [
-    [vitest("tests", "unit", "integration", "e2e")],
+    [vitest("tests", "unit", "integration", "e2e", "fleet")],
     [pytest(python), ...(hasDocker ? [vitest("container", "container")] : [])],
   ];
   const tallies = (await Promise.all(lanes.map(runInTurn))).flat();

@@ -88,6 +88,6 @@ export function logLineOf(event: JobEvent): LogLine | undefined {
   return event.kind === "progress" ? logLineNow(`step ${event.step + 1} of ${event.totalSteps}`) : undefined;
 }
 
-function logLineNow(message: string, level: LogLine["level"] = "INFO"): LogLine {
+export function logLineNow(message: string, level: LogLine["level"] = "INFO"): LogLine {
   return { message, level, source: "USER", timestamp: new Date().toISOString() };
 }

@@ -2,6 +2,7 @@
 import { ApiError, createFalClient, ValidationError, type FalClient, type QueueStatus } from "@fal-ai/client";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
 const id = "local/sdxl";
@@ -32,10 +33,15 @@ async function apiErrorOf(promise: Promise<unknown>): Promise<ApiError<unknown>>
   return error;
 }
 
-/** Keeps the worker busy: what is submitted meanwhile waits until the returned function is called. */
+/** Keeps every worker busy: what is submitted meanwhile waits until the returned function is called. */
 async function keepBusy(): Promise<() => Promise<void>> {
-  const { request_id: requestId } = await fal.queue.submit(id, { input: { prompt: "until never" } });
-  return () => fal.queue.cancel(id, { requestId });
+  const { count } = server.devices();
+  const input = { prompt: "until never" };
+  const busy = await Promise.all(Array.from({ length: count }, () => fal.queue.submit(id, { input })));
+  await eventually(() => expect(server.devices().held).toBe(count));
+  return async () => {
+    await Promise.all(busy.map(({ request_id: requestId }) => fal.queue.cancel(id, { requestId })));
+  };
 }
 
 describe("fal.subscribe", () => {
@@ -119,8 +125,10 @@ describe("fal.queue", () => {
     const low = await fal.queue.submit(id, { input: { prompt: "low" }, priority: "low" });
     const normal = await fal.queue.submit(id, { input: { prompt: "normal" } });
     const position = (requestId: string): Promise<unknown> => fal.queue.status(id, { requestId });
-    expect(await position(normal.request_id)).toMatchObject({ status: "IN_QUEUE", queue_position: 0 });
-    expect(await position(low.request_id)).toMatchObject({ status: "IN_QUEUE", queue_position: 1 });
+    await eventually(async () => {
+      expect(await position(normal.request_id)).toMatchObject({ status: "IN_QUEUE", queue_position: 0 });
+      expect(await position(low.request_id)).toMatchObject({ status: "IN_QUEUE", queue_position: 1 });
+    });
     for (const { request_id: requestId } of [low, normal]) await fal.queue.cancel(id, { requestId });
     await release();
   });

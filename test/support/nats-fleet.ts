@@ -19,7 +19,7 @@ export async function openNatsFleet(cluster: NatsCluster, options: LayoutOptions
   const layout = new Layout({ cluster: `t${(fleets += 1)}`, ...options });
   const operator = { urls: cluster.urls, name: "operator", inbox: layout.inbox("operator") };
   const connection = await connectToNats(operator);
-  await setUp(connection, layout, 3);
+  await setUp(connection, layout, cluster.servers.length);
   const buses: NatsBus[] = [];
   return {
     layout,

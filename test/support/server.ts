@@ -43,10 +43,35 @@ export interface TestServerOptions {
 export interface TestServer extends RunningServer, AsyncDisposable {
   /** Resolves when `GET /ready` is 200. */
   ready(): Promise<void>;
+  /** How many devices draw, jobs that they hold, and jobs that they were told to stop. */
+  devices(): { readonly count: number; readonly held: number; readonly cancelled: number };
 }
 
-export async function startTestServer({ worker, env = {}, logs }: TestServerOptions = {}): Promise<TestServer> {
+/** In the Vitest project `fleet` it is a gateway with two nodes behind it. */
+export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
+  if (process.env["LATENTCAST_TEST_FLEET"] !== undefined) {
+    const { startTestFleet } = await import("./test-fleet.ts");
+    return startTestFleet(options);
+  }
   const directory = await mkdtemp(join(tmpdir(), "latentcast-test-"));
+  const server = await runTestServer(directory, options);
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> =>
+    (closed ??= server.close().then(() => rm(directory, { recursive: true, force: true })));
+  return {
+    ...server,
+    close,
+    devices: () => devicesOf([server]),
+    ready: async () => {
+      await server.jobs.modelLoaded(AbortSignal.timeout(60_000));
+    },
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** One process's part, with its data in that folder. */
+export function runTestServer(directory: string, options: TestServerOptions): Promise<RunningServer> {
+  const { worker, env = {}, logs } = options;
   const config = loadConfig({
     env: {
       LATENTCAST_PORT: "0",
@@ -63,22 +88,22 @@ export async function startTestServer({ worker, env = {}, logs }: TestServerOpti
     logs === undefined
       ? pino({ level: "silent" })
       : pino({ level: "debug" }, { write: (line) => void logs.push(line) });
-  const server = await runServer({
+  return runServer({
     config,
     env: { ...process.env, ...env },
     log,
     python: testPython(),
     ...(worker === undefined ? {} : { workerProgram: fixtureWorker(worker) }),
   });
-  let closed: Promise<void> | undefined;
-  const close = (): Promise<void> =>
-    (closed ??= server.close().then(() => rm(directory, { recursive: true, force: true })));
+}
+
+export function devicesOf(servers: readonly RunningServer[]): ReturnType<TestServer["devices"]> {
+  const snapshots = servers.map(({ jobs }) => jobs.snapshot());
+  const workers = snapshots.flatMap((snapshot) => snapshot.workers);
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   return {
-    ...server,
-    close,
-    ready: async () => {
-      await server.jobs.modelLoaded(AbortSignal.timeout(60_000));
-    },
-    [Symbol.asyncDispose]: close,
+    count: workers.length,
+    held: sum(workers.map(({ jobs }) => jobs)),
+    cancelled: sum(snapshots.map(({ counters }) => counters.cancelled)),
   };
 }

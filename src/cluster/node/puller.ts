@@ -35,6 +35,8 @@ export class Puller {
   /** Slots of the devices that have a pull out, and `low` for the one that asks for work of low priority. */
   readonly #out = new Map<number | typeof LOW, Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
+  /** Takes back the question for work of low priority. */
+  #stopLow = new AbortController();
   #lastNormalMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: PullerOptions) {
@@ -77,20 +79,29 @@ export class Puller {
 
   async #pullNormal(device: DeviceOffer): Promise<boolean> {
     const { consumers, rule } = this.#options;
-    const found = await this.#pull(consumers.n, rule.priority(this.#facts(device)));
-    if (found) this.#lastNormalMs = performance.now();
-    return found;
+    return this.#pull(consumers.n, rule.priority(this.#facts(device)), this.#stopped.signal, () => {
+      this.#lastNormalMs = performance.now();
+      // There may have been room for one only.
+      this.#stopLow.abort();
+    });
   }
 
   #pullLow(): Promise<boolean> {
-    return this.#pull(this.#options.consumers.l, 0);
+    this.#stopLow = new AbortController();
+    const signal = AbortSignal.any([this.#stopped.signal, this.#stopLow.signal]);
+    return this.#pull(this.#options.consumers.l, 0, signal);
   }
 
-  async #pull(consumer: ConsumerName, priority: number): Promise<boolean> {
+  async #pull(
+    consumer: ConsumerName,
+    priority: number,
+    signal: AbortSignal,
+    onFound: () => void = () => undefined,
+  ): Promise<boolean> {
     const { bus, take } = this.#options;
-    const { signal } = this.#stopped;
     const delivery = await bus.pull(consumer, { expiresMs: EXPIRES_MS, priority, signal }).catch(() => undefined);
     if (delivery === undefined) return false;
+    onFound();
     if (signal.aborted) delivery.nak();
     else await take(delivery);
     return true;

@@ -85,7 +85,7 @@ export class ClusterQueue implements RequestQueue {
     // The node that draws it decodes them again.
     opened?.inputs.release();
     await store.accept(request, undefined, opened?.files);
-    const ahead = map.get(request.id) === undefined ? map.waitingIn(pool) : map.position(request.id);
+    const ahead = map.placeIn(pool, request);
     await this.#offer(request);
     return ahead;
   }
@@ -178,7 +178,7 @@ export class ClusterQueue implements RequestQueue {
     const { app, pool = ownPool } = request;
     if (result !== null) return { kind: "ended", app, result };
     // The watch has not seen it yet.
-    if (holder === null) return this.#queued(app, pool, map.waitingIn(pool));
+    if (holder === null) return this.#queued(app, pool, map.placeIn(pool, request));
     return { kind: "running", app, logs: [] };
   }
 

@@ -1,6 +1,6 @@
 /**
- * Finds what fell between two steps, from the records alone: requests whose ticket is gone, that waited too long, or whose webhook nobody
- * will deliver. Every gateway does this at times of its own; each repair is a write that one of them wins.
+ * Finds what fell between two steps, from the records alone: requests whose ticket is gone, or whose webhook nobody will
+ * deliver; and ends what has waited too long. Every gateway does this at times of its own; each repair is a write that one of them wins.
  */
 import type { Logger } from "pino";
 import { LatentcastError } from "../../errors.ts";
@@ -25,6 +25,8 @@ export interface ReconcilerOptions {
   readonly pace?: FleetPace | undefined;
 }
 
+/** How late a request may be that was not begun in time. */
+const LATE_MS = 500;
 /** Each is a question to the leader of a stream. */
 const AT_ONCE = 16;
 
@@ -41,6 +43,7 @@ export class Reconciler {
 
   start(): void {
     void this.#run();
+    void this.#watchClock();
   }
 
   /** Looks at everything once. Never rejects. */
@@ -57,6 +60,32 @@ export class Reconciler {
     );
   }
 
+  /** Ends what was not begun in time. Never rejects. */
+  async endLate(nowMs = Date.now()): Promise<void> {
+    const { map, store, log } = this.#options;
+    const isLate = ({ kind, startByMs }: PlacedState): boolean =>
+      kind === "queued" && startByMs !== null && startByMs < nowMs;
+    for (const { id } of map
+      .list()
+      .map(({ state }) => state)
+      .filter(isLate)) {
+      try {
+        await store.cancel(id, failure(new LatentcastError("request_timeout")));
+      } catch (error) {
+        log.warn({ requestId: id, err: error }, "a request that is too late could not be ended yet");
+      }
+    }
+  }
+
+  /** A client waits for it, so it cannot wait for a sweep. */
+  async #watchClock(): Promise<void> {
+    const { closing } = this.#options;
+    while (!closing.aborted) {
+      await pause(LATE_MS, closing);
+      if (!closing.aborted) await this.endLate();
+    }
+  }
+
   async #run(): Promise<void> {
     const { closing, map } = this.#options;
     await map.caughtUp(closing);
@@ -70,8 +99,6 @@ export class Reconciler {
     const { store, log } = this.#options;
     try {
       if (state.kind === "ended") await store.remindOfWebhook(state.id);
-      else if (state.kind === "queued" && (state.startByMs ?? Number.POSITIVE_INFINITY) < Date.now())
-        await store.cancel(state.id, failure(new LatentcastError("request_timeout")));
       else if (await this.#isStranded(state)) await this.#offerAgain(state);
     } catch (error) {
       log.warn({ requestId: state.id, err: error }, "a request could not be looked after yet");

@@ -7,7 +7,7 @@ import { Changes } from "../../async/changes.ts";
 import { pause } from "../../async/timer.ts";
 import { EventLog, type CursorOptions, type Entry } from "../../jobs/event-log.ts";
 import type { JobEvent, TerminalEvent } from "../../jobs/events.ts";
-import { logLineOf } from "../../requests/live-request.ts";
+import { logLineNow, logLineOf } from "../../requests/live-request.ts";
 import type { LogLine } from "../../schema/queue.ts";
 import type { EndedRequest, RequestStore } from "../../storage/request-store.ts";
 import type { Bus, Subscription } from "../bus.ts";
@@ -50,7 +50,9 @@ export class RequestFeed {
   #assembly: { readonly sequence: number; readonly images: ImageAssembly } | undefined;
   #asking: Promise<void> | undefined;
   #isReadingEnd = false;
-  #logs: LogLine[] = [];
+  readonly #logs: LogLine[] = [];
+  /** Where those of the newest run begin. */
+  #linesOfRun = 0;
   #ended: EndedRequest | undefined;
   #changeCount = 0;
 
@@ -140,13 +142,26 @@ export class RequestFeed {
 
   #append({ run, n, c }: Pick<DurableEvent, "run" | "n" | "c">, event: JobEvent): void {
     if (run < this.#run || (run === this.#run && n <= this.#n)) return;
+    if (run > this.#run) this.#beginLines();
     this.#run = run;
     this.#n = n;
     this.#c = c;
     this.#log.append(event, sequenceOf(run, n));
-    const line = logLineOf(event);
-    if (line !== undefined) this.#logs.push(line);
+    this.#note(logLineOf(event));
     this.#changed();
+  }
+
+  /** Readers have read what is there: lines are added at the end only. */
+  #beginLines(): void {
+    if (this.#logs.at(-1)?.message !== "queued") this.#logs.push(logLineNow("queued"));
+    this.#linesOfRun = this.#logs.length - 1;
+  }
+
+  /** Each line of a run once: its node may tell it twice, as an event and when it is asked. */
+  #note(line: LogLine | undefined): void {
+    if (line === undefined) return;
+    const ofRun = this.#logs.slice(this.#linesOfRun);
+    if (!ofRun.some(({ message }) => message === line.message)) this.#logs.push(line);
   }
 
   /** One question at a time; what happens meanwhile is in the answer, or asked for again. */
@@ -164,7 +179,7 @@ export class RequestFeed {
       holder === null ? undefined : await askFeed(bus, layout, holder, { id, run: this.#run, after: this.#n });
     if (backlog === undefined || this.#closed.signal.aborted) return;
     for (const { n, c, event } of backlog.entries) this.#append({ run: backlog.run, n, c }, event);
-    this.#logs = [...backlog.logs];
+    for (const line of backlog.logs) this.#note(line);
     this.#changed();
   }
 

@@ -68,9 +68,10 @@ export class RequestMap {
     return Math.max(0, this.#waitingIn(this.get(id)?.pool).indexOf(id));
   }
 
-  /** How many requests of a pool wait. */
-  waitingIn(pool: string): number {
-    return this.#waitingIn(pool).length;
+  /** The same of one that may not be known here yet. */
+  placeIn(pool: string, request: Turn): number {
+    const waiting = this.#waitingIn(pool).flatMap((id) => this.get(id) ?? []);
+    return waiting.filter((state) => byTurn(state, request) < 0).length;
   }
 
   /** Something changed, anywhere. */
@@ -132,7 +133,10 @@ export class RequestMap {
   }
 }
 
-function byTurn(a: RequestState, b: RequestState): number {
+/** What decides when a request is taken. */
+type Turn = Pick<RequestState, "id" | "priority" | "acceptedAtMs">;
+
+function byTurn(a: Turn, b: Turn): number {
   return (
     CLASSES[a.priority] - CLASSES[b.priority] ||
     a.acceptedAtMs - b.acceptedAtMs ||

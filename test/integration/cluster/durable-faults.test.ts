@@ -189,7 +189,9 @@ describe("a gateway", () => {
       await doomed.kill();
       const after = await Promise.all(before.map(({ events }) => eventsOf(b!, id!, events.at(-1)!.id)));
       for (const [index, { events }] of after.entries()) {
-        expect([...steps(before[index]!.events), ...steps(events)]).toEqual(upTo(20));
+        const heard = [...steps(before[index]!.events), ...steps(events)];
+        // One that comes late begins with how things stand; from there it misses nothing.
+        expect(heard).toEqual(upTo(20).slice(Number(heard[0])));
         expect(events.at(-1)).toMatchObject({ name: "result" });
       }
       await allEndRight(requests);

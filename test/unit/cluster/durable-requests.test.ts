@@ -476,8 +476,7 @@ describe("the reconciler", () => {
   it("ends a request that was not begun in time", async () => {
     await accept(a!, "1", { startTimeoutMs: 1 });
     await eventually(() => expect(a!.map.get("1")).toBeDefined());
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    await a!.reconciler.sweep(later());
+    await Promise.all([a!, b!].map(({ reconciler }) => reconciler.endLate(Date.now() + 10)));
     await isEnded();
     expect(await b!.queue.status(ref("1"))).toMatchObject({ result: { error: { code: "request_timeout" } } });
   });

@@ -55,7 +55,7 @@ it("of a pool without a node it waits, says why, and ends when it was not begun 
   expect(await a!.queue.status(ref("2"))).not.toHaveProperty("reason");
   await eventually(() => expect(b!.map.get("1")).toBeDefined());
   await eventually(async () => {
-    await b!.reconciler.sweep(later());
+    await b!.reconciler.endLate(Date.now() + 10);
     expect(await a!.queue.status(ref("1"))).toMatchObject({ result: { error: { code: "request_timeout" } } });
   });
 });
