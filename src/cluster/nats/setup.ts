@@ -1,4 +1,5 @@
 /** Makes the streams and consumers of a layout, and brings those of an earlier version up to date. Running it again changes nothing. */
+import { setTimeout } from "node:timers/promises";
 import { jetstreamManager, AckPolicy, DiscardPolicy, JetStreamApiError, RetentionPolicy } from "@nats-io/jetstream";
 import { StorageType, type ConsumerConfig, type JetStreamManager, type StreamConfig } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
@@ -10,6 +11,8 @@ import { PRIORITY_GROUP } from "./pulls.ts";
 const DEDUPE_MS = 120_000;
 const NANOSECONDS = 1_000_000;
 const NOT_FOUND = new Set([10_014, 10_059]);
+/** Servers that have just started, or elect a leader, refuse for a moment: seen as 10049 with status 500, once in some hundred set-ups. */
+const [TRIES, PAUSE_MS] = [4, 1_000];
 
 export interface SetupStep {
   readonly kind: "stream" | "consumer";
@@ -65,21 +68,26 @@ interface Ensured {
   change(): Promise<unknown>;
 }
 
-async function ensure(kind: SetupStep["kind"], name: string, ensured: Ensured): Promise<SetupStep> {
-  const { wanted, find, make, change } = ensured;
+async function ensure(kind: SetupStep["kind"], name: string, ensured: Ensured, tries = TRIES): Promise<SetupStep> {
   try {
-    const found = await find().catch(ifMissing);
-    if (found === undefined) {
-      await make();
-      return { kind, name, done: "made", settings: [] };
-    }
-    const settings = differences(wanted, found);
-    if (settings.length > 0) await change();
-    return { kind, name, done: settings.length > 0 ? "changed" : "unchanged", settings };
+    return { kind, name, ...(await ensureOnce(ensured)) };
   } catch (error) {
     if (!(error instanceof JetStreamApiError)) throw error;
-    throw new BusRefusal(`${kind} ${name}: ${error.message}`, { cause: error });
+    if (error.status < 500 || tries === 1) throw new BusRefusal(`${kind} ${name}: ${error.message}`, { cause: error });
   }
+  await setTimeout(PAUSE_MS);
+  return ensure(kind, name, ensured, tries - 1);
+}
+
+async function ensureOnce({ wanted, find, make, change }: Ensured): Promise<Pick<SetupStep, "done" | "settings">> {
+  const found = await find().catch(ifMissing);
+  if (found === undefined) {
+    await make();
+    return { done: "made", settings: [] };
+  }
+  const settings = differences(wanted, found);
+  if (settings.length > 0) await change();
+  return { done: settings.length > 0 ? "changed" : "unchanged", settings };
 }
 
 function ifMissing(error: unknown): undefined {
