@@ -8,13 +8,14 @@ const SECONDS = 1_000;
  * Tests of real processes run a second time in continuous integration when they fail. One that passes then is printed as flaky at
  * the end of the run: it is to be mended, but does not stop a change that has nothing to do with it.
  */
+const REAL_PROCESSES = { retry: process.env["CI"] === "true" ? 1 : 0 };
+
 const FLEET_CLIENTS = ["fal-js", "fal-js-queue", "client", "realtime-fal-js"];
 const hasNats = existsSync(process.env["LATENTCAST_TEST_NATS"] || ".venv/bin/nats-server");
 
-const REAL_PROCESSES = { retry: process.env["CI"] === "true" ? 1 : 0 };
-
 /** Only projects with as many workers may run together. A negative order is no order: Vitest leaves such files out without a word. */
 const AFTER_UNIT = { sequence: { groupOrder: 1 } };
+const LAST = { sequence: { groupOrder: 2 } };
 
 export default defineConfig({
   test: {
@@ -42,6 +43,7 @@ export default defineConfig({
       // Unmodified clients against a gateway with two nodes behind it, as against a single server.
       project("fleet", {
         ...REAL_PROCESSES,
+        ...AFTER_UNIT,
         include: hasNats ? FLEET_CLIENTS.map((name) => `test/e2e/${name}.test.ts`) : [],
         env: { LATENTCAST_TEST_FLEET: "1" },
         testTimeout: 180 * SECONDS,
@@ -50,6 +52,7 @@ export default defineConfig({
       // Building an image downloads torch.
       project("container", {
         ...REAL_PROCESSES,
+        ...LAST,
         testTimeout: 1_800 * SECONDS,
         hookTimeout: 1_800 * SECONDS,
         fileParallelism: false,
