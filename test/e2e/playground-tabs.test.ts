@@ -12,7 +12,7 @@ const openPage = usePages(/status of 40[04]/);
 let server: TestServer;
 beforeAll(async () => {
   if (chromiumPath === undefined) return;
-  vi.stubEnv("LATENTCAST_WORKER_FIXTURE_STEP_SECONDS", "0.05");
+  vi.stubEnv("LATENTCAST_WORKER_FIXTURE_STEP_SECONDS", "0.1");
   server = await startTestServer({ worker: "paints_landscapes" });
   await server.ready();
 });
@@ -40,7 +40,7 @@ describe.each([
   ],
 ])("tabs %s", (_name, script) => {
   it("share the browser's connections: three with four runs each leave room for a fourth", async () => {
-    const query = "?runs=4&seed=1&num_inference_steps=25&width=128&height=128";
+    const query = "?runs=4&seed=1&num_inference_steps=13&width=128&height=128";
     const options = script === undefined ? {} : { script };
     const { accepted } = server.jobs.snapshot().counters;
     const first = await open({ query, ...options });
@@ -75,6 +75,7 @@ describe("a page that is closed on a slow line", () => {
     const before = server.jobs.snapshot().counters;
     const line = await startSlowLine(server.url, 800);
     try {
+      // Five seconds of work: the stop has to get there before the end, also from a browser on a busy machine.
       const playground = await open({ server: { ...server, url: line.url }, query: "?num_inference_steps=50" });
       await playground.page.locator("#service[data-status=ready]").waitFor();
       await playground.generate("a lake");
