@@ -1,24 +1,14 @@
 /** Interactive jobs over a fleet in memory: what must hold whatever nodes, gateways and the network do. Time is vitest's. */
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { InputImages } from "../../../src/images/inputs.ts";
 import type { Job } from "../../../src/jobs/job.ts";
 import { endOf, eventually, eventsOf, MemoryFleet, type MemoryNode } from "../../support/memory-fleet.ts";
+import { useMovingTime } from "../../support/moving-time.ts";
 
 /** More than the silence after which a node is dead. */
 const DEATH_MS = 8_000;
 
-beforeEach(() => {
-  // Time goes on by itself, and faster where a test says so.
-  vi.useFakeTimers({
-    toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"],
-    shouldAdvanceTime: true,
-    advanceTimeDelta: 5,
-  });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+useMovingTime();
 
 /** Draws a job that a node has to its end. */
 async function draw({ worker }: MemoryNode, id: string): Promise<void> {

@@ -1,10 +1,11 @@
 /** What is counted between the machines of a fleet, in memory: tickets, claims, and runs that were thrown away. */
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { FleetObserver } from "../../../src/cluster/observer.ts";
 import { generateInput } from "../../../src/schema/input.ts";
 import { request } from "../../contract/store-under-test.ts";
 import { endOf, eventually, MemoryFleet } from "../../support/memory-fleet.ts";
 import { memoryFleet } from "../../support/memory-request-fleet.ts";
+import { useMovingTime } from "../../support/moving-time.ts";
 
 /** More than the silence after which a node is dead. */
 const DEATH_MS = 8_000;
@@ -25,16 +26,7 @@ function notes(): { readonly noted: string[]; readonly observer: FleetObserver }
 }
 
 describe("of a direct request", () => {
-  beforeEach(() => {
-    vi.useFakeTimers({
-      toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"],
-      shouldAdvanceTime: true,
-      advanceTimeDelta: 5,
-    });
-  });
-  afterEach(() => {
-    vi.useRealTimers();
-  });
+  useMovingTime();
 
   it("its ticket and its claim are counted where it is drawn, and nothing else", async () => {
     await using fleet = new MemoryFleet();

@@ -1,21 +1,11 @@
 /** Several pools behind one gateway, in memory: which pool draws what, and what is said of one that draws nothing. Time is vitest's. */
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { LatentcastError } from "../../../src/errors.ts";
 import { generateInput } from "../../../src/schema/input.ts";
 import { endOf, eventually, MemoryFleet, type MemoryGateway, type MemoryNode } from "../../support/memory-fleet.ts";
+import { useMovingTime } from "../../support/moving-time.ts";
 
-beforeEach(() => {
-  // Time goes on by itself, and faster where a test says so.
-  vi.useFakeTimers({
-    toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"],
-    shouldAdvanceTime: true,
-    advanceTimeDelta: 5,
-  });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+useMovingTime();
 
 const SMALL = { model: { id: "small" } };
 const LARGE = {

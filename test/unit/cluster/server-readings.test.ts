@@ -1,17 +1,10 @@
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { expect, it, vi } from "vitest";
 import { ServerReadings } from "../../../src/cluster/fleet/server-readings.ts";
 import { Layout } from "../../../src/cluster/layout.ts";
 import { MemoryNetwork } from "../../support/memory-bus.ts";
+import { useMovingTime } from "../../support/moving-time.ts";
 
-beforeEach(
-  () =>
-    void vi.useFakeTimers({
-      toFake: ["setTimeout", "clearTimeout", "performance"],
-      shouldAdvanceTime: true,
-      advanceTimeDelta: 100,
-    }),
-);
-afterEach(() => void vi.useRealTimers());
+useMovingTime(100);
 
 const layout = new Layout();
 const { state } = layout.streams;
