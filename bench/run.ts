@@ -53,10 +53,20 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
 /** A run that is stuck ends; nothing that is measured here takes this long. */
 const PATIENCE_MS = 20 * 60_000;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { quick: { type: "boolean", default: false }, json: { type: "string" }, repeats: { type: "string" } },
-});
+const USAGE = `npm run bench [-- names…] [--quick] [--repeats N] [--json FILE]
+
+  names      ${Object.keys(BENCHMARKS).join(", ")}; all of them without one
+  --quick    fewer and shorter runs, to see that they run
+  --repeats  of each pair of arms (5)
+  --json     also writes the figures there
+
+bench/README.md says what each measures, and against what.`;
+
+const { values, positionals } = readArguments();
+if (values.help) {
+  console.log(USAGE);
+  process.exit();
+}
 const unknown = positionals.filter((name) => !(name in BENCHMARKS));
 if (unknown.length > 0) {
   console.error(`no such benchmark: ${unknown.join(", ")}; there are ${Object.keys(BENCHMARKS).join(", ")}`);
@@ -115,4 +125,21 @@ async function finish(exitCode: number): Promise<void> {
     await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`);
   }
   process.exit(exitCode);
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        quick: { type: "boolean", default: false },
+        json: { type: "string" },
+        repeats: { type: "string" },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    process.exit(2);
+  }
 }
