@@ -9,31 +9,39 @@ export interface CallerTurn {
   end(): void;
 }
 
+/** Whose turn it is to be, and where: what one pool of devices can do says nothing about another. */
+export interface TurnPlace {
+  readonly caller: string;
+  readonly pool: string;
+}
+
 type Waiter = (turn: CallerTurn) => void;
 
-interface Caller {
+interface Queue {
+  readonly pool: string;
   held: number;
   readonly waiting: Set<Waiter>;
 }
 
 export class CallerTurns {
-  readonly #limit: () => number;
-  readonly #callers = new Map<string, Caller>();
+  readonly #limit: (pool: string) => number;
+  readonly #queues = new Map<string, Queue>();
 
-  /** @param limit Turns of one caller at once; asked whenever somebody waits. */
-  constructor(limit: () => number) {
+  /** @param limit Turns of one caller at once in a pool; asked whenever somebody waits. */
+  constructor(limit: (pool: string) => number) {
     this.#limit = limit;
   }
 
   /** Resolves with a turn, in the order in which they were asked for, or with undefined when `signal` fires first. */
-  take(name: string, signal: AbortSignal): Promise<CallerTurn | undefined> {
+  take({ caller, pool }: TurnPlace, signal: AbortSignal): Promise<CallerTurn | undefined> {
     return new Promise((resolve) => {
       if (signal.aborted) return resolve(undefined);
-      const caller = this.#callers.get(name) ?? { held: 0, waiting: new Set() };
-      this.#callers.set(name, caller);
+      const name = JSON.stringify([caller, pool]);
+      const queue = this.#queues.get(name) ?? { pool, held: 0, waiting: new Set() };
+      this.#queues.set(name, queue);
       const leave = (): void => {
-        caller.waiting.delete(waiter);
-        this.#forget(name, caller);
+        queue.waiting.delete(waiter);
+        this.#forget(name, queue);
         resolve(undefined);
       };
       const waiter: Waiter = (turn) => {
@@ -41,33 +49,33 @@ export class CallerTurns {
         resolve(turn);
       };
       signal.addEventListener("abort", leave, { once: true });
-      caller.waiting.add(waiter);
-      this.#grant(name, caller);
+      queue.waiting.add(waiter);
+      this.#grant(name, queue);
     });
   }
 
-  #grant(name: string, caller: Caller): void {
-    while (caller.held < this.#limit()) {
-      const [waiter] = caller.waiting;
+  #grant(name: string, queue: Queue): void {
+    while (queue.held < this.#limit(queue.pool)) {
+      const [waiter] = queue.waiting;
       if (waiter === undefined) break;
-      caller.waiting.delete(waiter);
-      caller.held += 1;
-      waiter({ end: this.#ending(name, caller) });
+      queue.waiting.delete(waiter);
+      queue.held += 1;
+      waiter({ end: this.#ending(name, queue) });
     }
   }
 
-  #ending(name: string, caller: Caller): () => void {
+  #ending(name: string, queue: Queue): () => void {
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
-      caller.held -= 1;
-      this.#grant(name, caller);
-      this.#forget(name, caller);
+      queue.held -= 1;
+      this.#grant(name, queue);
+      this.#forget(name, queue);
     };
   }
 
-  #forget(name: string, { held, waiting }: Caller): void {
-    if (held === 0 && waiting.size === 0) this.#callers.delete(name);
+  #forget(name: string, { held, waiting }: Queue): void {
+    if (held === 0 && waiting.size === 0) this.#queues.delete(name);
   }
 }

@@ -14,17 +14,22 @@ export interface AdmitOptions {
   readonly isKnown?: boolean;
 }
 
+/** What says which model is asked for. */
+export type NamedSubmission = Pick<Submission, "input" | "chooseModel">;
+
 export interface Jobs {
   /** What requests get that name no model; undefined until the first worker is ready. */
   readonly model: ModelInfo | undefined;
   /** All that requests may name, that one first; empty until the first worker is ready. */
   readonly models: readonly ModelInfo[];
-  /** How many images can be drawn side by side; at least one, so that somebody waits for the model. */
-  readonly imagesAtOnce: number;
   /** Whether it takes jobs, finishes those it has, or has ended. */
   readonly phase: Phase;
   /** Jobs that no worker has begun, admitted ones that are not yet submitted included. */
   readonly waiting: number;
+  /** Whose devices would most likely draw it. Those of a single machine are one pool. Never throws. */
+  poolOf(submission: NamedSubmission): string;
+  /** How many images a pool can draw side by side; at least one, so that somebody waits for the model. */
+  imagesAtOnce(pool: string): number;
   /** Promises a place among the waiting jobs. Throws `queue_full`, `worker_unavailable` or `draining`. */
   admit(submission: Submission, options?: AdmitOptions): Admission;
   /**

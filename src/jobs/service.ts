@@ -48,6 +48,8 @@ export interface ResolvedJob {
 }
 
 const STOP_GRACE_MS = 5_000;
+/** All workers of a machine draw whatever comes. */
+const OWN_POOL = "own";
 
 export class JobService implements Jobs {
   readonly #options: JobServiceOptions;
@@ -111,7 +113,11 @@ export class JobService implements Jobs {
     return this.#dispatcher.loaded?.choice.models.map(({ model }) => model) ?? [];
   }
 
-  get imagesAtOnce(): number {
+  poolOf(): string {
+    return OWN_POOL;
+  }
+
+  imagesAtOnce(): number {
     return Math.max(1, this.#dispatcher.rows);
   }
 

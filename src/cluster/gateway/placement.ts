@@ -1,6 +1,7 @@
 /** Which pool draws a request: the one whose model it names. Names mean the same as on a machine with several models. */
 import { LatentcastError } from "../../errors.ts";
 import { chooseModel } from "../../jobs/choose-model.ts";
+import type { NamedSubmission } from "../../jobs/jobs.ts";
 import type { JobRequest, RequestLimits, Serving } from "../../jobs/request.ts";
 import { resolveSubmission } from "../../jobs/resolve.ts";
 import type { Submission } from "../../jobs/submission.ts";
@@ -16,8 +17,6 @@ export interface FleetModel {
   readonly pool: PoolView;
   readonly serving: Serving;
 }
-
-type Named = Pick<Submission, "input" | "chooseModel">;
 
 export class Placement {
   readonly #pools: Pick<Pools, "own" | "all" | "isCaughtUp">;
@@ -58,7 +57,7 @@ export class Placement {
    * The same without a look at the rest of the request. Throws `invalid_request` for a name that is not there, and `worker_unavailable`
    * where it may be a moment later.
    */
-  poolFor(submission: Named): PoolView {
+  poolFor(submission: NamedSubmission): PoolView {
     const { served } = this;
     if (this.#isUndecided(submission, served)) {
       if (this.#pools.isCaughtUp) return this.#pools.own;
@@ -68,7 +67,7 @@ export class Placement {
     return poolOf(serving.model.id, served) ?? this.#pools.own;
   }
 
-  #isUndecided({ input, chooseModel: choose }: Named, served: readonly FleetModel[]): boolean {
+  #isUndecided({ input, chooseModel: choose }: NamedSubmission, served: readonly FleetModel[]): boolean {
     const { own, isCaughtUp } = this.#pools;
     if (own.serving !== undefined && isCaughtUp) return false;
     const names = served.map(({ serving }) => serving.model.id);

@@ -146,6 +146,12 @@ export class RemoteDispatcher {
     this.#waiting.announce();
   }
 
+  /** Nobody will take a ticket of it: what waits there fails now rather than never. */
+  poolForgotten(pool: PoolView): void {
+    for (const { job, pool: its, claim } of [...this.#remotes.values()])
+      if (its === pool && claim === undefined) this.#end(job, { kind: "failed", error: unavailable(pool) });
+  }
+
   #sendLate(job: Job): void {
     try {
       const placed = this.#options.place(job);

@@ -12,7 +12,7 @@ import { Counters } from "../../jobs/counters.ts";
 import { Entrance } from "../../jobs/entrance.ts";
 import type { CancelReason } from "../../jobs/events.ts";
 import type { Job } from "../../jobs/job.ts";
-import type { AdmitOptions, Jobs } from "../../jobs/jobs.ts";
+import type { AdmitOptions, Jobs, NamedSubmission } from "../../jobs/jobs.ts";
 import type { JobObserver } from "../../jobs/observer.ts";
 import type { Phase, ServiceStatus } from "../../jobs/status.ts";
 import type { Submission } from "../../jobs/submission.ts";
@@ -25,6 +25,7 @@ import type { Layout } from "../layout.ts";
 import { Placement } from "./placement.ts";
 import { Pools } from "../pool/pools.ts";
 import type { PoolView } from "../pool/pool-view.ts";
+import { PromisedPlaces } from "./promised-places.ts";
 import { RemoteDispatcher } from "./remote-dispatcher.ts";
 
 export interface RemoteJobsOptions {
@@ -51,8 +52,9 @@ export class RemoteJobs implements Jobs {
   readonly #dispatcher: RemoteDispatcher;
   readonly #changes = new Changes();
   #phase: Phase = "open";
-  /** By pool: what is promised to one does not fill another. */
-  readonly #entrances = new Map<string, Entrance>();
+  readonly #entrance: Entrance;
+  /** What is promised to one pool does not fill another. */
+  readonly #promised = new PromisedPlaces();
 
   constructor(options: RemoteJobsOptions) {
     const { bus, layout, fleet, name, pool, log, config, observers = [] } = options;
@@ -60,6 +62,7 @@ export class RemoteJobs implements Jobs {
     this.#pools = new Pools({
       ...{ bus, layout, fleet, log, own: pool },
       onChange: () => this.#poolsChanged(),
+      onForgotten: (view) => this.#dispatcher.poolForgotten(view),
       ownTickets: (view) => this.#dispatcher.ticketsIn(view),
     });
     this.#placement = new Placement(this.#pools, config);
@@ -68,6 +71,11 @@ export class RemoteJobs implements Jobs {
       observers: [this.#counters, ...observers],
       onPreview: () => this.#counters.preview(),
       place: ({ submission }) => this.#placement.place(submission),
+    });
+    this.#entrance = new Entrance({
+      phase: () => this.#phase,
+      cancel: (job, reason) => this.cancel(job, reason),
+      add: (job) => this.#dispatcher.add(job),
     });
   }
 
@@ -88,11 +96,15 @@ export class RemoteJobs implements Jobs {
     return served.map(({ serving }) => serving.model);
   }
 
-  get imagesAtOnce(): number {
-    const devices = this.#pools.all.flatMap((pool) => pool.devices);
+  poolOf(submission: NamedSubmission): string {
+    return this.#expectedPool(submission).name;
+  }
+
+  imagesAtOnce(pool: string): number {
+    const rows = this.#pools.get(pool)?.devices.map((device) => device.rows) ?? [];
     return Math.max(
       1,
-      devices.reduce((sum, { rows }) => sum + rows, 0),
+      rows.reduce((sum, each) => sum + each, 0),
     );
   }
 
@@ -101,8 +113,7 @@ export class RemoteJobs implements Jobs {
   }
 
   get waiting(): number {
-    const promised = [...this.#entrances.values()].reduce((sum, entrance) => sum + entrance.promised, 0);
-    return this.#dispatcher.waiting + promised;
+    return this.#dispatcher.waiting + this.#promised.total;
   }
 
   /** For metrics. */
@@ -125,16 +136,15 @@ export class RemoteJobs implements Jobs {
     { maxWaiting = Number.POSITIVE_INFINITY, isKnown = false }: AdmitOptions = {},
   ): Admission {
     const pool = this.#expectedPool(submission);
-    const entrance = this.#entranceOf(pool);
-    entrance.checkOpen();
+    this.#entrance.checkOpen();
     const waiting = this.#waitingIn(pool);
     const isFull = waiting >= this.#options.config.queueLimit && !(waiting === 0 && pool.hasRoom);
     if (!isKnown && (isFull || waiting > maxWaiting)) throw this.#full();
-    return entrance.promise();
+    return this.#promised.promise(pool.name);
   }
 
   submit(submission: Submission, admission = this.admit(submission)): Job {
-    return this.#entranceOf(this.#pools.own).enter(submission, admission);
+    return this.#entrance.enter(submission, admission);
   }
 
   cancel(job: Job, reason: CancelReason): boolean {
@@ -192,28 +202,16 @@ export class RemoteJobs implements Jobs {
   }
 
   #waitingIn(pool: PoolView): number {
-    return this.#dispatcher.waitingIn(pool) + this.#entranceOf(pool).promised;
+    return this.#dispatcher.waitingIn(pool) + this.#promised.in(pool.name);
   }
 
   /** Where it will most likely be drawn; what is wrong with it is said when it is submitted. */
-  #expectedPool(submission: Submission): PoolView {
+  #expectedPool(submission: NamedSubmission): PoolView {
     try {
       return this.#placement.poolFor(submission);
     } catch {
       return this.#pools.own;
     }
-  }
-
-  #entranceOf({ name }: PoolView): Entrance {
-    const known = this.#entrances.get(name);
-    if (known !== undefined) return known;
-    const entrance = new Entrance({
-      phase: () => this.#phase,
-      cancel: (job, reason) => this.cancel(job, reason),
-      add: (job) => this.#dispatcher.add(job),
-    });
-    this.#entrances.set(name, entrance);
-    return entrance;
   }
 
   #enter(phase: Phase): void {

@@ -15,6 +15,8 @@ export interface PoolsOptions {
   readonly own: string;
   readonly log: Logger;
   readonly onChange: () => void;
+  /** Nothing is known of it any more. */
+  readonly onForgotten: (pool: PoolView) => void;
   /** Tickets of this gateway in the queue of a pool. */
   readonly ownTickets: (pool: PoolView) => number;
 }
@@ -66,7 +68,7 @@ export class Pools {
   }
 
   #view(name: string): PoolView {
-    const { onChange, ownTickets, ...options } = this.#options;
+    const { onChange, onForgotten: _own, ownTickets, ...options } = this.#options;
     const view: PoolView = new PoolView({
       ...options,
       name,
@@ -92,6 +94,7 @@ export class Pools {
   #forget(view: PoolView): void {
     view.close();
     this.#others.delete(view.name);
+    this.#options.onForgotten(view);
   }
 
   async #listen(): Promise<void> {

@@ -54,7 +54,7 @@ export class RealtimeConnections {
     const { jobs, upgrades: heads, limits } = options;
     this.#options = options;
     this.#sockets = acceptSockets({ heads, maxFrameBytes: limits.maxFrameBytes });
-    this.#turns = new CallerTurns(() => jobs.imagesAtOnce);
+    this.#turns = new CallerTurns((pool) => jobs.imagesAtOnce(pool));
   }
 
   open(request: FastifyRequest, reply: FastifyReply, address: ConnectionAddress): void {

@@ -27,7 +27,7 @@ import { MessageRate } from "./message-rate.ts";
 import type { Socket } from "./sockets.ts";
 
 export interface SessionOptions {
-  readonly jobs: Pick<Jobs, "admit" | "submit" | "cancel">;
+  readonly jobs: Pick<Jobs, "poolOf" | "admit" | "submit" | "cancel">;
   /** What an input may start from. */
   readonly inputReader: InputReader;
   readonly turns: CallerTurns;
@@ -140,13 +140,20 @@ export class RealtimeSession {
 
   async #work(): Promise<void> {
     const { signal } = this.#gone;
+    const { turns, caller } = this.#options;
     while (!signal.aborted) {
-      if (this.#inputs.waiting.length === 0) {
+      const pool = this.#nextPool;
+      if (pool === undefined) {
         await this.#changes.next(signal);
         continue;
       }
-      const turn = await this.#options.turns.take(this.#options.caller, signal);
+      const turn = await turns.take({ caller, pool }, signal);
       if (turn === undefined) return;
+      // What came meanwhile may name a model of another pool, where other turns count.
+      if ((this.#nextPool ?? pool) !== pool) {
+        turn.end();
+        continue;
+      }
       // The latest of now: others may have come, or the server may drain, while the turn was awaited.
       this.#apply({ kind: "taken" });
       const { running } = this.#inputs;
@@ -155,6 +162,12 @@ export class RealtimeSession {
       this.#apply({ kind: "ended" });
       if (this.#isDraining) this.#close(GOING_AWAY, "the server is shutting down");
     }
+  }
+
+  /** Who would draw the input that waits longest; undefined while none waits. */
+  get #nextPool(): string | undefined {
+    const [next] = this.#inputs.waiting;
+    return next === undefined ? undefined : this.#options.jobs.poolOf({ input: next.input });
   }
 
   /** Never rejects. */

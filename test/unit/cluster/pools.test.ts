@@ -175,6 +175,43 @@ describe("a pool", () => {
     expect(gateway.jobs.snapshot().models).toBeUndefined();
   });
 
+  it("that is forgotten fails what waits in it: nobody would take it", async () => {
+    await using fleet = new MemoryFleet();
+    const large = await fleet.node("large", { ...LARGE, slots: 1 });
+    await fleet.node("small", SMALL);
+    const gateway = fleet.gateway();
+    await knows(gateway, "small", "large");
+    const toLarge = { input: { model: "large" } };
+    gateway.submit("drawn", toLarge);
+    await eventually(() => expect(large.worker.jobs).toEqual(["drawn"]));
+    large.worker.start("drawn");
+    const waiting = gateway.submit("waiting", toLarge);
+    await eventually(() => expect(waiting.position).toBe(0));
+    await large.close();
+    await gateway.bus.purge(fleet.layout.streams.state, fleet.layout.pool("big"));
+    expect(await endOf(waiting)).toMatchObject({
+      kind: "failed",
+      error: { code: "worker_unavailable", message: expect.stringContaining("no node of pool big takes work") },
+    });
+    expect(gateway.jobs.snapshot()).toMatchObject({ queue: { waiting: 0 }, cluster: { pools: [{ name: "default" }] } });
+  });
+
+  it("counts what it can draw side by side by itself", async () => {
+    await using fleet = new MemoryFleet();
+    await fleet.node("small", SMALL);
+    for (const name of ["one", "two", "three"]) await fleet.node(name, LARGE);
+    const gateway = fleet.gateway();
+    await knows(gateway, "small", "large");
+    await eventually(() => expect(gateway.fleet.ready("big")).toHaveLength(3));
+    const pools = ["small", "large"].map((model) =>
+      gateway.jobs.poolOf({ input: generateInput.parse({ prompt: "x", model }) }),
+    );
+    expect(pools).toEqual(["default", "big"]);
+    const rows = pools.map((pool) => gateway.jobs.imagesAtOnce(pool));
+    expect(rows[1]).toBe(3 * rows[0]!);
+    expect(gateway.jobs.imagesAtOnce("never heard of")).toBe(1);
+  });
+
   it("that gets its node back draws what waited for it", async () => {
     await using fleet = new MemoryFleet();
     const first = await fleet.node("large", LARGE);

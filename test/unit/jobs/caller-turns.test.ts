@@ -7,8 +7,8 @@ const never = new AbortController().signal;
 function taking(turns: CallerTurns) {
   const order: string[] = [];
   const held = new Map<string, CallerTurn>();
-  const take = (name: string, caller: string, signal: AbortSignal = never): void => {
-    void turns.take(caller, signal).then((turn) => {
+  const take = (name: string, caller: string, signal: AbortSignal = never, pool = "own"): void => {
+    void turns.take({ caller, pool }, signal).then((turn) => {
       order.push(turn === undefined ? `${name} left` : name);
       if (turn !== undefined) held.set(name, turn);
     });
@@ -28,6 +28,17 @@ describe("the turns of callers", () => {
     end("a2");
     await settled();
     expect(order).toEqual(["a1", "a2", "b1", "a3"]);
+  });
+
+  it("in one pool take nothing from those in another, and each pool has its own limit", async () => {
+    const { order, take, end } = taking(new CallerTurns((pool) => (pool === "big" ? 2 : 1)));
+    for (const name of ["small1", "small2"]) take(name, "a", never, "small");
+    for (const name of ["big1", "big2", "big3"]) take(name, "a", never, "big");
+    await settled();
+    expect(order).toEqual(["small1", "big1", "big2"]);
+    end("small1");
+    await settled();
+    expect(order).toEqual(["small1", "big1", "big2", "small2"]);
   });
 
   it("a turn that is ended twice frees one place", async () => {

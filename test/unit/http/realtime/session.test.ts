@@ -97,6 +97,36 @@ describe("a realtime connection", () => {
     );
   });
 
+  it("takes its turn where the newest input is drawn, not where the one before it would have been", async () => {
+    const service = await jobService();
+    const { jobs, worker, eventually } = service;
+    worker.hello(2);
+    worker.ready();
+    const turns = new CallerTurns(() => 1);
+    const pooled: SessionOptions["jobs"] = {
+      poolOf: ({ input }) => input.model ?? "small",
+      admit: (submission) => jobs.admit(submission),
+      submit: (submission, admission) => jobs.submit(submission, admission),
+      cancel: (job, reason) => jobs.cancel(job, reason),
+    };
+    const never = new AbortController().signal;
+    const [small, big] = [
+      await turns.take({ caller: "a", pool: "small" }, never),
+      await turns.take({ caller: "a", pool: "big" }, never),
+    ];
+    const { socket } = await connected({ jobs: pooled, turns });
+    const take = vi.spyOn(turns, "take");
+    socket.say(ask("a"));
+    await eventually(() => expect(take).toHaveBeenCalledTimes(1));
+    socket.say(ask("b", { model: "big" }));
+    small!.end();
+    // It was given back, for the input that is next waits for the other pool.
+    expect(await turns.take({ caller: "a", pool: "small" }, never)).toBeDefined();
+    expect(worker.jobs).toEqual([]);
+    big!.end();
+    await eventually(() => expect(worker.jobs).toHaveLength(1));
+  });
+
   it("shows previews to whoever asks for them", async () => {
     const { socket, worker, given, eventually } = await connected();
     socket.say(ask("a", { preview: true }));
