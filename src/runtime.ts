@@ -98,7 +98,7 @@ async function serve(options: RuntimeOptions, open: Disposers): Promise<RunningS
   const log = options.log ?? pino({ level: config.logLevel });
   const tracing = await startTracing({ env, version: packageVersion() });
   open.add(() => tracing?.close());
-  const metrics = new Metrics();
+  const metrics = new Metrics(config.natsUrls.length === 0 ? undefined : config.pool);
   const observers: JobObserver[] = [
     metrics,
     new JobLog(log, config.logPrompts),

@@ -7,10 +7,10 @@ export interface JobObserver {
   accepted?(job: Job): void;
   /** It had to wait for a model, and one is loaded now. */
   resolved?(job: Job): void;
-  /** Its ticket is in the queue of the fleet; not called on a single machine. @param seconds That this took. */
-  ticketed?(job: Job, seconds: number): void;
-  /** A node of the fleet has taken it; not called on a single machine. */
-  claimed?(job: Job, node: string): void;
+  /** Its ticket is in the queue of a pool of the fleet; not called on a single machine. @param seconds That this took. */
+  ticketed?(job: Job, pool: string, seconds: number): void;
+  /** A node of the pool has taken it; not called on a single machine. */
+  claimed?(job: Job, node: string, pool: string): void;
   started?(job: Job): void;
   step?(job: Job, seconds: number): void;
   preview?(job: Job, seconds: number): void;

@@ -18,7 +18,7 @@ const STEP_SECONDS = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5
 export class Metrics implements JobObserver {
   readonly registry = new Registry();
   /** Also counts jobs of a process that is part of a fleet. */
-  readonly fleet = new FleetMetrics(this.registry);
+  readonly fleet: FleetMetrics;
   readonly sseClients: Gauge;
   readonly realtimeClients: Gauge;
   readonly realtimeSuperseded: Counter;
@@ -33,7 +33,9 @@ export class Metrics implements JobObserver {
   readonly #dropped: Counter;
   readonly #cancelledSeconds: Counter;
 
-  constructor() {
+  /** @param pool Of a process that is part of a fleet. */
+  constructor(pool?: string) {
+    this.fleet = new FleetMetrics(this.registry, pool);
     const registers = [this.registry];
     const histogram = (name: string, help: string, buckets: number[]): Histogram =>
       new Histogram({ name: `latentcast_${name}`, help, buckets, registers });

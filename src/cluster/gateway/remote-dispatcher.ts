@@ -62,7 +62,7 @@ export class RemoteDispatcher {
       // Its ticket is known to be in the queue, even though this process has not heard so yet.
       onClaimed: (remote, node) => {
         this.#resolved(remote);
-        this.#observe((observer) => observer.claimed?.(remote.job, node));
+        this.#observe((observer) => observer.claimed?.(remote.job, node, remote.pool.name));
       },
       onStarted: ({ job }) => this.#started(job),
       onRequeued: (remote) => this.#wait(remote),
@@ -182,7 +182,7 @@ export class RemoteDispatcher {
       const beganMs = performance.now();
       await this.#tickets.publish(remote);
       const seconds = (performance.now() - beganMs) / 1_000;
-      this.#observe((observer) => observer.ticketed?.(job, seconds));
+      this.#observe((observer) => observer.ticketed?.(job, placed.pool.name, seconds));
       // Only now: a client must not be promised what the queue has refused.
       this.#resolved(remote);
     } catch (error) {

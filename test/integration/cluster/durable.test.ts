@@ -100,14 +100,14 @@ describe("two gateways", () => {
       return metrics;
     });
     const hops = ["ticket", "claim", "start", "preview"].map((hop) =>
-      gateway.get(`latentcast_cluster_hop_seconds_count{hop="${hop}"}`),
+      gateway.get(`latentcast_cluster_hop_seconds_count{pool="default",hop="${hop}"}`),
     );
     expect(hops).toEqual([1, 1, 1, 1]);
     const atNode = (name: string, kind: string): number | undefined =>
-      drawing.get(`latentcast_cluster_${name}{kind="${kind}"}`);
+      drawing.get(`latentcast_cluster_${name}{pool="default",kind="${kind}"}`);
     for (const name of ["ticket_age_seconds_count", "claim_seconds_count"])
       expect([atNode(name, "direct"), atNode(name, "queued")]).toEqual([1, 2]);
-    expect(drawing.get("latentcast_cluster_duplicate_work_seconds_total")).toBe(0);
+    expect(drawing.get('latentcast_cluster_duplicate_work_seconds_total{pool="default"}')).toBe(0);
     expect(drawing.get("latentcast_cluster_nats_rtt_seconds")).toBeGreaterThan(0);
     const { state } = fleet.layout.streams;
     expect(gateway.get(`latentcast_cluster_stream_bytes{stream="${state}"}`)).toBeGreaterThan(0);
