@@ -35,6 +35,7 @@ const NEEDS: Readonly<Record<string, () => boolean>> = {
   HAProxy: () => succeeds("haproxy", ["-v"]),
   "nats-server": () => existsSync(process.env["LATENTCAST_TEST_NATS"] || ".venv/bin/nats-server"),
   Caddy: () => succeeds("caddy", ["version"]),
+  promtool: () => succeeds("promtool", ["--version"]),
   "mount namespaces": () => succeeds("unshare", ["-rm", "true"]),
   "mount rights": () => succeeds("unshare", ["-m", "mount", "-t", "tmpfs", "none", "/mnt"]),
   "published weights": () => existsSync(process.env["LATENTCAST_TEST_TAESDXL"] || "/nonexistent"),
