@@ -9,6 +9,9 @@ import { underOracle } from "./oracle.ts";
 
 const EQUAL = [1, 1, 1, 1];
 const BURST = 12;
+const STEADY_LOAD = 0.8;
+/** Queues of uneven nodes vary: with fewer, one run says little. */
+const STEADY_JOBS = { equal: 80, uneven: 120 };
 
 /** Arrivals that keep this share of the devices busy. @param jobSeconds What a job takes of a device at speed 1. */
 function arrivalsAt(load: number, speeds: readonly number[], jobSeconds: number, jobs: number): Arrivals {
@@ -25,11 +28,11 @@ export async function equalNodes(servers: NatsServers, settings: Settings): Prom
   const jobs = settings.quick ? 8 : 24;
   const seconds: number[] = [];
   let jobSeconds = Number.NaN;
+  const steady = (): Arrivals => arrivalsAt(STEADY_LOAD, EQUAL, jobSeconds, settings.quick ? 20 : STEADY_JOBS.equal);
   const loads = async (fleet: BenchFleet): Promise<{ readonly steady: number[]; readonly bursts: number[] }> => {
-    const steady = arrivalsAt(0.8, EQUAL, jobSeconds, settings.quick ? 20 : 80);
     const bursts = { ...arrivalsAt(0.6, EQUAL, jobSeconds, (settings.quick ? 2 : 9) * BURST), burst: BURST };
     const submit = (): Promise<StreamTimes> => draw(fleet.gateway);
-    return { steady: inSteps(await arrive(steady, submit)), bursts: inSteps(await arrive(bursts, submit)) };
+    return { steady: inSteps(await arrive(steady(), submit)), bursts: inSteps(await arrive(bursts, submit)) };
   };
   const rule = await (async () => {
     await using fleet = await startFleet(servers, settings);
@@ -45,24 +48,26 @@ export async function equalNodes(servers: NatsServers, settings: Settings): Prom
     await fleet.addNodes(EQUAL.map(() => STEP_MS));
     return await loads(fleet);
   })();
+  const oracle = inSteps(await underOracle(settings, { speeds: EQUAL, jobSeconds, arrivals: steady() }));
   const [one = 0, two = 0, four = 0] = seconds;
   const note = `${jobs} images of ${STEPS} steps at once, one node: ${one.toFixed(2)} s`;
   const beside = (value: number): string => `4 equal nodes; plain ranking with 16 slots: ${value.toFixed(1)}`;
-  const steps = (
-    id: string,
-    what: string,
-    most: number,
-    of: (values: readonly number[]) => number,
-    kind: keyof typeof rule,
-  ) => figure({ id, what, unit: "steps", gate: { most }, note: beside(of(plain[kind])) }, [of(rule[kind])]);
+  const steadily = (what: string, most: number, of: (values: readonly number[]) => number): Figure => {
+    const note = `${beside(of(plain.steady))}; central oracle: ${of(oracle).toFixed(1)}`;
+    return figure(
+      { id: "C4", what: `first preview, load ${STEADY_LOAD}, ${what}`, unit: "steps", gate: { most }, note },
+      [of(rule.steady)],
+    );
+  };
+  const late = { what: `first preview, bursts of ${BURST} at load 0.6, p99`, note: beside(p99(plain.bursts)) };
   return {
     jobSeconds,
     figures: [
       figure({ id: "C3", what: "throughput of 2 nodes", unit: "×", gate: { least: 1.9 }, note }, [one / two]),
       figure({ id: "C3", what: "throughput of 4 nodes", unit: "×", gate: { least: 3.8 }, note }, [one / four]),
-      steps("C4", "first preview, load 0.8, median", 1.5, median, "steady"),
-      steps("C4", "first preview, load 0.8, p95", 3, p95, "steady"),
-      steps("C5b", `first preview, bursts of ${BURST} at load 0.6, p99`, 12, p99, "bursts"),
+      steadily("median", 1.5, median),
+      steadily("p95", 3, p95),
+      figure({ id: "C5b", ...late, unit: "steps", gate: { most: 12 } }, [p99(rule.bursts)]),
     ],
   };
 }
@@ -73,7 +78,7 @@ export async function unevenNodes(
   settings: Settings,
   { speeds, jobSeconds }: { readonly speeds: readonly number[]; readonly jobSeconds: number },
 ): Promise<Figure[]> {
-  const arrivals = arrivalsAt(0.8, speeds, jobSeconds, settings.quick ? 20 : 80);
+  const arrivals = arrivalsAt(STEADY_LOAD, speeds, jobSeconds, settings.quick ? 20 : STEADY_JOBS.uneven);
   const arm = async (name: string): Promise<StreamTimes[]> => {
     await using fleet = await startFleet(servers, settings, name);
     await fleet.addNodes(speeds.map((speed) => STEP_MS / speed));
@@ -89,7 +94,13 @@ export async function unevenNodes(
   ];
   return [
     figure(
-      { id: "C5", what: `first preview, load 0.8, ${nodes}, p95`, unit: "steps", gate: { most: 3 }, note: first },
+      {
+        id: "C5",
+        what: `first preview, load ${STEADY_LOAD}, ${nodes}, p95`,
+        unit: "steps",
+        gate: { most: 3 },
+        note: first,
+      },
       [late(rule)],
     ),
     figure({ id: "C5", what: `mean completion, ${nodes}`, unit: "×", gate: { most: 1.15 }, note: mean }, [

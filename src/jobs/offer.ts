@@ -14,7 +14,7 @@ export interface DeviceOffer {
   readonly hasRoom: boolean;
   /** Jobs that it holds. */
   readonly held: number;
-  /** Those with previews among them that wait for their first step. */
+  /** Those with previews among them that it has not begun. */
   readonly newcomers: number;
   /** Images that may share a UNet call. */
   readonly rows: number;

@@ -139,14 +139,20 @@ export class WorkerLoad {
     return Math.max(...this.info.choice.models.map(({ capabilities }) => capabilities.max_batch));
   }
 
-  /** When `request` would show its first preview here: the early steps of those who came just before it come first. */
+  /** When `request` would show its first preview here. */
   firstPreviewSeconds(request: JobRequest): number {
     const loadSeconds = this.loadSeconds(request);
+    const stepSeconds = this.stepSeconds(request);
     // A model is loaded between jobs.
-    if (loadSeconds > 0) return this.totalSeconds() + loadSeconds + this.stepSeconds(request);
-    let seconds = this.stepSeconds(request);
-    for (const run of this.runs.values()) seconds += this.earlySeconds(run);
-    return seconds;
+    if (loadSeconds > 0) return this.totalSeconds() + loadSeconds + stepSeconds;
+    return stepSeconds + this.#secondsAhead(stepSeconds);
+  }
+
+  /** A newcomer waits for the call that runs, on average for half of it, and for the first steps of those who came before it. */
+  #secondsAhead(stepSeconds: number): number {
+    const firstSteps = [...this.runs.values()].filter(({ request, stepsDone }) => isEager(request) && stepsDone === 0);
+    const calls = Math.floor(firstSteps.length / this.#rows);
+    return (calls + (this.runs.size > 0 ? 0.5 : 0)) * stepSeconds;
   }
 
   /** What is left of the steps that a newcomer gets ahead of older jobs. */
@@ -165,7 +171,7 @@ export class WorkerLoad {
     const nativePixels = this.info.model.native_width * this.info.model.native_height;
     const stepSeconds =
       (this.#paces.get(this.info.model.id)?.mean ?? paceOf(this.info.stepSeconds, this.info.model)) * nativePixels;
-    const newcomers = runs.filter((run) => isEager(run.request) && run.stepsDone === 0 && run.job.ended === undefined);
+    const newcomers = runs.filter((run) => isEager(run.request) && !run.isStarted && run.job.ended === undefined);
     return {
       slot: this.slot,
       hasRoom: this.#hasRoom(nativePixels, 0),
@@ -173,7 +179,7 @@ export class WorkerLoad {
       newcomers: newcomers.length,
       rows: this.info.capabilities.max_batch,
       stepSeconds,
-      firstPreviewSeconds: runs.reduce((sum, run) => sum + this.earlySeconds(run), stepSeconds),
+      firstPreviewSeconds: stepSeconds + this.#secondsAhead(stepSeconds),
       backlogSeconds: this.totalSeconds(),
     };
   }

@@ -21,6 +21,8 @@ interface Member<Beat> {
 }
 
 export const DEAD_AFTER_MS = 6_000;
+/** Of two heartbeats one may be lost. */
+const CURRENT_MS = 2_000;
 const TICK_MS = 500;
 /** Without an echo of its own for this long, a process is cut off. */
 const ECHO_PATIENCE_MS = 2_500;
@@ -88,10 +90,9 @@ export class Fleet {
     return this.nodes.filter((node) => node.pool === pool && node.state === "ready");
   }
 
-  /** Of the fastest device of the pool; undefined while none is known. */
-  fastestStepSeconds(pool: string): number | undefined {
-    const steps = this.ready(pool).flatMap(({ devices }) => devices.map((device) => device.step_seconds));
-    return steps.length === 0 ? undefined : Math.min(...steps);
+  /** Nodes of a pool that take work and have said so within the last two beats: what they said of their load is as it is. */
+  current(pool: string): NodeBeat[] {
+    return this.ready(pool).filter(({ name }) => (this.#nodes.get(name)?.silentMs ?? Infinity) <= CURRENT_MS);
   }
 
   /** Whether this very process of a node lives. */

@@ -11,7 +11,7 @@ import type { FleetObserver, TicketKind } from "../observer.ts";
 import { NodeJob } from "./node-job.ts";
 import { PoolMember } from "../pool/pool-member.ts";
 import type { PoolFacts } from "../pool/pool-record.ts";
-import { pullRule, type PullRule } from "./pull-rule.ts";
+import { pullRule, type OtherDevice, type PullRule } from "./pull-rule.ts";
 import { Puller } from "./puller.ts";
 import {
   cancellation,
@@ -89,7 +89,8 @@ export class Node {
       rule: options.rule ?? pullRule,
       slots: options.slots,
       offer: () => jobs.offer,
-      fastestStepSeconds: () => fleet.fastestStepSeconds(pool),
+      elsewhere: () => this.#elsewhere(),
+      imageSteps: () => jobs.loaded?.model.default_steps ?? 1,
       isOpen: () => this.#member.standing.state === "ready",
       take: (delivery) => this.#take(delivery),
     });
@@ -167,6 +168,14 @@ export class Node {
     const dtypes = jobs.snapshot().workers.flatMap(({ device }) => (device === undefined ? [] : [device.dtype]));
     const serving = { model: loaded.model, preview_decoders: [...loaded.capabilities.preview_decoders] };
     return { ...facts, serving, dtypes };
+  }
+
+  #elsewhere(): OtherDevice[] {
+    const { fleet, pool, name } = this.#options;
+    const devices = fleet.current(pool).flatMap((node) => (node.name === name ? [] : node.devices));
+    return devices.map(({ has_room: hasRoom, step_seconds: stepSeconds, backlog_seconds: backlogSeconds }) => ({
+      ...{ hasRoom, stepSeconds, backlogSeconds },
+    }));
   }
 
   async #take(delivery: Delivery): Promise<void> {

@@ -4,12 +4,17 @@
  */
 import type { DeviceOffer } from "../../jobs/offer.ts";
 
+/** What counts of another device of the pool. */
+export type OtherDevice = Pick<DeviceOffer, "hasRoom" | "stepSeconds" | "backlogSeconds">;
+
 export interface PullFacts {
   readonly device: DeviceOffer;
-  /** Of the fastest device of the pool, for one step. */
-  readonly fastestStepSeconds: number;
+  /** The rest of its pool, on this machine and by the heartbeats of others. */
+  readonly others: readonly OtherDevice[];
   /** Jobs that a device of the fastest kind holds at most. */
   readonly slots: number;
+  /** Steps of the model's usual image. */
+  readonly imageSteps: number;
 }
 
 export interface PullRule {
@@ -21,28 +26,60 @@ export interface PullRule {
 const MIN_SLOTS = 2;
 const LOWEST_CLAIM = 9;
 /**
- * How much a second of backlog counts beside a second until the first preview. Fitted together with the default of 32 slots to a model of
- * four devices under load; `npm run bench -- cluster` shows what they do.
+ * A claim of 0 is a first preview within this many steps of the fastest device, and each further point twice as long. It is less than a
+ * half, so that idle devices of speed 1, 1/2 and 1/4 are each in the middle of a point: at a half they are on its edge, and what is
+ * measured of their speed decides whether they claim like devices of twice that.
  */
-const BACKLOG_WEIGHT = 0.03;
+const FIRST_POINT_STEPS = 0.42;
+/**
+ * How much a second of backlog counts beside a second until the first preview. More of it ends images sooner and gives first previews to
+ * slow devices. In a simulation of nodes of speed 1, 1, 1/2, 1/4 at load 0.8, 0.012 means 2.9 steps (p95) and 1.09 times the mean
+ * completion of an oracle, 0.02 means 3.9 and 0.97. `npm run bench -- cluster` measures it.
+ */
+const BACKLOG_WEIGHT = 0.012;
+/**
+ * Images of the fastest device by which one that ends later may still take a job. Without a bound, a burst fills slow devices while fast
+ * ones are about to be free (in the simulation images took 1.2 times as long); with none to spare, a burst waits while devices look at
+ * heartbeats that are 0.1 s old.
+ */
+const PATIENCE_IMAGES = 3;
 
 export const pullRule: PullRule = {
-  /** Nobody is placed behind a newcomer that still waits for its first step, and a slow device holds fewer. */
-  mayPull: ({ device, fastestStepSeconds, slots }) =>
-    device.hasRoom && device.newcomers < device.rows && device.held < slotsOf(device, fastestStepSeconds, slots),
+  /**
+   * Nobody is placed behind a newcomer that has not begun, a slow device holds fewer, and what would end much sooner elsewhere is left to
+   * that device. The next one is asked for while a newcomer's first step runs, so that its own follows without a gap.
+   */
+  mayPull: (facts) => {
+    const { device } = facts;
+    return device.hasRoom && device.newcomers < device.rows && device.held < slotsOf(facts) && endsSoonEnough(facts);
+  },
 
-  /** In time and not in steps, so that a slow device claims less. Each point is twice as long. */
-  priority: ({ device, fastestStepSeconds }) => {
+  /** In time and not in steps, so that a slow device claims less. */
+  priority: (facts) => {
+    const { device } = facts;
     const price = device.firstPreviewSeconds + BACKLOG_WEIGHT * device.backlogSeconds;
-    const unit = fastestStepSeconds / 2;
-    if (unit <= 0 || price <= 0) return 0;
-    return clamp(Math.floor(Math.log2(price / unit)), 0, LOWEST_CLAIM);
+    const firstPoint = FIRST_POINT_STEPS * fastestStepSeconds(facts);
+    if (firstPoint <= 0 || price <= 0) return 0;
+    return clamp(Math.floor(Math.log2(price / firstPoint)), 0, LOWEST_CLAIM);
   },
 };
 
-function slotsOf({ stepSeconds }: DeviceOffer, fastestStepSeconds: number, slots: number): number {
-  const speed = stepSeconds > 0 ? fastestStepSeconds / stepSeconds : 1;
+function endsSoonEnough(facts: PullFacts): boolean {
+  const { device, others, imageSteps } = facts;
+  const endSeconds = ({ backlogSeconds, stepSeconds }: OtherDevice): number =>
+    backlogSeconds + imageSteps * stepSeconds;
+  const soonest = Math.min(...others.filter(({ hasRoom }) => hasRoom).map(endSeconds));
+  return endSeconds(device) <= soonest + PATIENCE_IMAGES * imageSteps * fastestStepSeconds(facts);
+}
+
+function slotsOf(facts: PullFacts): number {
+  const { device, slots } = facts;
+  const speed = device.stepSeconds > 0 ? fastestStepSeconds(facts) / device.stepSeconds : 1;
   return clamp(Math.round(slots * speed), Math.min(MIN_SLOTS, slots), slots);
+}
+
+function fastestStepSeconds({ device, others }: PullFacts): number {
+  return Math.min(device.stepSeconds, ...others.map(({ stepSeconds }) => stepSeconds));
 }
 
 function clamp(value: number, least: number, most: number): number {

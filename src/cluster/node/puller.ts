@@ -5,7 +5,7 @@
 import type { DeviceOffer, Offer } from "../../jobs/offer.ts";
 import type { Bus, ConsumerName, Delivery } from "../bus.ts";
 import type { TicketClass } from "../layout.ts";
-import type { PullFacts, PullRule } from "./pull-rule.ts";
+import type { OtherDevice, PullFacts, PullRule } from "./pull-rule.ts";
 
 export interface PullerOptions {
   readonly bus: Bus;
@@ -14,8 +14,10 @@ export interface PullerOptions {
   /** Jobs that a device of the fastest kind holds at most. */
   readonly slots: number;
   readonly offer: () => Offer;
-  /** Of the fastest device of the pool; undefined while none is known. */
-  readonly fastestStepSeconds: () => number | undefined;
+  /** Devices of the pool on other machines. */
+  readonly elsewhere: () => readonly OtherDevice[];
+  /** Steps of the model's usual image. */
+  readonly imageSteps: () => number;
   /** Whether this machine takes work at all. */
   readonly isOpen: () => boolean;
   /** Resolves when the offer includes what was taken, or when it was not. Must not reject. */
@@ -118,7 +120,8 @@ export class Puller {
   }
 
   #facts(device: DeviceOffer): PullFacts {
-    const { fastestStepSeconds, slots } = this.#options;
-    return { device, slots, fastestStepSeconds: fastestStepSeconds() ?? device.stepSeconds };
+    const { offer, elsewhere, imageSteps, slots } = this.#options;
+    const beside = offer().devices.filter(({ slot }) => slot !== device.slot);
+    return { device, others: [...beside, ...elsewhere()], slots, imageSteps: imageSteps() };
   }
 }

@@ -87,8 +87,8 @@ describe("a worker with several models", () => {
     const idle = worker(1, [{ ...unloadedA, load_seconds: 3 }, loadedB]);
     give(busy, "1", request(A), 10);
     expect(soonestWorker([busy, idle], { request: request(A), deaths: 0 })?.slot).toBe(0);
-    // Its newcomers come first, two steps of each.
-    for (let index = 0; index < 20; index += 1) give(busy, `n${index}`, request(A));
+    // Its newcomers come first, with a step of each.
+    for (let index = 0; index < 40; index += 1) give(busy, `n${index}`, request(A));
     expect(soonestWorker([busy, idle], { request: request(A), deaths: 0 })?.slot).toBe(1);
   });
 

@@ -56,7 +56,7 @@ describe("a worker's room", () => {
 });
 
 describe("a worker's offer", () => {
-  it("counts those with previews that wait for their first step, and prices one more job", () => {
+  it("counts those with previews that it has not begun, and says when one more would show", () => {
     const load = worker();
     expect(load.offer()).toMatchObject({ hasRoom: true, held: 0, newcomers: 0, backlogSeconds: 0 });
     expect(load.offer().firstPreviewSeconds).toBeCloseTo(0.1);
@@ -64,7 +64,8 @@ describe("a worker's offer", () => {
     give(load, "new");
     give(load, "without previews", 0, jobRequest({ preview: false }));
     expect(load.offer()).toMatchObject({ held: 3, newcomers: 1, rows: 1, stepSeconds: 0.1 });
-    expect(load.offer().firstPreviewSeconds).toBeCloseTo(0.1 + 2 * 0.1);
+    // Half of the call that runs, the first step of the newcomer, and its own.
+    expect(load.offer().firstPreviewSeconds).toBeCloseTo(0.05 + 0.1 + 0.1);
     expect(load.offer().backlogSeconds).toBeCloseTo((15 + 20 + 20) * 0.1);
   });
 
