@@ -53,9 +53,9 @@ export async function equalNodes(servers: NatsServers, settings: Settings): Prom
   const note = `${jobs} images of ${STEPS} steps at once, one node: ${one.toFixed(2)} s`;
   const beside = (value: number): string => `4 equal nodes; plain ranking with 16 slots: ${value.toFixed(1)}`;
   const steadily = (what: string, most: number, of: (values: readonly number[]) => number): Figure => {
-    const note = `${beside(of(plain.steady))}; central oracle: ${of(oracle).toFixed(1)}`;
+    const arms = `${beside(of(plain.steady))}; central oracle: ${of(oracle).toFixed(1)}`;
     return figure(
-      { id: "C4", what: `first preview, load ${STEADY_LOAD}, ${what}`, unit: "steps", gate: { most }, note },
+      { id: "C4", what: `first preview, load ${STEADY_LOAD}, ${what}`, unit: "steps", gate: { most }, note: arms },
       [of(rule.steady)],
     );
   };
