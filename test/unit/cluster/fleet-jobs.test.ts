@@ -7,6 +7,8 @@ import { useMovingTime } from "../../support/moving-time.ts";
 
 /** More than the silence after which a node is dead. */
 const DEATH_MS = 8_000;
+/** More than a node waits for what it has asked for. */
+const PULL_MS = 1_200;
 
 useMovingTime();
 
@@ -219,6 +221,48 @@ describe("a job whose node dies", () => {
     expect(await endOf(job)).toMatchObject({ kind: "succeeded" });
     await eventually(() => expect(fleet.tickets).toBe(0));
     expect(gateway.jobs.snapshot().counters).toMatchObject({ accepted: 1, succeeded: 1, failed: 0 });
+  });
+});
+
+describe("a device that has much to do", () => {
+  /** A node with five jobs that it has begun. */
+  async function busyNode(fleet: MemoryFleet, submit: (id: string) => Job): Promise<MemoryNode> {
+    const busy = await fleet.node("busy");
+    for (const id of ["1", "2", "3", "4", "5"]) {
+      submit(id);
+      await eventually(() => expect(busy.worker.jobs).toContain(id));
+      busy.worker.start(id);
+      busy.worker.step(id, 0);
+    }
+    return busy;
+  }
+
+  it("leaves a job to another one that would end it much sooner, though that cannot take it this moment", async () => {
+    await using fleet = new MemoryFleet();
+    const { submit } = fleet.gateway();
+    const busy = await busyNode(fleet, submit);
+    const other = await fleet.node("other");
+    submit("newcomer");
+    await eventually(() => expect(other.worker.jobs).toEqual(["newcomer"]));
+    await vi.advanceTimersByTimeAsync(PULL_MS);
+    submit("next");
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(busy.worker.jobs).not.toContain("next");
+    other.worker.start("newcomer");
+    await eventually(() => expect(other.worker.jobs).toEqual(["newcomer", "next"]));
+  });
+
+  it("takes it when the other one has fallen silent, before that is found dead", async () => {
+    await using fleet = new MemoryFleet();
+    const { submit } = fleet.gateway();
+    const busy = await busyNode(fleet, submit);
+    const silent = await fleet.node("silent");
+    await vi.advanceTimersByTimeAsync(PULL_MS);
+    silent.die();
+    await vi.advanceTimersByTimeAsync(PULL_MS);
+    submit("next");
+    await vi.advanceTimersByTimeAsync(DEATH_MS / 2 - PULL_MS);
+    expect(busy.worker.jobs).toContain("next");
   });
 });
 
