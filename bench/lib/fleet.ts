@@ -39,6 +39,7 @@ export async function startFleet(cluster: NatsCluster, { python }: Settings, rul
       LATENTCAST_NATS_URL: cluster.url,
       LATENTCAST_CLUSTER: streams.layout.prefix,
       LATENTCAST_ROLE: role,
+      LATENTCAST_QUEUE_LIMIT: "10000",
       ...extra,
     });
     started.push(server);

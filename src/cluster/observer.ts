@@ -12,6 +12,8 @@ export interface FleetObserver {
   ticketRedelivered?(kind: TicketKind): void;
   /** A node may begin what a ticket names. @param seconds Since it has the ticket. */
   ticketClaimed?(kind: TicketKind, seconds: number): void;
+  /** The first ticket of an accepted queued request could not be put into the queue; it is tried again. */
+  ticketFailed?(pool: string): void;
   /** The ticket of a queued request was lost and is made again. */
   requestReticketed?(): void;
   /** What this node drew is thrown away: another run of the same job counts. */

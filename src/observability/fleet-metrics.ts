@@ -23,6 +23,7 @@ export class FleetMetrics implements JobObserver, FleetObserver {
   readonly #age: Histogram<"pool" | "kind">;
   readonly #claim: Histogram<"pool" | "kind">;
   readonly #redelivered: Counter<"pool" | "kind">;
+  readonly #failed: Counter<"pool">;
   readonly #wasted: Counter<"pool">;
   readonly #races: Counter<"stream">;
   readonly #hops = new WeakMap<Job, Hops>();
@@ -58,6 +59,12 @@ export class FleetMetrics implements JobObserver, FleetObserver {
       name: name("redelivered_total"),
       help: "At nodes: tickets that had been handed out before.",
       labelNames: ["pool", "kind"],
+      registers,
+    });
+    this.#failed = new Counter({
+      name: name("ticket_failures_total"),
+      help: "At gateways: attempts to put the ticket of an accepted queued request into the queue that failed. Each is made again.",
+      labelNames: ["pool"],
       registers,
     });
     this.#wasted = new Counter({
@@ -121,6 +128,10 @@ export class FleetMetrics implements JobObserver, FleetObserver {
 
   ticketClaimed(kind: TicketKind, seconds: number): void {
     this.#claim.observe({ pool: this.#pool, kind }, seconds);
+  }
+
+  ticketFailed(pool: string): void {
+    this.#failed.inc({ pool });
   }
 
   requestReticketed(): void {

@@ -67,7 +67,7 @@ export async function memoryFleet(stores: "beside" | "streams" = "beside") {
     return { store, objects, inputReader };
   };
 
-  const gateway = async (name: string): Promise<MemoryGateway> => {
+  const gateway = async (name: string, observer: FleetObserver = {}): Promise<MemoryGateway> => {
     const bus = network.connect();
     const { store, objects, inputReader } = storesOf(bus);
     const mourners: ((last: NodeBeat) => void)[] = [];
@@ -81,7 +81,7 @@ export async function memoryFleet(stores: "beside" | "streams" = "beside") {
     };
     const jobs = new FakeJobs();
     const parts = new RequestGateway({
-      ...{ bus, layout, fleet, store, log, inputReader, gateway: name },
+      ...{ bus, layout, fleet, store, log, inputReader, observer, gateway: name },
       jobs,
       dialect: () => latentcastDialect,
       // Models are called as their pools.

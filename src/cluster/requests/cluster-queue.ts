@@ -21,13 +21,13 @@ import type { AcceptedRequest } from "../../storage/request-record.ts";
 import type { EndedRequest, StoredRequest } from "../../storage/request-store.ts";
 import type { Bus } from "../bus.ts";
 import { askFeed } from "./feed-question.ts";
+import type { FirstTickets } from "./first-tickets.ts";
 import { fleetEventIds } from "./fleet-event-ids.ts";
 import type { FleetRequestStore } from "../storage/fleet-requests.ts";
 import type { Layout } from "../layout.ts";
 import type { RequestFeed } from "./request-feed.ts";
 import { RequestFeeds } from "./request-feeds.ts";
 import type { RequestMap } from "./request-map.ts";
-import type { RequestTickets } from "./request-tickets.ts";
 import { WIRE_VERSION } from "../wire.ts";
 
 /** Where requests are drawn. */
@@ -43,7 +43,7 @@ export interface ClusterQueueOptions {
   readonly layout: Layout;
   readonly store: FleetRequestStore;
   readonly map: RequestMap;
-  readonly tickets: RequestTickets;
+  readonly tickets: FirstTickets;
   readonly jobs: Pick<Jobs, "admit">;
   readonly pools: QueuePools;
   /** Of requests whose record names none. */
@@ -54,6 +54,8 @@ export interface ClusterQueueOptions {
   readonly dialect: (name: string) => QueueDialect;
   readonly log: Logger;
 }
+
+type PlacedRequest = AcceptedRequest & { readonly pool: string };
 
 export class ClusterQueue implements RequestQueue {
   readonly #options: ClusterQueueOptions;
@@ -75,19 +77,20 @@ export class ClusterQueue implements RequestQueue {
     input: ParsedInput,
     { warnings = [], maxWaiting }: AcceptOptions = {},
   ): Promise<number> {
-    const { jobs, pools, store, map, inputReader } = this.#options;
+    const { jobs, pools, tickets } = this.#options;
     // The images are kept beside the record, whatever their addresses were.
     const { image_url: _image, mask_url: _mask, ...plain } = input;
     const pool = pools.poolFor(plain);
     const request = { ...toRequest(submission, drawSeed(plain), warnings), pool };
-    using _place = jobs.admit({ input }, { maxWaiting });
-    const opened = await inputReader.open(input);
-    // The node that draws it decodes them again.
-    opened?.inputs.release();
-    await store.accept(request, undefined, opened?.files);
-    const ahead = map.placeIn(pool, request);
-    await this.#offer(request);
-    return ahead;
+    const place = jobs.admit({ input }, { maxWaiting });
+    try {
+      const ahead = await this.#keep(request, input);
+      tickets.send(request, place);
+      return ahead;
+    } catch (error) {
+      place.release();
+      throw error;
+    }
   }
 
   async status(ref: RequestRef, { withLogs = false }: StatusOptions = {}): Promise<RequestStatus | undefined> {
@@ -150,19 +153,25 @@ export class ClusterQueue implements RequestQueue {
     });
   }
 
-  /** Nothing runs here. */
+  /** Nothing runs here. Waits for the tickets that are on their way. */
   close(): Promise<void> {
-    return Promise.resolve();
+    return this.#options.tickets.settled();
   }
 
-  /** Once its record is kept the request is accepted: a ticket that could not be made is the reconciler's. */
-  async #offer(request: AcceptedRequest & { readonly pool: string }): Promise<void> {
-    const { tickets, log } = this.#options;
+  /** Resolves with the number of requests ahead once it is on the disks. */
+  async #keep(request: PlacedRequest, input: ParsedInput): Promise<number> {
+    const { store, map, inputReader } = this.#options;
+    const opened = await inputReader.open(input);
+    // The node that draws it decodes them again.
+    opened?.inputs.release();
+    const ahead = map.expect(request);
     try {
-      await tickets.publish(request, 1);
+      await store.accept(request, undefined, opened?.files);
     } catch (error) {
-      log.warn({ requestId: request.id, err: error }, "the ticket of a request could not be made yet");
+      map.forget(request.id);
+      throw error;
     }
+    return ahead;
   }
 
   async #storedFor(ref: RequestRef): Promise<StoredRequest | undefined> {

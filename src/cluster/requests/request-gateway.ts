@@ -1,6 +1,7 @@
 /** What a gateway does for durable requests, put together: it shows and accepts them, and looks after those that nobody works on. */
 import { ClusterQueue, type ClusterQueueOptions } from "./cluster-queue.ts";
 import { Deaths } from "./deaths.ts";
+import { FirstTickets } from "./first-tickets.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { FleetObserver } from "../observer.ts";
 import type { FleetPace } from "../fleet/pace.ts";
@@ -29,7 +30,7 @@ export class RequestGateway {
     const tickets = new RequestTickets(options);
     this.map = new RequestMap(options);
     const { map } = this;
-    this.queue = new ClusterQueue({ ...options, map, tickets });
+    this.queue = new ClusterQueue({ ...options, map, tickets: new FirstTickets({ ...options, map, tickets }) });
     this.#deaths = new Deaths({ ...options, map });
     this.reconciler = new Reconciler({
       ...{ ...options, map, tickets },

@@ -30,6 +30,8 @@ const CLASSES = { normal: 0, low: 1 } as const;
 export class RequestMap {
   readonly #options: RequestMapOptions;
   readonly #known = new Map<string, KnownRequest>();
+  /** Accepted by this gateway a moment ago: the watch will show them. */
+  readonly #expected = new Map<string, Turn & Pick<PlacedState, "pool">>();
   readonly #changes = new Changes();
   readonly #listeners = new Map<string, Set<() => void>>();
   #isCaughtUp = false;
@@ -68,10 +70,28 @@ export class RequestMap {
     return Math.max(0, this.#waitingIn(this.get(id)?.pool).indexOf(id));
   }
 
-  /** The same of one that may not be known here yet. */
+  /** The same of one that is not known here yet. */
   placeIn(pool: string, request: Turn): number {
-    const waiting = this.#waitingIn(pool).flatMap((id) => this.get(id) ?? []);
-    return waiting.filter((state) => byTurn(state, request) < 0).length;
+    let ahead = 0;
+    const count = (other: Turn & Pick<PlacedState, "pool">): void => {
+      if (other.pool === pool && byTurn(other, request) < 0) ahead += 1;
+    };
+    for (const { state } of this.#known.values()) if (state.kind === "queued") count(state);
+    for (const other of this.#expected.values()) count(other);
+    return ahead;
+  }
+
+  /** It is about to be kept: later ones come after it. Returns how many will be taken before it. */
+  expect(request: Turn & Pick<PlacedState, "pool">): number {
+    const { id, pool, priority, acceptedAtMs } = request;
+    const ahead = this.placeIn(pool, request);
+    this.#expected.set(id, { id, pool, priority, acceptedAtMs });
+    return ahead;
+  }
+
+  /** It was not kept. */
+  forget(id: string): void {
+    this.#expected.delete(id);
   }
 
   /** Something changed, anywhere. */
@@ -106,6 +126,7 @@ export class RequestMap {
       this.#isCaughtUp = true;
     } else {
       const state = { ...seen, pool: seen.pool ?? this.#options.ownPool };
+      this.#expected.delete(state.id);
       // After a break the watch may repeat itself.
       if (state.revision < (this.#known.get(state.id)?.state.revision ?? 0)) return;
       if (state.kind === "ended" && !state.isHookDue) this.#known.delete(state.id);

@@ -1,4 +1,4 @@
-/** Whether streams have room for new requests: asked of the servers once a second, counted on in between. */
+/** Whether streams have room for new requests: asked of the servers when it is needed, at most once a second, counted on in between. */
 import { LatentcastError } from "../../errors.ts";
 import type { Bus } from "../bus.ts";
 
@@ -11,6 +11,10 @@ interface Fill {
 const ACCEPT_BELOW = 0.8;
 /** Others write too. What they can write in this time is little beside the fifth that is left. */
 const FRESH_MS = 1_000;
+/** Below this nobody waits for a newer answer: it takes 1 ms, and what others write meanwhile is little beside the three tenths that are left. */
+const AMPLE_BELOW = 0.5;
+/** An older answer is waited for all the same, so that servers that do not answer are noticed. */
+const AMPLE_MS = 30_000;
 
 export class StreamRoom {
   readonly #bus: Pick<Bus, "fill">;
@@ -26,9 +30,14 @@ export class StreamRoom {
 
   /** Rejects with `storage_full` when a new request could keep one that is there from ending. */
   async check(): Promise<void> {
-    // Nobody is refused for what was so a second ago.
-    if (performance.now() - this.#askedMs >= FRESH_MS || this.#isFull) await this.#ask();
-    if (this.#isFull) throw new LatentcastError("storage_full");
+    const ageMs = performance.now() - this.#askedMs;
+    if (ageMs >= FRESH_MS || this.#isAbove(ACCEPT_BELOW)) {
+      const asked = this.#ask();
+      // Nobody is refused for what was so a second ago.
+      if (ageMs >= AMPLE_MS || this.#isAbove(AMPLE_BELOW)) await asked;
+      else asked.catch(() => undefined);
+    }
+    if (this.#isAbove(ACCEPT_BELOW)) throw new LatentcastError("storage_full");
   }
 
   /** This process writes so much. What it replaces is not known here. */
@@ -37,8 +46,8 @@ export class StreamRoom {
     if (fill !== undefined) fill.bytes += bytes;
   }
 
-  get #isFull(): boolean {
-    return [...this.#fills.values()].some(({ bytes, maxBytes }) => bytes >= ACCEPT_BELOW * maxBytes);
+  #isAbove(share: number): boolean {
+    return [...this.#fills.values()].some(({ bytes, maxBytes }) => bytes >= share * maxBytes);
   }
 
   /** Whoever comes meanwhile waits for the same answer. */

@@ -29,7 +29,7 @@ const image = (text: string) => ({
 const START = twoColours(16, 16, "red", "blue");
 const later = (): number => performance.now() + 60_000;
 
-/** @param sync_mode Whether the image is in the response, or a file of its own. */
+/** Its ticket may still be on its way then. @param sync_mode Whether the image is in the response, or a file of its own. */
 async function accept(gateway: MemoryGateway, sync_mode = false): Promise<void> {
   const { app, dialect, baseUrl, priority, traceparent } = request("1");
   const image_url = dataUri(await START);
@@ -171,6 +171,7 @@ describe("a process that dies before or after any of its writes", () => {
         async (parts, death) => {
           const { fleet, judge, gateway, first, second } = parts;
           await accept(gateway, sync);
+          await gateway.queue.close();
           await draw(first);
           await eventually(() => expect(death.point ?? messages(fleet, fleet.layout.streams.tickets)).not.toBe(1));
           if (death.point !== undefined) gateway.mourn({ name: first.name, beat: parts.lastBeat });
@@ -203,6 +204,7 @@ describe("a process that dies before or after any of its writes", () => {
       ({ doomed }) => doomed.bus,
       async ({ fleet, judge, gateway, doomed, first, second }, death) => {
         await accept(gateway);
+        await gateway.queue.close();
         await draw(first);
         await eventually(() => expect(judge.verdict.unended).toEqual([]));
         const due = await doomed.store.nextWebhook(new AbortController().signal);

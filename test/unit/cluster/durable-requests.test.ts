@@ -43,8 +43,12 @@ function submission(id: string, extras: Partial<RequestSubmission> = {}): Reques
   };
 }
 
-const accept = (gateway: MemoryGateway, id = "1", extras: Partial<RequestSubmission> = {}): Promise<number> =>
-  gateway.queue.accept(submission(id, extras), input);
+/** Its ticket is in the queue then. */
+async function accept(gateway: MemoryGateway, id = "1", extras: Partial<RequestSubmission> = {}): Promise<number> {
+  const ahead = await gateway.queue.accept(submission(id, extras), input);
+  await gateway.queue.close();
+  return ahead;
+}
 
 async function drawing(node: MemoryNode, id = "1", steps = 0): Promise<void> {
   expect(await node.pull()).toBe(true);
@@ -380,6 +384,7 @@ describe("a node that dies", () => {
 
   it("and wakes up ends nothing, leaves no file, and leaves the ticket to its new holder", async () => {
     await a!.queue.accept(submission("1"), { ...input, sync_mode: false });
+    await a!.queue.close();
     await drawing(first!);
     a!.mourn(first!);
     await eventually(async () => expect(await second!.pull()).toBe(true));

@@ -80,6 +80,7 @@ describe("of a queued request", () => {
     const [dead, alive] = [notes(), notes()];
     const [first, second] = [fleet.node("first", dead.observer), fleet.node("second", alive.observer)];
     await gateway.queue.accept(submission, input);
+    await gateway.queue.close();
     expect(await first.pull()).toBe(true);
     first.jobs.start("1");
     gateway.mourn(first);
@@ -99,6 +100,7 @@ describe("of a queued request", () => {
     const { noted, observer } = notes();
     const node = fleet.node("first", observer);
     await gateway.queue.accept(submission, input);
+    await gateway.queue.close();
     expect(await node.pull()).toBe(true);
     node.jobs.start("1");
     // The node does not hear of it.

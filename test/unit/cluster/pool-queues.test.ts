@@ -17,11 +17,13 @@ afterEach(() => fleet[Symbol.asyncDispose]());
 const ref = (id: string): RequestRef => ({ id, owner: null });
 const later = (): number => performance.now() + 60_000;
 
-/** Models are called as their pools. */
-function accept(gateway: MemoryGateway, id: string, model?: string, startTimeoutMs?: number): Promise<number> {
+/** Models are called as their pools. The ticket is in the queue then. */
+async function accept(gateway: MemoryGateway, id: string, model?: string, startTimeoutMs?: number): Promise<number> {
   const { app, dialect, baseUrl, priority, webhookUrl, traceparent } = request(id);
   const submission = { ...ref(id), app, dialect, baseUrl, priority, webhookUrl, traceparent, startTimeoutMs };
-  return gateway.queue.accept(submission, generateInput.parse({ prompt: "x", seed: 7, model }));
+  const ahead = await gateway.queue.accept(submission, generateInput.parse({ prompt: "x", seed: 7, model }));
+  await gateway.queue.close();
+  return ahead;
 }
 
 const ticketSubjects = (): string[] =>
