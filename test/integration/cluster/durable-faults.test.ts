@@ -283,9 +283,11 @@ describe("tickets", () => {
     const { streams } = fleet.layout;
     const requests = await submitSome(4);
     const [twice] = requests.keys();
-    const subject = fleet.layout.ticket("default", "n", twice!);
-    const stored = await bus.get(streams.tickets, subject);
-    await bus.put(streams.tickets, subject, stored!.header as Record<string, unknown>, Buffer.alloc(0), {
+    const ticket = (id: string) => bus.get(streams.tickets, fleet.layout.ticket("default", "n", id));
+    // They follow the answers.
+    for (const id of requests.keys()) await eventually(async () => expect(await ticket(id)).toBeDefined());
+    const stored = await ticket(twice!);
+    await bus.put(streams.tickets, stored!.subject, stored!.header as Record<string, unknown>, Buffer.alloc(0), {
       id: "again",
     });
     for (const lost of [...requests.keys()].slice(2))
