@@ -176,5 +176,10 @@ export class BusUnavailable extends Error {
 
 /** What was asked for does not exist, or is not allowed: repeating it is of no use. */
 export class BusRefusal extends Error {
-  override readonly name = "BusRefusal";
+  override readonly name: string = "BusRefusal";
+}
+
+/** Who asks may not: its credentials are of another role, or of another pool. */
+export class BusForbidden extends BusRefusal {
+  override readonly name = "BusForbidden";
 }

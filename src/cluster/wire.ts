@@ -153,9 +153,16 @@ export const nodeBeat = beat.extend({
   held: z.array(heldRun),
 });
 
-export const gatewayBeat = beat.extend({ kind: z.literal("gateway"), waiting: count });
+export const gatewayBeat = beat.extend({
+  kind: z.literal("gateway"),
+  waiting: count,
+  pool: z.string().optional().describe("Draws what names no model. Not said by the first version of this message."),
+});
 
 export const heartbeat = z.discriminatedUnion("kind", [nodeBeat, gatewayBeat]);
+
+/** What every version says, and of which version that is. */
+export const anyBeat = z.object({ v: z.number(), name: z.string(), version: z.string() });
 
 /** What all nodes of a pool have in common: `lc.pool.<pool>`. */
 export const poolRecord = z.object({

@@ -26,12 +26,12 @@ export class Gateway {
   readonly #heartbeats: Heartbeats;
 
   constructor(options: GatewayOptions) {
-    const { bus, layout, name, incarnation, version } = options;
+    const { bus, layout, name, incarnation, pool, version } = options;
     this.jobs = new RemoteJobs(options);
     const beat = (): GatewayBeat => ({
       v: WIRE_VERSION,
       kind: "gateway",
-      ...{ name, version },
+      ...{ name, pool, version },
       incarnation: incarnation(),
       waiting: this.jobs.waiting,
     });

@@ -2,7 +2,7 @@
 import { headers, errors, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 import { z } from "zod";
 import { toAsciiJson } from "../../schema/ascii-json.ts";
-import { BusRefusal, BusUnavailable, StreamFull, WrongSequence, type Header } from "../bus.ts";
+import { BusForbidden, BusRefusal, BusUnavailable, StreamFull, WrongSequence, type Header } from "../bus.ts";
 
 /** Elections take 4 to 9 s. */
 const PATIENCE_MS = 10_000;
@@ -12,9 +12,9 @@ const PAUSE_MS = 100;
 const HEADER = "Lc";
 
 const WRONG_SEQUENCE = new Set([10_071, 10_164]);
-const FULL = new Set([10_023, 10_028, 10_047, 10_077]);
+export const FULL: ReadonlySet<number> = new Set([10_023, 10_028, 10_047, 10_077]);
 /** No leader yet, or the same write is on its way. */
-const TEMPORARY = new Set([10_008, 10_009, 10_158]);
+export const TEMPORARY: ReadonlySet<number> = new Set([10_008, 10_009, 10_158]);
 const NO_MESSAGE = 10_037;
 
 const answer = z.looseObject({
@@ -69,7 +69,7 @@ export class JetStreamApi {
 }
 
 /** The server said that it cannot answer now. */
-class NotNow extends Error {}
+export class NotNow extends Error {}
 
 function readAnswer({ data }: Msg): Answer | undefined {
   const read = answer.parse(JSON.parse(Buffer.from(data).toString()));
@@ -93,8 +93,10 @@ function isForbidden(error: unknown): boolean {
   return error instanceof Error && error.cause instanceof errors.PermissionViolationError;
 }
 
-function toRefusal(error: unknown): unknown {
-  return isForbidden(error) ? new BusRefusal("NATS does not allow this to these credentials", { cause: error }) : error;
+export function toRefusal(error: unknown): unknown {
+  return isForbidden(error)
+    ? new BusForbidden("NATS does not allow this to these credentials", { cause: error })
+    : error;
 }
 
 export function headersOf(header: Header): MsgHdrs {

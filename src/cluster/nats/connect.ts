@@ -94,8 +94,12 @@ function refusal(urls: readonly string[], error: unknown): ConfigError {
       `--nats: ${at} refuses the credentials; check LATENTCAST_NATS_CREDS, or user and password in the address.`,
       { cause: error },
     );
-  if (isTls)
-    return new ConfigError(`--nats: TLS with ${at} failed (${text}); check LATENTCAST_NATS_CA.`, { cause: error });
+  if (isTls) {
+    const advice = text.includes("does not support 'tls'")
+      ? "give the server a `tls` block; one on this machine may also be reached by nats://, without LATENTCAST_NATS_CA"
+      : "check LATENTCAST_NATS_CA";
+    return new ConfigError(`--nats: TLS with ${at} failed (${text}); ${advice}.`, { cause: error });
+  }
   return new ConfigError(`--nats: no NATS server answers at ${at} (${text}).`, { cause: error });
 }
 

@@ -2,7 +2,7 @@
 import { MsgHdrsImpl, type MsgHdrs } from "@nats-io/transport-node";
 import { z } from "zod";
 import { BusRefusal, type Header, type PutOptions, type Stored, type StreamFill } from "../bus.ts";
-import { bytesOf, headerIn, headersOf, type JetStreamApi } from "./api.ts";
+import { bytesOf, headerIn, headersOf, NotNow, type JetStreamApi } from "./api.ts";
 
 const written = z.object({ seq: z.number() });
 const found = z.object({
@@ -14,10 +14,11 @@ const found = z.object({
     hdrs: z.string().default(""),
   }),
 });
+const replica = z.object({ name: z.string(), active: z.number(), offline: z.boolean().default(false) });
 const info = z.object({
   config: z.object({ max_bytes: z.number().default(-1) }),
   state: z.object({ messages: z.number(), bytes: z.number(), first_seq: z.number() }),
-  cluster: z.object({ replicas: z.array(z.object({ name: z.string(), active: z.number() })).default([]) }).optional(),
+  cluster: z.object({ leader: z.string().optional(), replicas: z.array(replica).default([]) }).optional(),
 });
 
 const NOT_FOUND = 404;
@@ -79,9 +80,16 @@ export class Records {
   }
 
   async fill(stream: string): Promise<StreamFill> {
-    const { config, state, cluster } = info.parse(await this.#api.call(`$JS.API.STREAM.INFO.${stream}`));
+    const { config, state, cluster } = await this.#api.repeat(async () => {
+      const read = info.parse(await this.#api.call(`$JS.API.STREAM.INFO.${stream}`));
+      // A server that has lost all others still answers this, and nothing else.
+      if (read.cluster !== undefined && read.cluster.leader === undefined) throw new NotNow(`nobody leads ${stream}`);
+      return read;
+    });
     const maxBytes = config.max_bytes < 0 ? Number.POSITIVE_INFINITY : config.max_bytes;
-    const awayServers = (cluster?.replicas ?? []).filter(({ active }) => active > AWAY_NS).map(({ name }) => name);
+    const awayServers = (cluster?.replicas ?? [])
+      .filter(({ active, offline }) => offline || active > AWAY_NS)
+      .map(({ name }) => name);
     return { messages: state.messages, bytes: state.bytes, firstSequence: state.first_seq, maxBytes, awayServers };
   }
 }

@@ -2,17 +2,22 @@
 import { setTimeout } from "node:timers/promises";
 import { jetstreamManager, AckPolicy, DiscardPolicy, JetStreamApiError, RetentionPolicy } from "@nats-io/jetstream";
 import { StorageType, type ConsumerConfig, type JetStreamManager, type StreamConfig } from "@nats-io/jetstream";
-import type { NatsConnection } from "@nats-io/transport-node";
-import { BusRefusal } from "../bus.ts";
+import { TimeoutError, type NatsConnection } from "@nats-io/transport-node";
+import { BusRefusal, BusUnavailable } from "../bus.ts";
 import type { ConsumerDefinition, Layout, StreamDefinition } from "../layout.ts";
+import { FULL, TEMPORARY, toRefusal } from "./api.ts";
 import { PRIORITY_GROUP } from "./pulls.ts";
 
 /** How long a write's id is remembered. */
 const DEDUPE_MS = 120_000;
 const NANOSECONDS = 1_000_000;
 const NOT_FOUND = new Set([10_014, 10_059]);
-/** Servers that have just started, or elect a leader, refuse for a moment: seen as 10049 with status 500, once in some hundred set-ups. */
-const [TRIES, PAUSE_MS] = [4, 1_000];
+/** Servers that have just started, or elect a leader (4 to 9 s), refuse for a while: seen as 10049 with status 500, and as 10008. */
+const [TRIES, PAUSE_MS] = [11, 1_000];
+/** A single server keeps no copies. */
+const NOT_CLUSTERED = 10_074;
+/** Too few servers, or none with room. */
+const NO_PEERS = 10_005;
 
 export interface SetupStep {
   readonly kind: "stream" | "consumer";
@@ -22,7 +27,7 @@ export interface SetupStep {
   readonly settings: readonly string[];
 }
 
-/** Rejects with a {@link BusRefusal} naming the stream or consumer that cannot be made. */
+/** Rejects with a {@link BusRefusal} naming the stream or consumer that cannot be made, or with {@link BusUnavailable}. */
 export async function setUp(
   connection: NatsConnection,
   layout: Layout,
@@ -72,11 +77,25 @@ async function ensure(kind: SetupStep["kind"], name: string, ensured: Ensured, t
   try {
     return { kind, name, ...(await ensureOnce(ensured)) };
   } catch (error) {
-    if (!(error instanceof JetStreamApiError)) throw error;
-    if (error.status < 500 || tries === 1) throw new BusRefusal(`${kind} ${name}: ${error.message}`, { cause: error });
+    const mayPass = error instanceof JetStreamApiError && error.status >= 500 && error.code !== NOT_CLUSTERED;
+    if (!mayPass || tries === 1) throw refusal(`${kind} ${name}`, error);
   }
   await setTimeout(PAUSE_MS);
   return ensure(kind, name, ensured, tries - 1);
+}
+
+function refusal(what: string, error: unknown): unknown {
+  if (error instanceof TimeoutError) return new BusUnavailable(`${what}: no answer`, { cause: error });
+  if (!(error instanceof JetStreamApiError)) return toRefusal(error);
+  if (TEMPORARY.has(error.code)) return new BusUnavailable(`${what}: ${error.message}`, { cause: error });
+  return new BusRefusal(`${what}: ${error.message}${adviceFor(error)}`, { cause: error });
+}
+
+function adviceFor({ code, message }: JetStreamApiError): string {
+  if (FULL.has(code) || message.includes("insufficient storage"))
+    return "; give the servers a larger max_file, or lower LATENTCAST_STORE_LIMIT_BYTES";
+  if (code === NO_PEERS) return "; as many servers as LATENTCAST_CLUSTER_REPLICAS says have to be up";
+  return code === NOT_CLUSTERED ? "; set LATENTCAST_CLUSTER_REPLICAS=1, or start three servers as one cluster" : "";
 }
 
 async function ensureOnce({ wanted, find, make, change }: Ensured): Promise<Pick<SetupStep, "done" | "settings">> {

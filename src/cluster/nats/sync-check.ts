@@ -9,10 +9,13 @@ const jsz = z.object({
   config: z.object({ sync_always: z.boolean().optional(), sync_interval: z.number().optional() }),
 });
 
-/** One sentence for each server that says so; nothing about those whose pages cannot be reached. */
+/**
+ * One sentence for each server that says so, and for each page that was asked for and cannot be read; nothing about pages that were only
+ * tried.
+ */
 export async function laxServers(urls: readonly string[], monitors?: readonly string[]): Promise<string[]> {
   const pages = monitors ?? urls.map(monitorOf);
-  const found = await Promise.all(pages.map((page) => laxity(page)));
+  const found = await Promise.all(pages.map((page) => laxity(page, monitors !== undefined)));
   return found.filter((sentence) => sentence !== undefined);
 }
 
@@ -21,7 +24,7 @@ function monitorOf(url: string): string {
   return `http://${hostname}:${MONITOR_PORT}`;
 }
 
-async function laxity(page: string): Promise<string | undefined> {
+async function laxity(page: string, isAskedFor: boolean): Promise<string | undefined> {
   try {
     const response = await fetch(new URL("/jsz", page), { signal: AbortSignal.timeout(ANSWER_MS) });
     const { config } = jsz.parse(await response.json());
@@ -29,6 +32,6 @@ async function laxity(page: string): Promise<string | undefined> {
     const seconds = (config.sync_interval ?? 0) / 1e9;
     return `the NATS server at ${page} may lose what it confirmed in the last ${seconds} s when its machine fails: set sync_interval to always`;
   } catch {
-    return undefined;
+    return isAskedFor ? `--monitor: ${page} is no NATS server's page for operators, or does not answer` : undefined;
   }
 }

@@ -2,13 +2,13 @@
 import { hostname } from "node:os";
 import { pause } from "../../async/timer.ts";
 import type { Config } from "../../config.ts";
-import { BusRefusal, BusUnavailable, type Bus } from "../bus.ts";
+import { BusForbidden, BusRefusal, BusUnavailable, type Bus } from "../bus.ts";
 import { Layout, type LayoutOptions } from "../layout.ts";
 import type { SetupStep } from "../nats/setup.ts";
-import { poolModels, poolProblems, poolStatus, type PoolStatus } from "./pool-status.ts";
+import { poolModels, poolProblems, poolStatus, sharedNames, type PoolStatus } from "./pool-status.ts";
 import { RecordStream } from "../storage/records.ts";
 import { laxServers } from "../nats/sync-check.ts";
-import { heartbeat, type NodeBeat } from "../wire.ts";
+import { anyBeat, heartbeat, WIRE_VERSION, type GatewayBeat, type NodeBeat } from "../wire.ts";
 
 export type OperatorConfig = Pick<
   Config,
@@ -17,8 +17,10 @@ export type OperatorConfig = Pick<
 
 /** Two heartbeats of everybody, and one that is late. */
 const LISTEN_MS = 2_500;
+/** Of a hundred thousand records, if need be. */
+const RECORDS_MS = 30_000;
 const FULL = 0.8;
-const NO_MAJORITY =
+export const NO_MAJORITY =
   "the NATS servers do not answer, or have no majority; more than half of them have to be up and to hear each other";
 
 export interface FleetStatus {
@@ -66,9 +68,13 @@ export async function fleetStatus(
   const bus = await connect(config, layout, (text) => problems.push(text));
   try {
     const [heard, lax] = await Promise.all([listen(bus, layout, signal), laxServers(config.natsUrls, monitors)]);
-    const kept = await look(bus, layout, config.pool, heard.nodes);
-    const all = [...problems, ...lax, ...kept.problems, ...nodeProblems(heard.nodes), ...poolProblems(kept.pools)];
-    return { ...heard, ...kept, problems: all };
+    const { nodes, gateways } = heard;
+    const kept = await look(bus, layout, config.pool, nodes);
+    const own = new Set(gateways.map(({ pool }) => pool ?? config.pool));
+    const rivals = sharedNames(kept.pools, own.size === 0 ? [config.pool] : [...own]);
+    const ofNodes = [...heard.problems, ...nodeProblems(nodes)];
+    const all = [...problems, ...lax, ...kept.problems, ...ofNodes, ...poolProblems(kept.pools), ...rivals];
+    return { nodes, gateways: gateways.length, ...kept, problems: all };
   } finally {
     await bus.close();
   }
@@ -95,21 +101,34 @@ async function connect(config: OperatorConfig, layout: Layout, warn: (text: stri
   return NatsBus.connect({ ...connectOptions(config, layout), warn });
 }
 
-async function listen(
-  bus: Bus,
-  layout: Layout,
-  signal: AbortSignal,
-): Promise<{ readonly nodes: readonly NodeBeat[]; readonly gateways: number }> {
+interface Heard {
+  readonly nodes: readonly NodeBeat[];
+  readonly gateways: readonly GatewayBeat[];
+  readonly problems: readonly string[];
+}
+
+async function listen(bus: Bus, layout: Layout, signal: AbortSignal): Promise<Heard> {
   const nodes = new Map<string, NodeBeat>();
-  const gateways = new Set<string>();
+  const gateways = new Map<string, GatewayBeat>();
+  const strangers = new Map<string, string>();
   const listening = bus.subscribe(layout.heartbeat, ({ header }) => {
     const beat = heartbeat.safeParse(header).data;
     if (beat?.kind === "node") nodes.set(beat.name, beat);
-    if (beat?.kind === "gateway") gateways.add(beat.incarnation);
+    if (beat?.kind === "gateway") gateways.set(beat.incarnation, beat);
+    if (beat === undefined) noteStranger(strangers, header);
   });
   await pause(LISTEN_MS, signal);
   listening.close();
-  return { nodes: [...nodes.values()].filter(({ state }) => state !== "gone"), gateways: gateways.size };
+  const living = [...nodes.values()].filter(({ state }) => state !== "gone");
+  return { nodes: living, gateways: [...gateways.values()], problems: [...strangers.values()] };
+}
+
+/** It takes part in the fleet, and no process of this release understands it. */
+function noteStranger(strangers: Map<string, string>, header: unknown): void {
+  const { data } = anyBeat.safeParse(header);
+  if (data === undefined) return;
+  const speaks = `speaks version ${data.v} of the fleet's messages, and this program version ${WIRE_VERSION}`;
+  strangers.set(data.name, `${data.name} is of release ${data.version}, which ${speaks}: they cannot work together`);
 }
 
 /** What the servers keep. Where they do not answer, one sentence says so and the rest is left out: each question would wait for ten seconds. */
@@ -132,8 +151,7 @@ export async function look(
     } catch (error) {
       isAnswering = !(error instanceof BusUnavailable);
       if (!isAnswering) return void problems.push(`${what}: ${NO_MAJORITY}`);
-      const advice = error instanceof BusRefusal ? "; run `latentcast cluster init`" : "";
-      problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}${advice}`);
+      problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}${adviceFor(error)}`);
     }
   };
   for (const name of Object.values(layout.streams))
@@ -162,9 +180,17 @@ export async function look(
   });
   if (streams[layout.streams.state] !== undefined)
     await read("requests", async () => {
-      for (const { head } of await new RecordStream(bus, layout).heads()) counts[head.kind] += 1;
+      const { heads, unreadable } = await new RecordStream(bus, layout).heads(AbortSignal.timeout(RECORDS_MS));
+      for (const { head } of heads) counts[head.kind] += 1;
+      if (unreadable > 0)
+        problems.push(`${unreadable} record(s) of requests are damaged or of another release, and left alone`);
     });
   return { streams, requests: counts, pools, webhooks, problems };
+}
+
+function adviceFor(error: unknown): string {
+  if (error instanceof BusForbidden) return "; use those of the operator";
+  return error instanceof BusRefusal ? "; run `latentcast cluster init`" : "";
 }
 
 function nodeProblems(nodes: readonly NodeBeat[]): string[] {

@@ -2,10 +2,10 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import type { InputFiles } from "../../images/source.ts";
-import { WrongSequence, type Bus } from "../bus.ts";
+import { BusUnavailable, WrongSequence, type Bus } from "../bus.ts";
 import type { Layout } from "../layout.ts";
 import { StreamRoom } from "./stream-room.ts";
-import { filesOf, readHead, readRecord, toHeader } from "./state-record.ts";
+import { filesOf, headIfReadable, readRecord, toHeader } from "./state-record.ts";
 import type { NewRecord, StateHeader, StateRecord } from "./state-record.ts";
 
 /** Above this, ends make room before their time. */
@@ -18,6 +18,12 @@ const SHORTEST_MS = 1_000;
 const OLD_LEADER_MS = 6_000;
 const SHORTEST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 500;
+
+interface Heads {
+  readonly heads: readonly { readonly head: StateHeader; readonly revision: number }[];
+  /** Records that are damaged, or of a later version. */
+  readonly unreadable: number;
+}
 
 export class RecordStream {
   readonly #bus: Bus;
@@ -35,6 +41,12 @@ export class RecordStream {
   async read(id: string): Promise<StateRecord | undefined> {
     const stored = await this.#bus.get(this.#stream, this.#layout.state(id));
     return stored && readRecord(stored);
+  }
+
+  /** Whether a record is there, also one that this version cannot read. */
+  async headOf(id: string): Promise<StateHeader | "unreadable" | undefined> {
+    const stored = await this.#bus.get(this.#stream, this.#layout.state(id));
+    return stored === undefined ? undefined : (headIfReadable(stored.header) ?? "unreadable");
   }
 
   /**
@@ -81,22 +93,29 @@ export class RecordStream {
     const { bytes, maxBytes, messages } = await this.#bus.fill(this.#stream);
     if (bytes <= aboveShare * maxBytes) return 0;
     const share = 1 - (FORGET_DOWN_TO * maxBytes) / bytes;
-    const ends = (await this.heads()).filter(({ head: { kind, hook } }) => kind === "ended" && hook?.isDue !== true);
+    const ends = (await this.heads()).heads.filter(
+      ({ head: { kind, hook } }) => kind === "ended" && hook?.isDue !== true,
+    );
     const oldest = ends.toSorted((a, b) => a.revision - b.revision).slice(0, Math.max(1, Math.ceil(share * messages)));
     for (const { head } of oldest) await this.#bus.purge(this.#stream, this.#layout.state(head.id));
     return oldest.length;
   }
 
-  /** Of every record that is there. */
-  async heads(): Promise<{ readonly head: StateHeader; readonly revision: number }[]> {
-    const heads = new Map<string, { head: StateHeader; revision: number }>();
+  /** Of every record that is there and can be read. Rejects with `BusUnavailable` where `signal` fires before all are read. */
+  async heads(signal?: AbortSignal): Promise<Heads> {
+    const heads = new Map<string, Heads["heads"][number]>();
+    const unreadable = new Set<string>();
     const stop = new AbortController();
-    for await (const stored of this.watch(stop.signal)) {
+    const isOver = signal === undefined ? stop.signal : AbortSignal.any([stop.signal, signal]);
+    for await (const stored of this.watch(isOver)) {
       if (stored === "caught-up") break;
-      heads.set(stored.subject, { head: readHead(stored.header), revision: stored.sequence });
+      const head = headIfReadable(stored.header);
+      if (head === undefined) unreadable.add(stored.subject);
+      else heads.set(stored.subject, { head, revision: stored.sequence });
     }
+    if (signal?.aborted === true) throw new BusUnavailable("the records cannot be read");
     stop.abort();
-    return [...heads.values()];
+    return { heads: [...heads.values()], unreadable: unreadable.size };
   }
 
   watch(signal: AbortSignal): ReturnType<Bus["watch"]> {

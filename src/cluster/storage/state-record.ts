@@ -75,6 +75,11 @@ export function toHeader(head: StateHeader): Header {
   return head;
 }
 
+/** Undefined for one that is damaged, or of a later version: who goes through all records must get past it. */
+export function headIfReadable(header: unknown): StateHeader | undefined {
+  return stateHeader.safeParse(header).data;
+}
+
 /** Throws {@link DamagedRecord}. */
 export function readHead(header: unknown): StateHeader {
   const parsed = stateHeader.safeParse(header);
@@ -119,8 +124,11 @@ export function isFile(place: Placed): place is PlacedFile {
 export const parseRequest = (bytes: Buffer): AcceptedRequest => readRequest(bytes.toString());
 export const parseResult = (bytes: Buffer): RequestResult => readResult(bytes.toString());
 
-export function toState({ header, sequence }: Pick<Stored, "header" | "sequence">): RequestState {
-  const { id, kind, app, pool, owner, priority, acceptedAtMs, startByMs, holder, tickets, hook } = readHead(header);
+/** Undefined for one that cannot be read. */
+export function toState({ header, sequence }: Pick<Stored, "header" | "sequence">): RequestState | undefined {
+  const head = headIfReadable(header);
+  if (head === undefined) return undefined;
+  const { id, kind, app, pool, owner, priority, acceptedAtMs, startByMs, holder, tickets, hook } = head;
   const facts = { app, pool, owner, priority, acceptedAtMs, startByMs, holder, tickets };
   return { id, revision: sequence, kind, ...facts, isHookDue: hook?.isDue === true };
 }

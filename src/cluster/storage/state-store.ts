@@ -98,7 +98,7 @@ export class FleetStateStore implements FleetRequestStore {
   }
 
   async *unfinished(): AsyncGenerator<StoredRequest, void, undefined> {
-    const heads = (await storing(() => this.#records.heads())).map(({ head }) => head);
+    const heads = (await storing(() => this.#records.heads())).heads.map(({ head }) => head);
     const open = heads.filter(({ kind }) => kind !== "ended");
     for (const { id } of open.toSorted((a, b) => a.acceptedAtMs - b.acceptedAtMs || a.id.localeCompare(b.id))) {
       const stored = await this.find(id);
@@ -162,7 +162,11 @@ export class FleetStateStore implements FleetRequestStore {
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<RequestState | "caught-up", void, undefined> {
-    for await (const stored of this.#records.watch(signal)) yield stored === "caught-up" ? stored : toState(stored);
+    for await (const stored of this.#records.watch(signal)) {
+      const state = stored === "caught-up" ? stored : toState(stored);
+      // One that cannot be read must not hide those behind it.
+      if (state !== undefined) yield state;
+    }
   }
 
   countTicket(id: string, revision: number): Promise<number | undefined> {
@@ -188,8 +192,8 @@ export class FleetStateStore implements FleetRequestStore {
   /** Removes files of requests that are not there, or have ended. */
   async sweep(olderThanMs = this.#now() - ORPHAN_MS): Promise<void> {
     await this.#files.sweep(olderThanMs, async (id) => {
-      const head = (await this.#records.read(id))?.head;
-      return head !== undefined && (head.kind !== "ended" || head.hook?.isDue === true);
+      const head = await this.#records.headOf(id);
+      return head !== undefined && (head === "unreadable" || head.kind !== "ended" || head.hook?.isDue === true);
     });
   }
 

@@ -145,6 +145,8 @@ describe("the connection to NATS", () => {
     const sentence = /^--nats: TLS with localhost:\d+ failed \(.+\); check LATENTCAST_NATS_CA\.$/;
     expect(await refusal(url, { LATENTCAST_NATS_CA: path("other.pem") })).toMatch(sentence);
     expect(await refusal(url)).toMatch(sentence);
-    expect(await refusal(cluster().url.replace("nats:", "tls:"))).toMatch(/^--nats: TLS with .+ failed/);
+    expect(await refusal(cluster().url.replace("nats:", "tls:"))).toMatch(
+      /^--nats: TLS with .+ failed .+; give the server a `tls` block; /,
+    );
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { Header } from "../../../src/cluster/bus.ts";
 import type { LayoutOptions } from "../../../src/cluster/layout.ts";
 import type { Claim } from "../../../src/storage/request-store.ts";
 import { ended, request } from "../../contract/store-under-test.ts";
@@ -223,5 +224,29 @@ describe("the store of a fleet's requests", () => {
     await expect(requests.find("1")).rejects.toThrow("a stored record cannot be read");
     await expect(requests.cancel("1", ended(1))).rejects.toThrow("a stored record cannot be read");
     expect((await bus.get(fleet.layout.streams.state, fleet.layout.state("1")))?.sequence).toBe(sequence);
+  });
+
+  it("sees past a record of another version: those behind it are watched, begun and made room of", async () => {
+    const { requests, fleet } = await openStore();
+    const bus = await fleet.connect();
+    const { streams, state } = fleet.layout;
+    await requests.accept(request("1"), undefined, { image: Buffer.alloc(100_000), mask: null });
+    const stored = (await bus.get(streams.state, state("1")))!;
+    const later = { ...(stored.header as Header), v: 2 };
+    await bus.put(streams.state, state("1"), later, stored.payload, { id: "later" });
+    await requests.accept(request("2"));
+    const seen: string[] = [];
+    for await (const each of requests.watch(AbortSignal.timeout(20_000))) {
+      if (each === "caught-up") break;
+      seen.push(each.id);
+    }
+    expect(seen).toEqual(["2"]);
+    const unfinished: string[] = [];
+    for await (const each of requests.unfinished()) unfinished.push(each.request.id);
+    expect(unfinished).toEqual(["2"]);
+    const kept = async (): Promise<number> => (await bus.fill(streams.inputs)).messages;
+    const before = await kept();
+    await requests.sweep(Number.POSITIVE_INFINITY);
+    expect([before > 0, await kept()]).toEqual([true, before]);
   });
 });
