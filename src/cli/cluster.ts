@@ -1,7 +1,8 @@
 /** `latentcast cluster`: what operators of a fleet need of it. */
-import { fleetStatus, forgetPools, initFleet, type FleetStatus } from "../cluster/operator/operator.ts";
+import { fleetStatus, forgetPools, initFleet, NO_MAJORITY, type FleetStatus } from "../cluster/operator/operator.ts";
+import { BusForbidden, BusRefusal, BusUnavailable } from "../cluster/bus.ts";
 import { Layout } from "../cluster/layout.ts";
-import { serverConfiguration } from "../cluster/operator/permissions.ts";
+import { fleetUsers, serverConfiguration } from "../cluster/operator/permissions.ts";
 import { ConfigError, type Config } from "../config.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliCommand, CommandContext, CommandResult } from "./command.ts";
@@ -27,7 +28,7 @@ export const cluster: CliCommand = {
   },
   notes: [
     "init makes what a fleet keeps in NATS, and brings it up to date after an upgrade; run again, it changes nothing. --pool may name several pools, comma-separated.",
-    "permissions prints what each role may do, as lines for the configuration of the NATS servers.",
+    "permissions prints what each role may do, as lines for the configuration of the NATS servers. --pool gives the nodes of each pool that it names a user of their own, who can take no work of others.",
     "forget removes what is known of pools that --pool names: gateways no longer offer their models. Stop their nodes first.",
     "status shows nodes, pools, waiting and running work, and what is wrong; it fails when something is.",
   ],
@@ -36,9 +37,20 @@ export const cluster: CliCommand = {
     const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
     if (action === undefined)
       throw new UsageError(`say what to do: latentcast cluster ${Object.keys(ACTIONS).join("|")}`);
-    return action(context, clusterConfig(context));
+    return action(context, clusterConfig(context)).catch((error: unknown) => {
+      throw inOneSentence(error);
+    });
   },
 };
+
+/** What servers refuse is for whoever looks after them. */
+function inOneSentence(error: unknown): unknown {
+  const options = { cause: error };
+  if (error instanceof BusUnavailable) return new ConfigError(`--nats: ${NO_MAJORITY}.`, options);
+  if (error instanceof BusForbidden)
+    return new ConfigError("--nats: these credentials may not do this; use those of the operator.", options);
+  return error instanceof BusRefusal ? new ConfigError(`--nats: ${error.message}.`, options) : error;
+}
 
 /** A fleet has several pools, a server is in one. */
 function clusterConfig(context: CommandContext): Config {
@@ -83,8 +95,10 @@ async function forget(context: CommandContext, config: Config): Promise<CommandR
   return "done";
 }
 
-function permissions({ terminal }: CommandContext, config: Config): Promise<CommandResult> {
-  terminal.print(serverConfiguration(new Layout({ cluster: config.cluster })));
+function permissions(context: CommandContext, config: Config): Promise<CommandResult> {
+  // As for `forget`: the environment names the pool of one process.
+  const pools = context.args.values["pool"] === undefined ? [] : checkedPools(context);
+  context.terminal.print(serverConfiguration(new Layout({ cluster: config.cluster }), fleetUsers(pools)));
   return Promise.resolve("done");
 }
 

@@ -136,8 +136,9 @@ export class Layout {
     return `${this.prefix}.hb`;
   }
 
-  /** Where answers to a role come in; nobody else may listen there. */
-  inbox = (role: Role): string => `_INBOX_${this.prefix}_${role}`;
+  /** Where answers to a role come in; nobody else may listen there. Those to the nodes of one pool are a part of those to all nodes. */
+  inbox = (role: Role, pool?: string): string =>
+    [`_INBOX_${this.prefix}_${role}`, ...(pool === undefined ? [] : [token(pool)])].join(".");
 
   tickets = (pool: string, ticketClass: TicketClass): ConsumerName => ({
     stream: this.streams.tickets,

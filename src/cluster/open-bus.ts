@@ -7,7 +7,7 @@ import type { FleetObserver } from "./observer.ts";
 import { laxServers } from "./nats/sync-check.ts";
 
 export interface OpenBusOptions {
-  readonly config: Pick<Config, "natsUrls" | "natsCreds" | "natsCa">;
+  readonly config: Pick<Config, "natsUrls" | "natsCreds" | "natsCa" | "pool">;
   readonly layout: Layout;
   readonly role: Role;
   /** Hears in one sentence of what NATS does not allow. */
@@ -22,7 +22,8 @@ export async function openBus({ config, layout, role, warn, observer }: OpenBusO
     urls: config.natsUrls,
     credsFile: config.natsCreds ?? undefined,
     caFile: config.natsCa ?? undefined,
-    inbox: layout.inbox(role),
+    // A user of one pool may listen to nothing else; one of all pools may listen to this too.
+    inbox: layout.inbox(role, role === "node" ? config.pool : undefined),
     name: `latentcast-${role} ${hostname()}`,
     warn,
     ...(observer === undefined ? {} : { observer }),

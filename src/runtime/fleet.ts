@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { Disposers } from "../async/disposers.ts";
-import { BusRefusal, type Bus } from "../cluster/bus.ts";
+import { BusForbidden, BusRefusal, type Bus } from "../cluster/bus.ts";
 import { Fleet } from "../cluster/fleet/fleet.ts";
 import { ServerReadings } from "../cluster/fleet/server-readings.ts";
 import { Gateway } from "../cluster/gateway/gateway.ts";
@@ -80,6 +80,10 @@ async function checkSetUp(bus: Bus, layout: Layout, { cluster, pool }: Config): 
     await bus.pending(layout.tickets(pool, "n"));
   } catch (error) {
     if (!(error instanceof BusRefusal)) throw error;
+    if (error instanceof BusForbidden) {
+      const message = `--nats: these credentials are not for the pool ${pool} of a fleet ${cluster}; \`latentcast cluster permissions\` prints what each user needs.`;
+      throw new ConfigError(message, { cause: error });
+    }
     const message = `--nats: the servers have no pool ${pool} of a fleet ${cluster}; run \`latentcast cluster init\` with the same settings once.`;
     throw new ConfigError(message, { cause: error });
   }

@@ -1,18 +1,44 @@
 /**
- * What each role may do in NATS, made of the layout, as lines for a server's configuration. Gateways do not take tickets; nodes read neither
- * keys nor webhooks; streams are changed by operators only.
+ * What each user may do in NATS, made of the layout, as lines for a server's configuration. Gateways do not take tickets; nodes read neither
+ * keys nor webhooks, and those that are of one pool take no tickets of others; streams are changed by operators only.
  */
-import type { Layout, Role } from "../layout.ts";
+import { TICKET_CLASSES, type Layout, type Role } from "../layout.ts";
+
+/** Whoever logs in as it. */
+export interface FleetUser {
+  readonly role: Role;
+  /** The only pool that a node may work for; any when absent. */
+  readonly pool?: string;
+}
 
 export interface Permissions {
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
 }
 
-export const ROLES: readonly Role[] = ["gateway", "node", "server", "operator"];
+/** @param pools Those whose nodes have users of their own; with none, one user is for the nodes of all pools. */
+export function fleetUsers(pools: readonly string[] = []): FleetUser[] {
+  const nodes = pools.length === 0 ? [{}] : pools.map((pool) => ({ pool }));
+  return [
+    { role: "gateway" },
+    ...nodes.map((node) => ({ role: "node" as const, ...node })),
+    { role: "server" },
+    { role: "operator" },
+  ];
+}
 
-export function permissionsOf(layout: Layout, role: Role): Permissions {
-  const inbox = `${layout.inbox(role)}.>`;
+/** As the servers' configuration calls it: `lc-gateway`, `lc-node-anime`. */
+export function userName({ prefix }: Layout, { role, pool }: FleetUser): string {
+  return [prefix, role, ...(pool === undefined ? [] : [pool])].join("-");
+}
+
+/** Of the variable that the servers' configuration has in place of the user's password. */
+export function passwordVariable(layout: Layout, user: FleetUser): string {
+  return `${userName(layout, user).toUpperCase().replaceAll("-", "_")}_PASSWORD`;
+}
+
+export function permissionsOf(layout: Layout, { role, pool }: FleetUser): Permissions {
+  const inbox = `${layout.inbox(role, pool)}.>`;
   // Where the server's clock is read.
   const clock = "$SYS.REQ.USER.INFO";
   const unique = (subjects: readonly string[]): string[] =>
@@ -21,7 +47,7 @@ export function permissionsOf(layout: Layout, role: Role): Permissions {
     publish: unique([clock, ...publish]),
     subscribe: unique([inbox, ...subscribe]),
   });
-  const [gateway, node] = [gatewayOf(layout), nodeOf(layout)];
+  const [gateway, node] = [gatewayOf(layout), nodeOf(layout, pool)];
   switch (role) {
     case "gateway":
       return of(gateway);
@@ -37,13 +63,13 @@ export function permissionsOf(layout: Layout, role: Role): Permissions {
   }
 }
 
-/** An `authorization` block for nats-server, with a password of each role to be filled in. */
-export function serverConfiguration(layout: Layout): string {
+/** An `authorization` block for nats-server, with a password of each user to be filled in. */
+export function serverConfiguration(layout: Layout, everybody: readonly FleetUser[]): string {
   const list = (subjects: readonly string[]): string => subjects.map((subject) => `        "${subject}"`).join("\n");
-  const users = ROLES.map((role) => {
-    const { publish, subscribe } = permissionsOf(layout, role);
+  const users = everybody.map((user) => {
+    const { publish, subscribe } = permissionsOf(layout, user);
     return [
-      `    { user: "${layout.prefix}-${role}", password: $${layout.prefix.toUpperCase()}_${role.toUpperCase()}_PASSWORD`,
+      `    { user: "${userName(layout, user)}", password: $${passwordVariable(layout, user)}`,
       `      permissions: {`,
       `        allow_responses: { max: 1, expires: "1m" }`,
       `        publish: { allow: [\n${list(publish)}\n        ] }`,
@@ -70,16 +96,18 @@ function gatewayOf(layout: Layout): Permissions {
   };
 }
 
-function nodeOf(layout: Layout): Permissions {
+function nodeOf(layout: Layout, pool: string | undefined): Permissions {
   const { prefix, streams } = layout;
-  const read = [streams.state, streams.tickets, streams.files, streams.inputs];
+  // Tickets come to it, it does not read them: those of others have prompts.
+  const read = [streams.state, streams.files, streams.inputs];
+  const consumers = pool === undefined ? undefined : TICKET_CLASSES.map((each) => layout.tickets(pool, each).name);
   return {
     publish: [
       ...[layout.heartbeat, `${prefix}.g.*.*`, `${prefix}.e.*`, `${prefix}.i.*`, `${prefix}.c.*`],
-      ...[`${prefix}.h.*`, layout.everyPool, ...stores(layout)],
+      ...[`${prefix}.h.*`, pool === undefined ? layout.everyPool : layout.pool(pool), ...stores(layout)],
       ...read.map((stream) => `$JS.API.STREAM.INFO.${stream}`),
       ...read.map((stream) => `$JS.API.STREAM.MSG.GET.${stream}`),
-      ...taking(streams.tickets),
+      ...taking(streams.tickets, consumers),
     ],
     subscribe: [layout.heartbeat, layout.cancel, `${prefix}.n.*.>`],
   };
@@ -101,6 +129,11 @@ function watching(stream: string): string[] {
   return ["CREATE", "DELETE", "INFO", "MSG.NEXT"].map((call) => `$JS.API.CONSUMER.${call}.${stream}.>`);
 }
 
-function taking(stream: string): string[] {
-  return [`$JS.API.CONSUMER.MSG.NEXT.${stream}.*`, `$JS.API.CONSUMER.INFO.${stream}.*`, `$JS.ACK.${stream}.>`];
+/** @param consumers Of the stream; every one when absent. */
+function taking(stream: string, consumers: readonly string[] = ["*"]): string[] {
+  return consumers.flatMap((name) => [
+    `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`,
+    `$JS.API.CONSUMER.INFO.${stream}.${name}`,
+    `$JS.ACK.${stream}.${name}.>`,
+  ]);
 }

@@ -89,9 +89,12 @@ describe("latentcast cluster", () => {
     const record = { v: WIRE_VERSION, fingerprint: "x", serving };
     await bus.put(layout.streams.state, layout.pool("old"), record, empty, { id: "pool" });
     const ready = node(bus, layout, { state: "ready" });
+    const stranger = node(bus, layout, { v: WIRE_VERSION + 1, name: "n2", version: "9.0.0", state: "ready" });
     const deserted = await run();
+    stranger.stop();
     expect(deserted.out).toContain("pool       old: 0 waiting, 0 taken, 0 node(s), retired");
     expect(deserted.out).toContain("wrong      no node of pool old takes work");
+    expect(deserted.out).toContain("wrong      n2 is of release 9.0.0, which speaks version 2 of the fleet's messages");
     expect(await latentcast(["cluster", "forget", "--pool", "old"], settings("c"))).toMatchObject({ result: "done" });
     const well = await run();
     ready.stop();
@@ -117,13 +120,15 @@ describe("latentcast cluster", () => {
     await using lax = await NatsCluster.start({ size: 1, syncInterval: "2m" });
     const env = { LATENTCAST_NATS_URL: lax.url, LATENTCAST_CLUSTER_REPLICAS: "1" };
     await latentcast(["cluster", "init"], env);
-    const { out } = await latentcast(["cluster", "status", "--monitor", lax.server(0).monitorUrl], env);
+    const monitors = `${lax.server(0).monitorUrl}, http://127.0.0.1:1`;
+    const { out } = await latentcast(["cluster", "status", "--monitor", monitors], env);
+    expect(out).toContain("wrong      --monitor: http://127.0.0.1:1 is no NATS server's page for operators");
     expect(out).toMatch(
       /^wrong +the NATS server at http:\S+ may lose what it confirmed in the last 120 s .+ sync_interval/m,
     );
   });
 
-  it("status names a server that is away", { timeout: 120_000 }, async () => {
+  it("status names a server that is away, and says in one line when most are", { timeout: 120_000 }, async () => {
     await latentcast(["cluster", "init"], settings("d"));
     const server = cluster().server(2);
     await server.kill();
@@ -132,7 +137,19 @@ describe("latentcast cluster", () => {
       expect(result).toBe("failed");
       expect(out).toMatch(/^wrong +NATS server \S+ is away: /m);
     });
+    const second = cluster().server(1);
+    await second.kill();
+    // A leader without its followers answers for some seconds more, so what the first question is that nobody answers may differ.
+    const most = await latentcast(["cluster", "status"], settings("d"));
+    expect(most.result).toBe("failed");
+    expect(
+      most.out.match(/^wrong .+: the NATS servers do not answer, or have no majority; more than half/gm),
+    ).toHaveLength(1);
+    const refused = await latentcast(["cluster", "init"], settings("d"));
+    expect(refused).toMatchObject({ result: "misused", out: "" });
+    expect(refused.err).toMatch(/^latentcast: --nats: the NATS servers do not answer, or have no majority; .+\n$/);
     server.start();
+    second.start();
     await cluster().ready();
   });
 
@@ -145,6 +162,21 @@ describe("latentcast cluster", () => {
     const { result, out } = await latentcast(["cluster", "permissions"], { LATENTCAST_CLUSTER: "x" });
     expect(result).toBe("done");
     expect(out).toContain('user: "x-gateway", password: $X_GATEWAY_PASSWORD');
+    expect(out).toContain('user: "x-node", password: $X_NODE_PASSWORD');
+  });
+
+  it("permissions gives the nodes of each pool that is named a user, and asks no environment for one", async () => {
+    const { out } = await latentcast(["cluster", "permissions", "--pool", "a,b-c"], { LATENTCAST_POOL: "d" });
+    const users = [...out.matchAll(/user: "([^"]+)", password: (\S+)/g)].map(([, ...found]) => found.join(" "));
+    expect(users).toEqual([
+      "lc-gateway $LC_GATEWAY_PASSWORD",
+      "lc-node-a $LC_NODE_A_PASSWORD",
+      "lc-node-b-c $LC_NODE_B_C_PASSWORD",
+      "lc-server $LC_SERVER_PASSWORD",
+      "lc-operator $LC_OPERATOR_PASSWORD",
+    ]);
+    const shared = await latentcast(["cluster", "permissions"], { LATENTCAST_POOL: "d" });
+    expect(shared.out).toContain('user: "lc-node", ');
   });
 
   it.each([

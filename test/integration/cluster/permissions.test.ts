@@ -1,13 +1,23 @@
+import pino from "pino";
 import { describe, expect, it } from "vitest";
-import { BusRefusal, type Bus } from "../../../src/cluster/bus.ts";
+import { Disposers } from "../../../src/async/disposers.ts";
+import { BusForbidden, type Bus } from "../../../src/cluster/bus.ts";
 import { FleetObjectStore } from "../../../src/cluster/storage/file-store.ts";
 import { Layout, type Role } from "../../../src/cluster/layout.ts";
 import { NatsBus } from "../../../src/cluster/nats/bus.ts";
+import { openBus } from "../../../src/cluster/open-bus.ts";
 import { initFleet } from "../../../src/cluster/operator/operator.ts";
-import { ROLES, serverConfiguration } from "../../../src/cluster/operator/permissions.ts";
+import {
+  fleetUsers,
+  passwordVariable,
+  serverConfiguration,
+  userName,
+  type FleetUser,
+} from "../../../src/cluster/operator/permissions.ts";
 import { sharedSigningKey } from "../../../src/cluster/storage/shared-key.ts";
 import { FleetStateStore } from "../../../src/cluster/storage/state-store.ts";
 import { loadConfig } from "../../../src/config.ts";
+import { connectToFleet } from "../../../src/runtime/fleet.ts";
 import { ended, request } from "../../contract/store-under-test.ts";
 import { eventually } from "../../support/eventually.ts";
 import { natsClusterForThisFile } from "../../support/nats-cluster.ts";
@@ -15,11 +25,34 @@ import { natsClusterForThisFile } from "../../support/nats-cluster.ts";
 const EMPTY = Buffer.alloc(0);
 const KEEP_MS = 600_000;
 const layout = new Layout();
-const passwords = ROLES.map((role) => `LC_${role.toUpperCase()}_PASSWORD: ${role}`).join("\n");
+
+/** Lines for the servers' configuration, where everybody's password is its name. */
+function configuration(users: readonly FleetUser[]): string {
+  const passwords = users.map((user) => `${passwordVariable(layout, user)}: ${userName(layout, user)}`);
+  return [...passwords, serverConfiguration(layout, users)].join("\n");
+}
+
+function urlsOf(urls: readonly string[], user: FleetUser): string[] {
+  const name = userName(layout, user);
+  return urls.map((url) => url.replace("//", `//${name}:${name}@`));
+}
+
+const fleetConfig = (urls: readonly string[], env: Readonly<Record<string, string>> = {}) =>
+  loadConfig({
+    env: { LATENTCAST_DATA_DIR: "/x", LATENTCAST_CACHE_DIR: "/x", LATENTCAST_NATS_URL: urls.join(","), ...env },
+  });
+
+const refused = async (work: () => Promise<unknown>): Promise<void> =>
+  expect(
+    await work().then(
+      () => "allowed",
+      (error: unknown) => error,
+    ),
+  ).toBeInstanceOf(BusForbidden);
 
 describe("the permissions of a fleet's roles, on real servers", () => {
-  const cluster = natsClusterForThisFile({ extra: `${passwords}\n${serverConfiguration(layout)}` });
-  const urls = (role: Role): string[] => cluster().urls.map((url) => url.replace("//", `//lc-${role}:${role}@`));
+  const cluster = natsClusterForThisFile({ extra: configuration(fleetUsers()) });
+  const urls = (role: Role): string[] => urlsOf(cluster().urls, { role });
 
   const problems: string[] = [];
   const connect = (role: Role, inbox = layout.inbox(role)): Promise<NatsBus> =>
@@ -31,12 +64,7 @@ describe("the permissions of a fleet's roles, on real servers", () => {
   };
 
   it("let gateways and nodes do their work, and nothing else", { timeout: 120_000 }, async () => {
-    const env = {
-      LATENTCAST_DATA_DIR: "/x",
-      LATENTCAST_CACHE_DIR: "/x",
-      LATENTCAST_NATS_URL: urls("operator").join(","),
-    };
-    await initFleet(loadConfig({ env }), ["default"]);
+    await initFleet(fleetConfig(urls("operator")), ["default"]);
     const [gateway, node, server] = await Promise.all([connect("gateway"), connect("node"), connect("server")]);
     const { streams } = layout;
 
@@ -105,14 +133,8 @@ describe("the permissions of a fleet's roles, on real servers", () => {
     expect(problems).toEqual([]);
 
     // What they must not.
-    const refused = async (work: () => Promise<unknown>): Promise<void> =>
-      expect(
-        await work().then(
-          () => "allowed",
-          (error: unknown) => error,
-        ),
-      ).toBeInstanceOf(BusRefusal);
     await refused(() => node.get(streams.secrets, layout.secret("webhook-key")));
+    await refused(() => node.get(streams.tickets, layout.ticket("default", "n", "1")));
     await refused(() => node.get(streams.hooks, layout.hook("1")));
     await refused(() => node.put(streams.secrets, layout.secret("x"), {}, EMPTY, { id: "x" }));
     await refused(() => node.put(streams.tickets, layout.ticket("default", "n", "2"), {}, EMPTY, { id: "x" }));
@@ -133,5 +155,65 @@ describe("the permissions of a fleet's roles, on real servers", () => {
     await expect(NatsBus.connect({ urls: cluster().urls, inbox: "_INBOX", name: "x" })).rejects.toThrow(
       "refuses the credentials",
     );
+  });
+});
+
+describe("the permissions of nodes that have a user for each pool, on a real server", () => {
+  const pools = ["default", "anime"];
+  const cluster = natsClusterForThisFile({ size: 1, extra: configuration(fleetUsers(pools)) });
+
+  it("let a node take the work of its pool, and nothing of another", async () => {
+    const replicas = { LATENTCAST_CLUSTER_REPLICAS: "1" };
+    await initFleet(fleetConfig(urlsOf(cluster().urls, { role: "operator" }), replicas), pools);
+    const problems: string[] = [];
+    const connect = (user: FleetUser): Promise<Bus> => {
+      const config = fleetConfig(urlsOf(cluster().urls, user), { LATENTCAST_POOL: user.pool ?? "default" });
+      return openBus({ config, layout, role: user.role, warn: (text) => void problems.push(text) });
+    };
+    const [gateway, anime, other] = await Promise.all([
+      connect({ role: "gateway" }),
+      connect({ role: "node", pool: "anime" }),
+      connect({ role: "node", pool: "default" }),
+    ]);
+    const { streams } = layout;
+    const put = (pool: string, id: string): Promise<number> =>
+      gateway.put(streams.tickets, layout.ticket(pool, "n", id), {}, EMPTY, { id });
+    await Promise.all([put("anime", "a"), put("default", "b")]);
+
+    const own = (await anime.pull(layout.tickets("anime", "n"), { expiresMs: 20_000 }))!;
+    own.working();
+    await own.ack();
+    await anime.pending(layout.tickets("anime", "l"));
+    await anime.put(streams.state, layout.pool("anime"), {}, EMPTY, { id: "pool" });
+    const requests = new FleetStateStore({ bus: anime, layout, keepMs: KEEP_MS });
+    await new FleetStateStore({ bus: gateway, layout, keepMs: KEEP_MS }).accept(request("1"));
+    expect(await requests.claim("1", "1@anime", 60_000)).toMatchObject({ attempt: 1 });
+    expect(problems.filter((text) => text.includes("ermission"))).toEqual([]);
+
+    expect(await anime.pull(layout.tickets("default", "n"), { expiresMs: 500 })).toBeUndefined();
+    const others = (await other.pull(layout.tickets("default", "n"), { expiresMs: 20_000 }))!;
+    expect(others.deliveries).toBe(1);
+    await refused(() => anime.pending(layout.tickets("default", "n")));
+    await refused(() => anime.put(streams.state, layout.pool("default"), {}, EMPTY, { id: "x" }));
+    await refused(() => anime.get(streams.tickets, layout.ticket("default", "n", "b")));
+    const forbidden = async (what: string, work: () => void): Promise<void> => {
+      work();
+      await eventually(() => expect(problems.filter((text) => text.includes(what))).not.toEqual([]));
+    };
+    await forbidden(others.ackSubject, () => anime.nakAt(others.ackSubject));
+    const inbox = `${layout.inbox("node", "default")}.>`;
+    await forbidden(inbox, () => anime.subscribe(inbox, () => undefined));
+    await others.ack();
+    await Promise.all([gateway, anime, other].map((bus) => bus.close()));
+  });
+
+  it("are told in one sentence to a node that was given those of another pool", async () => {
+    const urls = urlsOf(cluster().urls, { role: "node", pool: "anime" });
+    const config = fleetConfig(urls, { LATENTCAST_ROLE: "node" });
+    const open = new Disposers();
+    await expect(connectToFleet(config, { log: pino({ level: "silent" }), open, observer: {} })).rejects.toThrow(
+      "--nats: these credentials are not for the pool default of a fleet lc; ",
+    );
+    await open.close();
   });
 });
