@@ -48,6 +48,8 @@ export class MemoryNetwork {
   drops: (subject: string) => boolean = () => false;
   /** How long a core message is on its way. */
   delayMs = 0;
+  /** What becomes of each header on its way: as if another release had written it. */
+  says: (header: Header) => Header = (header) => header;
   /** Writes and reads of streams fail while the servers have no majority; core messages go on. */
   hasMajority = true;
   /** Bytes of a message, headers included. */
@@ -90,13 +92,17 @@ export class MemoryNetwork {
     return consumer;
   }
 
+  said(header: Header): Header {
+    return this.says(JSON.parse(JSON.stringify(header)) as Header);
+  }
+
   /** Returns how many it will reach. */
   send(from: MemoryBus, subject: string, header: Header, payload: Buffer, reply: Question["reply"]): number {
     if (!from.isConnected || this.drops(subject)) return 0;
     const heard = [...this.listeners].filter(({ bus, filter }) => bus.isConnected && matches(filter, subject));
     const message = {
       subject,
-      header: JSON.parse(JSON.stringify(header)) as Header,
+      header: this.said(header),
       payload: Buffer.from(payload),
       reply,
     };
@@ -171,7 +177,7 @@ export class MemoryBus implements Bus {
       const reply = (answer: Header, bytes = EMPTY): void => {
         if (!this.isConnected) return;
         clearTimeout(timer);
-        const message = { subject, header: JSON.parse(JSON.stringify(answer)) as Header, payload: Buffer.from(bytes) };
+        const message = { subject, header: this.#network.said(answer), payload: Buffer.from(bytes) };
         setImmediate(() => resolve(message));
       };
       const count = this.#network.send(this, subject, header, payload, reply);
@@ -184,7 +190,7 @@ export class MemoryBus implements Bus {
   put(stream: string, subject: string, header: Header, payload: Buffer, options: PutOptions): Promise<number> {
     return this.#writing(`put ${subject}`, () => {
       const { oldLeader } = this.#network;
-      const sequence = this.#network.stream(stream).put(subject, header, payload, options);
+      const sequence = this.#network.stream(stream).put(subject, this.#network.said(header), payload, options);
       if (oldLeader !== undefined && options.expected !== undefined) {
         this.#network.oldLeader = undefined;
         this.#network.oldReads = oldLeader.reads;
