@@ -44,9 +44,9 @@ export class FleetProcesses implements AsyncDisposable {
     return this.#start({ LATENTCAST_ROLE: "gateway", ...env });
   }
 
-  /** Resolves when a gateway would send it work. */
-  async node(name: string, env: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
-    const node = await this.#start({ LATENTCAST_ROLE: "node", LATENTCAST_NODE_NAME: name, ...env });
+  /** Resolves when a gateway would send it work. @param worker A fixture. */
+  async node(name: string, env: Readonly<Record<string, string>> = {}, worker?: string): Promise<ServerProcess> {
+    const node = await this.#start({ LATENTCAST_ROLE: "node", LATENTCAST_NODE_NAME: name, ...env }, worker);
     await eventually(async () => {
       if ((await fetch(`${node.url}/ready`)).status !== 200) throw new Error(`${name} is not ready`);
     }, 60_000);
@@ -87,8 +87,9 @@ export class FleetProcesses implements AsyncDisposable {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  async #start(env: Readonly<Record<string, string>>): Promise<ServerProcess> {
+  async #start(env: Readonly<Record<string, string>>, worker?: string): Promise<ServerProcess> {
     const started = await startServerProcess({
+      ...(worker === undefined ? {} : { worker }),
       dataDir: join(this.#folder, String(this.#processes.length)),
       env: {
         LATENTCAST_NATS_URL: this.#cluster.url,

@@ -46,6 +46,7 @@ const PATIENCE_MS = 120_000;
 const HASTE = { LATENTCAST_TEST_PACE: "quick" };
 /** Twenty of these steps take two seconds: something can happen in the middle of them. */
 const SLOW = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" };
+const SLOWER = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.2" };
 const FAIR = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.05" };
 const FAST = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.01" };
 const inputOf = (seed: number) => ({ prompt: "x", seed, output_format: "png", num_inference_steps: 20 });
@@ -145,7 +146,7 @@ describe("a node", () => {
     "that is frozen finds its certificate when it wakes up, ends nothing twice, and takes work again",
     { timeout: 240_000 },
     async () => {
-      const [first, second] = await Promise.all([startNode(), startNode(FAIR)]);
+      const [first, second] = await Promise.all([startNode(FAIR), startNode(FAIR)]);
       const requests = await submitSome(6);
       await holds(first, 1);
       await holds(second, 1);
@@ -164,7 +165,7 @@ describe("a node", () => {
     "that drains finishes what it has begun and hands back the rest; no attempt counts, nothing fails",
     { timeout: 240_000 },
     async () => {
-      const first = await startNode();
+      const first = await startNode(FAIR);
       const requests = await submitSome(12);
       await holds(first, 1);
       const second = await startNode(FAST);
@@ -181,8 +182,8 @@ describe("a gateway", () => {
     "that is killed is no loss: listeners go on at another one, after the last event that they read",
     { timeout: 240_000 },
     async () => {
-      const node = await startNode();
-      const doomed = await fleet.gateway();
+      // Far from its end when its listeners leave, on a crowded machine too.
+      const [node, doomed] = await Promise.all([startNode(SLOWER), fleet.gateway()]);
       const requests = await submitSome(1);
       const [id] = requests.keys();
       const before = await Promise.all([3, 3, 4, 5].map((step) => eventsOf(doomed, id!, undefined, isStep(step))));

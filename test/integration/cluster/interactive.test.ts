@@ -1,5 +1,8 @@
 /** Direct requests over gateways and nodes that are processes, with three real NATS servers between them. */
-import { beforeAll, afterAll, describe, expect, it } from "vitest";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import sharp from "sharp";
 import { WebSocket } from "ws";
 import { createClient } from "../../../src/client/index.ts";
@@ -14,14 +17,50 @@ import { post, postStream } from "../../support/sse.ts";
 const cluster = natsClusterForThisFile();
 /** What everything is compared with. */
 let alone: TestServer;
+let fleet: FleetProcesses;
+let gateway: ServerProcess;
+/** What a test has started beside the gateway. */
+const started: ServerProcess[] = [];
+let names = 0;
 
 beforeAll(async () => {
-  alone = await startTestServer({ worker: "fixture_worker" });
+  alone = await startTestServer({ worker: "fixture_worker", env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0" } });
   await alone.ready();
 });
+// One fleet for all: each test brings its nodes.
+beforeEach(async () => {
+  if (fleet !== undefined) return;
+  fleet = await FleetProcesses.open(cluster(), { pools: ["default", "big"] });
+  gateway = await fleet.gateway();
+});
+// In order, so that the next test does not count those that are away.
+afterEach(() => Promise.all(started.splice(0).map((each) => each.drain())));
+afterAll(async () => {
+  await fleet?.[Symbol.asyncDispose]();
+  await alone.close();
+});
 
-afterAll(() => alone.close());
+interface NodeOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly worker?: string;
+}
 
+async function startNode({ env, worker }: NodeOptions = {}): Promise<{ name: string; node: ServerProcess }> {
+  names += 1;
+  const name = `node-${names}`;
+  const node = await fleet.node(name, env, worker);
+  started.push(node);
+  return { name, node };
+}
+
+async function startGateway(env?: Readonly<Record<string, string>>): Promise<ServerProcess> {
+  const other = await fleet.gateway(env);
+  started.push(other);
+  return other;
+}
+
+/** Holds one job, and for some prompts until the test allows it to go on. */
+const PAUSING = { worker: "pause_before_preview" };
 const body = { prompt: "a lighthouse", seed: 7, num_images: 2, output_format: "png" };
 
 /** The addresses of the images in a result; there is at least one, and each has its bytes in it. */
@@ -47,13 +86,12 @@ async function drawLive(baseUrl: string): Promise<string[]> {
 }
 
 describe("a gateway", () => {
-  it("answers with the bytes of a single process, over every door", async () => {
-    await using fleet = await FleetProcesses.open(cluster());
-    const gateway = await fleet.gateway();
-    await fleet.node("one");
+  it("answers with the bytes of a single process, over every door, and also for an image that starts from another", async () => {
+    await startNode();
     await fleet.knows(gateway, 1);
 
-    expect(await images(await post(gateway.url, body))).toEqual(await images(await post(alone.url, body)));
+    const made = await images(await post(gateway.url, body));
+    expect(made).toEqual(await images(await post(alone.url, body)));
 
     const streams = await Promise.all([gateway.url, alone.url].map((url) => postStream(`${url}/stream`, body)));
     const [over, single] = streams.map(({ events }) => events);
@@ -67,27 +105,17 @@ describe("a gateway", () => {
 
     const drawn = await Promise.all([gateway.url, alone.url].map((url) => drawLive(url)));
     expect(drawn[0]).toEqual(drawn[1]);
-  });
 
-  it("serves an image that starts from another, byte for byte", async () => {
-    await using fleet = await FleetProcesses.open(cluster());
-    const gateway = await fleet.gateway();
-    await fleet.node("one");
-    await fleet.knows(gateway, 1);
-    const [start] = await images(await post(alone.url, body));
-    const edit = { prompt: "x", seed: 3, image_url: start, output_format: "png" };
+    const edit = { prompt: "x", seed: 3, image_url: made[0], output_format: "png" };
     expect(await images(await post(gateway.url, edit))).toEqual(await images(await post(alone.url, edit)));
   });
 
   it("keeps the connection when the node of a request is killed, and sends the same image", async () => {
-    await using fleet = await FleetProcesses.open(cluster());
-    const gateway = await fleet.gateway();
     const nodes = new Map<string, ServerProcess>();
-    // Slow enough to be found out and killed in the middle.
-    const slow = { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.25" };
-    for (const name of ["one", "two"]) nodes.set(name, await fleet.node(name, slow));
+    for (const { name, node } of await Promise.all([startNode(PAUSING), startNode(PAUSING)])) nodes.set(name, node);
     await fleet.knows(gateway, 2);
-    const long = { ...body, num_images: 1, num_inference_steps: 24 };
+    const folder = await mkdtemp(join(tmpdir(), "latentcast-pause-"));
+    const long = { ...body, prompt: `until ${join(folder, "go")}`, num_images: 1 };
     const stream = postStream(`${gateway.url}/stream`, long);
     const holder = await eventually(async () => {
       const { cluster: seen, queue } = await healthOf(gateway);
@@ -96,10 +124,12 @@ describe("a gateway", () => {
       return found.name;
     });
     await nodes.get(holder)!.kill();
+    await writeFile(join(folder, "go"), "");
     const { events, broken, status } = await stream;
     expect([status, broken]).toEqual([200, undefined]);
     const single = await postStream(`${alone.url}/stream`, long);
     expect(addresses(events.at(-1))).toEqual(addresses(single.events.at(-1)));
+    await rm(folder, { recursive: true });
   });
 });
 
@@ -108,9 +138,7 @@ describe("a gateway of two pools", () => {
   const LARGE = { LATENTCAST_POOL: "big", LATENTCAST_WORKER_FIXTURE_MODEL: "large" };
 
   it("has each request drawn by the pool whose model it names, on every door, and says when that is away", async () => {
-    await using fleet = await FleetProcesses.open(cluster(), { pools: ["default", "big"] });
-    const gateway = await fleet.gateway();
-    const [, other] = await Promise.all([fleet.node("one"), fleet.node("two", LARGE)]);
+    const [, { node: other }] = await Promise.all([startNode(), startNode({ env: LARGE })]);
     await fleet.knows(gateway, 2);
 
     // The usual model is the one that the process alone has.
@@ -141,7 +169,7 @@ describe("a gateway of two pools", () => {
 
     await other.kill();
     // A gateway that comes while nobody draws for the pool knows of it, too.
-    const [later] = await Promise.all([fleet.gateway(), fleet.knows(gateway, 1)]);
+    const [later] = await Promise.all([startGateway(), fleet.knows(gateway, 1)]);
     const away = await post(gateway.url, large);
     expect([away.status, away.headers.get("retry-after")]).toEqual([503, "10"]);
     const problem = "no node of pool big takes work";
@@ -155,7 +183,7 @@ describe("a gateway of two pools", () => {
     await fleet.knows(later, 1);
     expect((await post(later.url, large)).status).toBe(503);
     expect(await images(await post(later.url, body))).toEqual(await images(await post(alone.url, body)));
-    await fleet.node("three", LARGE);
+    await startNode({ env: LARGE });
     expect(addresses(await (await resultOf(waiting)).json())).toEqual(drawn);
   });
 });
@@ -170,25 +198,21 @@ async function colourOf(image: string): Promise<number[]> {
 
 describe("a node", () => {
   it("stops drawing for a gateway that was killed", async () => {
-    await using fleet = await FleetProcesses.open(cluster());
-    const gateway = await fleet.gateway();
-    const node = await fleet.node("one", { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "1" });
-    await fleet.knows(gateway, 1);
-    const lost = post(gateway.url, { ...body, num_inference_steps: 50 }).catch(() => undefined);
+    const [doomed, { node }] = await Promise.all([startGateway(), startNode(PAUSING)]);
+    await fleet.knows(doomed, 1);
+    const lost = postStream(`${doomed.url}/stream`, { ...body, prompt: "until never" }).catch(() => undefined);
     await eventually(async () => expect((await healthOf(node)).workers).toMatchObject([{ jobs: 1 }]));
-    await gateway.kill();
+    await doomed.kill();
     await lost;
-    await eventually(async () => expect((await healthOf(node)).workers).toMatchObject([{ jobs: 0 }]), 20_000);
+    await eventually(async () => expect((await healthOf(node)).workers).toMatchObject([{ jobs: 0 }]));
   });
 
   it("that is told to end loses nothing: what it has begun it finishes, the rest is drawn elsewhere", async () => {
-    await using fleet = await FleetProcesses.open(cluster());
-    const gateway = await fleet.gateway();
-    const leaving = await fleet.node("leaving", { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" });
+    const { node: leaving } = await startNode({ env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" } });
     await fleet.knows(gateway, 1);
     const answers = Array.from({ length: 12 }, (_, index) => post(gateway.url, { ...body, seed: index }));
     await eventually(async () => expect((await healthOf(leaving)).workers[0]!.jobs).toBeGreaterThan(0));
-    await fleet.node("staying");
+    await startNode();
     await leaving.drain();
     const [made, expected] = await Promise.all([
       Promise.all((await Promise.all(answers)).map(images)),
@@ -200,11 +224,8 @@ describe("a node", () => {
 
 describe("both roles in one process", () => {
   it("serve and draw; two of them draw for each other", async () => {
-    await using fleet = await FleetProcesses.open(cluster());
-    const [one, two] = [
-      await fleet.gateway({ LATENTCAST_ROLE: "all" }),
-      await fleet.gateway({ LATENTCAST_ROLE: "all" }),
-    ];
+    const both = { LATENTCAST_ROLE: "all" };
+    const [one, two] = await Promise.all([startGateway(both), startGateway(both)]);
     await fleet.knows(one, 2);
     await fleet.knows(two, 2);
     expect(await images(await post(one.url, body))).toEqual(await images(await post(alone.url, body)));

@@ -5,7 +5,8 @@ import { natsClusterForThisFile } from "../../support/nats-cluster.ts";
 import { openNatsFleet } from "../../support/nats-fleet.ts";
 import { openFleetStore } from "../../support/nats-store.ts";
 
-describe("the stores of a fleet, over NATS", () => {
+// Each test has streams of its own, and waits for most of its time.
+describe.concurrent("the stores of a fleet, over NATS", () => {
   const cluster = natsClusterForThisFile();
   const open = (options: Parameters<typeof openNatsFleet>[1]) => openNatsFleet(cluster(), options);
 

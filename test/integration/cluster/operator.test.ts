@@ -41,10 +41,11 @@ function node(bus: NatsBus, layout: Layout, facts: Readonly<Record<string, unkno
   return { stop: () => clearInterval(timer) };
 }
 
-describe("latentcast cluster", () => {
-  const cluster = natsClusterForThisFile();
-  const settings = (name: string) => ({ LATENTCAST_NATS_URL: cluster().url, LATENTCAST_CLUSTER: name });
+const cluster = natsClusterForThisFile();
+const settings = (name: string) => ({ LATENTCAST_NATS_URL: cluster().url, LATENTCAST_CLUSTER: name });
 
+// Each test has a fleet of its own, and listens for heartbeats for most of its time.
+describe.concurrent("latentcast cluster", () => {
   it("init makes everything once, and changes what a later version wants otherwise", async () => {
     const [first, second] = [
       await latentcast(["cluster", "init"], settings("a")),
@@ -128,31 +129,6 @@ describe("latentcast cluster", () => {
     );
   });
 
-  it("status names a server that is away, and says in one line when most are", { timeout: 120_000 }, async () => {
-    await latentcast(["cluster", "init"], settings("d"));
-    const server = cluster().server(2);
-    await server.kill();
-    await eventually(async () => {
-      const { result, out } = await latentcast(["cluster", "status"], settings("d"));
-      expect(result).toBe("failed");
-      expect(out).toMatch(/^wrong +NATS server \S+ is away: /m);
-    });
-    const second = cluster().server(1);
-    await second.kill();
-    // A leader without its followers answers for some seconds more, so what the first question is that nobody answers may differ.
-    const most = await latentcast(["cluster", "status"], settings("d"));
-    expect(most.result).toBe("failed");
-    expect(
-      most.out.match(/^wrong .+: the NATS servers do not answer, or have no majority; more than half/gm),
-    ).toHaveLength(1);
-    const refused = await latentcast(["cluster", "init"], settings("d"));
-    expect(refused).toMatchObject({ result: "misused", out: "" });
-    expect(refused.err).toMatch(/^latentcast: --nats: the NATS servers do not answer, or have no majority; .+\n$/);
-    server.start();
-    second.start();
-    await cluster().ready();
-  });
-
   it("init asks for no key of callers, whatever address a server beside it listens on", async () => {
     const { result, err } = await latentcast(["cluster", "init"], { ...settings("e"), LATENTCAST_HOST: "0.0.0.0" });
     expect([result, err]).toEqual(["done", ""]);
@@ -195,5 +171,32 @@ describe("latentcast cluster", () => {
     expect(result).toBe("misused");
     expect(err).toContain(`latentcast: ${sentence}`);
     expect(err.trim().split("\n")).toHaveLength(1);
+  });
+});
+
+describe("latentcast cluster", () => {
+  it("status names a server that is away, and says in one line when most are", { timeout: 120_000 }, async () => {
+    await latentcast(["cluster", "init"], settings("d"));
+    const server = cluster().server(2);
+    await server.kill();
+    await eventually(async () => {
+      const { result, out } = await latentcast(["cluster", "status"], settings("d"));
+      expect(result).toBe("failed");
+      expect(out).toMatch(/^wrong +NATS server \S+ is away: /m);
+    });
+    const second = cluster().server(1);
+    await second.kill();
+    // A leader without its followers answers for some seconds more, so what the first question is that nobody answers may differ.
+    const most = await latentcast(["cluster", "status"], settings("d"));
+    expect(most.result).toBe("failed");
+    expect(
+      most.out.match(/^wrong .+: the NATS servers do not answer, or have no majority; more than half/gm),
+    ).toHaveLength(1);
+    const refused = await latentcast(["cluster", "init"], settings("d"));
+    expect(refused).toMatchObject({ result: "misused", out: "" });
+    expect(refused.err).toMatch(/^latentcast: --nats: the NATS servers do not answer, or have no majority; .+\n$/);
+    server.start();
+    second.start();
+    await cluster().ready();
   });
 });
