@@ -10,7 +10,27 @@ const SECONDS = 1_000;
  */
 const REAL_PROCESSES = { retry: process.env["CI"] === "true" ? 1 : 0 };
 
-const FLEET_CLIENTS = ["fal-js", "fal-js-queue", "client", "realtime-fal-js"];
+/** Suites of clients, unmodified. The others in `test/e2e` are about the page, documents, proxies and programs that bring their own server. */
+const FLEET_CLIENTS = [
+  "ai-sdk",
+  "browser-client",
+  "client",
+  "client-realtime",
+  "curl",
+  "demo-model",
+  "event-sources",
+  "fal-js",
+  "fal-js-queue",
+  "fal-python",
+  "litellm",
+  "openai-ai-sdk",
+  "openai-edits",
+  "openai-node",
+  "openai-python",
+  "realtime-fal-js",
+  "realtime-fal-python",
+  "webuiapi",
+];
 const hasNats = existsSync(process.env["LATENTCAST_TEST_NATS"] || ".venv/bin/nats-server");
 
 /** Only projects with as many workers may run together. A negative order is no order: Vitest leaves such files out without a word. */
@@ -40,12 +60,13 @@ export default defineConfig({
         hookTimeout: 180 * SECONDS,
         globalSetup: ["test/support/built-page.ts"],
       }),
-      // Unmodified clients against a gateway with two nodes behind it, as against a single server.
+      // Against a gateway with two nodes behind it, as against a single server.
       project("fleet", {
         ...REAL_PROCESSES,
         ...AFTER_UNIT,
         include: hasNats ? FLEET_CLIENTS.map((name) => `test/e2e/${name}.test.ts`) : [],
         env: { LATENTCAST_TEST_FLEET: "1" },
+        globalSetup: hasNats ? ["test/support/nats-server.ts"] : [],
         testTimeout: 180 * SECONDS,
         hookTimeout: 180 * SECONDS,
       }),

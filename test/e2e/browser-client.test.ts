@@ -114,7 +114,7 @@ describe("our client on a page of another origin", () => {
   });
 
   it("stops the server's work when the page is left", async () => {
-    const before = server.jobs.snapshot().counters.cancelled;
+    const before = server.devices().cancelled;
     const other = await browser.newPage();
     await other.goto(site.origin);
     await other.evaluate(async (url) => {
@@ -124,6 +124,6 @@ describe("our client on a page of another origin", () => {
       void events.next();
     }, server.url);
     await other.goto("about:blank");
-    await eventually(() => expect(server.jobs.snapshot().counters.cancelled).toBe(before + 1));
+    await eventually(() => expect(server.devices().cancelled).toBe(before + 1));
   });
 });

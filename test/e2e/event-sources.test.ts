@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { EventSource } from "eventsource";
 import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi, type TestContext } from "vitest";
 import { chromiumPath, startBrowser, startSite, type Site } from "../support/browser.ts";
 import { bundle } from "../support/bundle.ts";
 import { eventually } from "../support/eventually.ts";
@@ -39,33 +39,23 @@ afterAll(async () => {
   await site?.close();
 });
 
-describe("eventsource in Node", () => {
-  it("gets the result of a request once, and does not reconnect", async () => {
-    const { events_url: url } = await submit(server.url, INPUT);
-    const results: unknown[] = [];
-    const source = new EventSource(url);
-    source.addEventListener("result", ({ data }) => results.push(JSON.parse(String(data))));
-    await eventually(() => expect(source.readyState).toBe(source.CLOSED), 30_000);
-    expect(results).toEqual([expect.objectContaining({ prompt: "x" })]);
-  });
+let browser: Browser | undefined;
+beforeAll(async () => {
+  if (site !== undefined) browser = await startBrowser();
 });
+afterAll(() => browser?.close());
+
+async function newPage({ skip }: TestContext): Promise<Page> {
+  if (site === undefined || browser === undefined) return skip("needs Chromium");
+  const page = await browser.newPage();
+  await page.goto(site.origin);
+  await page.addScriptTag({ path: fileURLToPath(import.meta.resolve("event-source-polyfill")) });
+  return page;
+}
 
 describe("in a page", () => {
-  let browser: Browser;
-  let page: Page;
-  beforeAll(async () => {
-    if (site === undefined) return;
-    browser = await startBrowser();
-    page = await browser.newPage();
-    await page.goto(site.origin);
-    await page.addScriptTag({ path: fileURLToPath(import.meta.resolve("event-source-polyfill")) });
-  });
-  afterAll(() => browser?.close());
-  beforeEach((context) => {
-    if (site === undefined) context.skip("needs Chromium");
-  });
-
-  it("fetch-event-source posts once and takes no comment for a message", async () => {
+  it("fetch-event-source posts once and takes no comment for a message", async (context) => {
+    const page = await newPage(context);
     const { accepted } = server.jobs.snapshot().counters;
     const messages = await page.evaluate(
       async ([url, body]) => {
@@ -87,10 +77,23 @@ describe("in a page", () => {
     expect(messages.at(-1)).toMatchObject({ prompt: "x", timings: {} });
     expect(server.jobs.snapshot().counters.accepted).toBe(accepted + 1);
   });
+});
 
-  it.each(["EventSourcePolyfill", "ReconnectingEventSource"] as const)(
-    "%s, which reconnects with lastEventId in the address, gets the result once",
-    async (name) => {
+// They come back after seconds, and learn that there is nothing more.
+describe.concurrent("the end of a queued request", () => {
+  it("reaches eventsource in Node once, and it does not reconnect", async () => {
+    const { events_url: url } = await submit(server.url, INPUT);
+    const results: unknown[] = [];
+    const source = new EventSource(url);
+    source.addEventListener("result", ({ data }) => results.push(JSON.parse(String(data))));
+    await eventually(() => expect(source.readyState).toBe(source.CLOSED), 30_000);
+    expect(results).toEqual([expect.objectContaining({ prompt: "x" })]);
+  });
+
+  it.for(["EventSourcePolyfill", "ReconnectingEventSource"] as const)(
+    "reaches %s once in a page, which reconnects with lastEventId in the address",
+    async (name, context) => {
+      const page = await newPage(context);
       const { events_url: url } = await submit(server.url, INPUT);
       // The answer that says there is nothing more.
       const told = page.waitForResponse(

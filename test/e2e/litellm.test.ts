@@ -1,12 +1,10 @@
 /** LiteLLM, unmodified from PyPI: its `fal_ai` provider, and OpenAI's protocol through it. */
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import sharp from "sharp";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
+import { pythonPackages } from "../support/python-packages.ts";
 import { startTestServer, testPython } from "../support/server.ts";
 
 const execute = promisify(execFile);
@@ -20,16 +18,12 @@ interface Observed {
   readonly asynchronous: { readonly b64_json: string }[];
 }
 
-let packages: string;
-beforeAll(async () => {
-  packages = await mkdtemp(join(tmpdir(), "test-litellm-"));
-  const flags = ["--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--target", packages];
-  await execute(testPython(), ["-m", "pip", "install", ...flags, "-r", fixture("litellm-requirements.txt")]);
-});
-afterAll(() => rm(packages, { recursive: true, force: true }));
-
 it("LiteLLM gets images as fal's and as OpenAI's client, edits one, and hears what was wrong", async () => {
-  await using server = await startTestServer({ worker: "fixture_worker" });
+  const [packages, started] = await Promise.all([
+    pythonPackages("litellm-requirements.txt"),
+    startTestServer({ worker: "fixture_worker" }),
+  ]);
+  await using server = started;
   await server.ready();
   const { stdout } = await execute(testPython(), [fixture("litellm_checks.py")], {
     env: {

@@ -34,7 +34,8 @@ function models(statuses: number[] = []) {
 type Name = keyof ReturnType<typeof models>;
 const names: Name[] = ["openai", "openai with the name of OpenAI's model", "openai-compatible"];
 
-describe.each(names)("generateImage by %s", (name) => {
+// Most of the time they wait before they ask again.
+describe.concurrent.each(names)("generateImage by %s", (name) => {
   it("gets three images of the size asked for", async () => {
     const statuses: number[] = [];
     const { images } = await generateImage({ model: models(statuses)[name], prompt: "x", n: 3, size: "128x64" });

@@ -14,11 +14,24 @@ import { post } from "../support/sse.ts";
 vi.mock("../../src/http/sse.ts", async (importOriginal) => withKeepAlive(await importOriginal(), 20));
 
 let server: TestServer;
+let crashing: TestServer;
+let pausing: TestServer;
+/** Of files that workers wait for. */
+let directory: string;
+const servers = (): TestServer[] => [server, crashing, pausing];
 beforeAll(async () => {
-  server = await startTestServer({ worker: "fixture_worker" });
-  await server.ready();
+  [server, crashing, pausing] = await Promise.all([
+    startTestServer({ worker: "fixture_worker" }),
+    startTestServer({ worker: "crash_mid_job" }),
+    startTestServer({ worker: "pause_before_preview" }),
+  ]);
+  await Promise.all(servers().map((each) => each.ready()));
+  directory = await mkdtemp(join(tmpdir(), "latentcast-openai-"));
 });
-afterAll(() => server.close());
+afterAll(async () => {
+  await Promise.all(servers().map((each) => each.close()));
+  await rm(directory, { recursive: true });
+});
 
 /** A partial image that is still being encoded when the next one comes is left out; so there is a quarter of a second between two. */
 const STEPS_WITH_PARTIALS = 50;
@@ -148,41 +161,31 @@ describe("a stream", () => {
       expect(event.type).toBe("image_generation.partial_image");
       break;
     }
-    await eventually(() =>
-      expect(slow.jobs.snapshot()).toMatchObject({ counters: { cancelled: 1 }, workers: [{ jobs: 0 }] }),
-    );
+    await eventually(() => expect(slow.devices()).toMatchObject({ cancelled: 1, held: 0 }));
   });
 
   it("is kept alive by comments while it waits, and succeeds", async () => {
-    const directory = await mkdtemp(join(tmpdir(), "latentcast-openai-"));
-    await using pausing = await startTestServer({ worker: "pause_before_preview" });
-    await pausing.ready();
     const release = join(directory, "go");
-    try {
-      let pings = 0;
-      const client = openai(pausing.url, {
-        fetch: async (input, init) => {
-          const response = await fetch(input, init);
-          const watch = new TransformStream<Uint8Array, Uint8Array>({
-            transform: async (chunk, controller) => {
-              if (Buffer.from(chunk).includes(": ping") && ++pings === 3) await writeFile(release, "");
-              controller.enqueue(chunk);
-            },
-          });
-          return new Response(response.body?.pipeThrough(watch) ?? null, response);
-        },
-      });
-      const events = await streamed(client, { prompt: `until ${release}`, partial_images: 2 });
-      expect(kinds(events)).toEqual(["partial_image", "partial_image", "completed"]);
-      expect(pings).toBeGreaterThanOrEqual(3);
-    } finally {
-      await rm(directory, { recursive: true });
-    }
+    let pings = 0;
+    const client = openai(pausing.url, {
+      fetch: async (input, init) => {
+        const response = await fetch(input, init);
+        const watch = new TransformStream<Uint8Array, Uint8Array>({
+          transform: async (chunk, controller) => {
+            if (Buffer.from(chunk).includes(": ping") && ++pings === 3) await writeFile(release, "");
+            controller.enqueue(chunk);
+          },
+        });
+        return new Response(response.body?.pipeThrough(watch) ?? null, response);
+      },
+    });
+    const asked = { prompt: `until ${release}`, steps: STEPS_WITH_PARTIALS, partial_images: 2 };
+    const events = await streamed(client, asked);
+    expect(kinds(events)).toEqual(["partial_image", "partial_image", "completed"]);
+    expect(pings).toBeGreaterThanOrEqual(3);
   });
 
   it("whose worker dies twice fails with our code, and is not asked for again", async () => {
-    await using crashing = await startTestServer({ worker: "crash_mid_job" });
-    await crashing.ready();
     const { client, statuses } = counted(crashing.url);
     const error = await rejection(streamed(client, { prompt: "crash always", partial_images: 3 }));
     expect(error).toMatchObject({
@@ -194,19 +197,22 @@ describe("a stream", () => {
   });
 
   it("whose worker dies once shows no partial twice, and succeeds", async () => {
-    await using crashing = await startTestServer({ worker: "crash_mid_job" });
-    await crashing.ready();
-    const events = await streamed(openai(crashing.url), { prompt: "crash once", partial_images: 3 });
+    const events = await streamed(openai(crashing.url), {
+      prompt: "crash once",
+      partial_images: 3,
+      steps: STEPS_WITH_PARTIALS,
+    });
     expect(kinds(events)).toEqual(["partial_image", "partial_image", "partial_image", "completed"]);
   });
 });
 
-describe("a stream under way", () => {
+// They wait for most of their time, as those about repetition do.
+describe.concurrent("a stream under way", () => {
   const slowly = { worker: "one_at_a_time", env: { LATENTCAST_WORKER_FIXTURE_STEP_SECONDS: "0.1" } };
-  const begin = async (subject: TestServer) => {
+  const begin = async (subject: TestServer, steps = 6) => {
     await subject.ready();
     const asked = { prompt: "x", stream: true, partial_images: 3 } as const;
-    const stream = await openai(subject.url).images.generate(asked);
+    const stream = await openai(subject.url).images.generate({ ...asked, ...{ steps } });
     return stream[Symbol.asyncIterator]();
   };
 
@@ -222,7 +228,7 @@ describe("a stream under way", () => {
 
   it("is finished by a server that drains, while newcomers are refused", async () => {
     await using subject = await startTestServer(slowly);
-    const events = await begin(subject);
+    const events = await begin(subject, 20);
     await events.next();
     const drained = subject.drain();
     const refused = await rejection(made(openai(subject.url, { maxRetries: 0 }), { prompt: "x" }));
@@ -235,7 +241,7 @@ describe("a stream under way", () => {
 
   it("fails with our code when the server ends at once", async () => {
     await using subject = await startTestServer(slowly);
-    const events = await begin(subject);
+    const events = await begin(subject, 50);
     await events.next();
     const closed = subject.close();
     const readOn = async (): Promise<void> => {
@@ -344,7 +350,7 @@ describe("keys", () => {
   });
 });
 
-describe("repetition", () => {
+describe.concurrent("repetition", () => {
   it("is left alone where it cannot mend", async () => {
     await using failing = await startTestServer({ worker: "fails_after_preview" });
     await failing.ready();
@@ -356,14 +362,22 @@ describe("repetition", () => {
   });
 
   it("after a full queue succeeds", async () => {
-    await using full = await startTestServer({ worker: "one_at_a_time", env: { LATENTCAST_QUEUE_LIMIT: "0" } });
+    const env = { LATENTCAST_QUEUE_LIMIT: "0" };
+    await using full = await startTestServer({ worker: "pause_before_preview", env });
     await full.ready();
-    const first = made(openai(full.url), { prompt: "slow", steps: 3 });
-    await eventually(() => expect(full.jobs.snapshot()).toMatchObject({ workers: [{ jobs: 1 }] }));
-    const { client, statuses } = counted(full.url);
-    expect(await made(client, { prompt: "x", steps: 1 })).toHaveLength(1);
-    expect([statuses[0], statuses.at(-1)]).toEqual([429, 200]);
-    await first;
+    const release = join(directory, "make room");
+    const busy: Promise<unknown>[] = [];
+    for (let held = 1; held <= full.devices().count; held += 1) {
+      busy.push(streamed(openai(full.url), { prompt: `until ${release}`, partial_images: 1 }));
+      await eventually(() => expect(full.devices().held).toBe(held));
+    }
+    const { client, statuses } = counted(full.url, { maxRetries: 10 });
+    const late = made(client, { prompt: "x", steps: 1 });
+    await eventually(() => expect(statuses[0]).toBe(429));
+    await writeFile(release, "");
+    expect(await late).toHaveLength(1);
+    expect(statuses.at(-1)).toBe(200);
+    await Promise.all(busy);
   });
 
   it("after a timeout of the client finds the earlier attempt stopped: one runs at a time, none is left", async () => {
@@ -379,9 +393,7 @@ describe("repetition", () => {
     clearInterval(watch);
     expect([error.constructor.name, statuses]).toEqual(["APIConnectionTimeoutError", ["failed", "failed", "failed"]]);
     expect(most).toBe(1);
-    await eventually(() =>
-      expect(slow.jobs.snapshot()).toMatchObject({ queue: { unfinished: 0 }, workers: [{ jobs: 0 }] }),
-    );
+    await eventually(() => expect([slow.jobs.snapshot().queue.unfinished, slow.devices().held]).toEqual([0, 0]));
     expect(slow.jobs.snapshot().counters).toMatchObject({ accepted: 3, cancelled: 3, succeeded: 0 });
   });
 });

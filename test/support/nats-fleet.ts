@@ -5,7 +5,6 @@ import { setUp } from "../../src/cluster/nats/setup.ts";
 import { Layout, type LayoutOptions } from "../../src/cluster/layout.ts";
 import type { BusUnderTest } from "../contract/bus.ts";
 import { eventually } from "./eventually.ts";
-import type { NatsCluster } from "./nats-cluster.ts";
 
 const ANSWER_MS = 3_000;
 let fleets = 0;
@@ -15,15 +14,19 @@ export interface NatsFleet extends BusUnderTest {
   connect(servers?: readonly string[]): Promise<NatsBus>;
 }
 
-export async function openNatsFleet(cluster: NatsCluster, options: LayoutOptions = {}): Promise<NatsFleet> {
-  const layout = new Layout({ cluster: `t${(fleets += 1)}`, ...options });
-  const operator = { urls: cluster.urls, name: "operator", inbox: layout.inbox("operator") };
+/** @param servers All of a cluster; other processes may make streams on them too. */
+export async function openNatsFleet(
+  servers: { readonly urls: readonly string[] },
+  options: LayoutOptions = {},
+): Promise<NatsFleet> {
+  const layout = new Layout({ cluster: `t${process.pid}-${(fleets += 1)}`, ...options });
+  const operator = { urls: servers.urls, name: "operator", inbox: layout.inbox("operator") };
   const connection = await connectToNats(operator);
-  await setUp(connection, layout, cluster.servers.length);
+  await setUp(connection, layout, servers.urls.length);
   const buses: NatsBus[] = [];
   return {
     layout,
-    connect: async (urls = cluster.urls) => {
+    connect: async (urls = servers.urls) => {
       const bus = await NatsBus.connect({ urls, name: `test-${buses.length}`, inbox: layout.inbox("server") });
       buses.push(bus);
       return bus;
