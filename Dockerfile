@@ -54,6 +54,10 @@ RUN --mount=type=cache,target=/root/.cache/pip python3 -m venv /opt/venv \
   && if [ -n "$TORCH_INDEX_URL" ]; then \
     /opt/venv/bin/pip install --index-url "$TORCH_INDEX_URL" "$(grep '^torch==' /tmp/requirements.txt)"; fi \
   && /opt/venv/bin/pip install -r /tmp/requirements.txt
+# Compiles the third of the packages' modules that a worker imports, and those that torch compiles models with. The user below may
+# not: each start of a worker would take ten seconds longer.
+COPY python/latentcast_worker/libraries.py /tmp/
+RUN cd /tmp && PYTHONDONTWRITEBYTECODE= /opt/venv/bin/python -c "import libraries, torch._inductor.compile_fx; libraries.import_libraries()"
 
 FROM ${PYTHON_IMAGE}
 # tini reaps what dies below the server: compile helpers and data loaders of a worker that was killed. The compiler builds the

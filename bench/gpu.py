@@ -232,7 +232,7 @@ def _start_probe(options: argparse.Namespace) -> int:
 def _configs(options: argparse.Namespace) -> Path:
     if not options.tiny:
         return options.configs
-    from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
+    from latentcast_worker.tiny_sdxl.folder import ensure_tiny_sdxl
 
     return ensure_tiny_sdxl(options.cache_dir)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .command_line import settings_of
 from .cores import keep_to_share
+from .libraries import import_libraries
 from .model.port import Loaded, Reporter
 from .protocol import Loading
 from .worker import run_worker
@@ -26,7 +27,8 @@ def main() -> int:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         # Torch settles on a folder for compiled kernels while it is imported, by default one that a reboot empties.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(settings.cache_dir) / "compiled"))
-        # Torch takes seconds to import; hello should not wait for it.
+        # They take seconds to import; hello should not wait for them.
+        import_libraries()
         from .model.source import load_named_models
 
         return load_named_models(settings, reporter)

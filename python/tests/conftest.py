@@ -11,7 +11,7 @@ from diffusers import StableDiffusionXLPipeline
 from hypothesis import settings
 
 from latentcast_worker.model.sdxl import SdxlModel
-from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
+from latentcast_worker.tiny_sdxl.folder import ensure_tiny_sdxl
 
 from .loading import load_model
 from .tiny_checkpoint import TinyCheckpoint, make_tiny_checkpoint

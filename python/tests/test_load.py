@@ -29,7 +29,7 @@ from latentcast_worker.model.sdxl import SdxlModel
 from latentcast_worker.model.settings import SDXL_LATENT_RGB, ModelSettings, read_settings
 from latentcast_worker.policy import Shape
 from latentcast_worker.protocol import SCHEDULER_NAMES, ModelVocabulary, SchedulerName
-from latentcast_worker.tiny_sdxl.build import ensure_tiny_sdxl
+from latentcast_worker.tiny_sdxl.folder import ensure_tiny_sdxl
 
 from .loading import SILENT, load_model, reporter_to
 from .requests import a_params

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..protocol import UnservedModel
 from ..settings import WorkerSettings
 from ..shelf import Candidate, OneModel, SeveralModels
-from ..tiny_sdxl.build import ensure_tiny_sdxl
+from ..tiny_sdxl.folder import ensure_tiny_sdxl
 from .denoise import SdxlSample
 from .devices import Device, open_device
 from .load import ModelSource, candidate, load_on

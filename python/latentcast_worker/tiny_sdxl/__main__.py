@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .build import ensure_tiny_sdxl
+from .folder import ensure_tiny_sdxl
 
 if len(sys.argv) != 2:
     sys.exit("usage: python -m latentcast_worker.tiny_sdxl DIR")

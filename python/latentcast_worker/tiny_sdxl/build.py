@@ -2,77 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    AutoencoderTiny,
-    EulerDiscreteScheduler,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import AutoencoderKL, AutoencoderTiny, EulerDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-
-CONFIGS = Path(__file__).parent / "configs"
 
 SEED = 20_241
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def ensure_tiny_sdxl(cache_dir: Path) -> Path:
-    """The model's folder under `cache_dir`, made if it is not there yet. Safe against interruption and rivals."""
-    folder = cache_dir / f"tiny-sdxl-{_fingerprint()}"
-    if folder.is_dir():
-        return folder
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".tiny-sdxl-", dir=cache_dir))
-    try:
-        build_tiny_sdxl(made)
-        made.chmod(0o755)
-        # A rename is all or nothing. It fails when another process was faster, whose model is the same.
-        with contextlib.suppress(OSError):
-            os.rename(made, folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    if not folder.is_dir():
-        raise OSError(f"{folder} could not be made")
-    return folder
-
-
-def build_tiny_sdxl(folder: Path, seed: int = SEED) -> None:
+def build_tiny_sdxl(folder: Path, configs: Path) -> None:
     """Writes a diffusers folder with the tiny decoder and `latentcast.json` beside the usual parts."""
+
+    def config(name: str) -> dict[str, Any]:
+        return json.loads((configs / f"{name}.json").read_text(encoding="utf-8"))
+
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(SEED)
         parts: dict[str, Any] = {
-            "unet": UNet2DConditionModel.from_config(_config("unet")),
-            "vae": AutoencoderKL.from_config(_config("vae")),
-            "text_encoder": CLIPTextModel(CLIPTextConfig(**_config("text_encoder"))),
-            "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig(**_config("text_encoder_2"))),
+            "unet": UNet2DConditionModel.from_config(config("unet")),
+            "vae": AutoencoderKL.from_config(config("vae")),
+            "text_encoder": CLIPTextModel(CLIPTextConfig(**config("text_encoder"))),
+            "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig(**config("text_encoder_2"))),
+            "tiny_vae": AutoencoderTiny.from_config(config("tiny_vae")),
+            "tokenizer": _tokenizer(END),
+            "tokenizer_2": _tokenizer("!"),
+            "scheduler": EulerDiscreteScheduler.from_config(config("scheduler")),
         }
-        tiny_vae: Any = AutoencoderTiny.from_config(_config("tiny_vae"))
-    pipeline = StableDiffusionXLPipeline(
-        **parts,
-        tokenizer=_tokenizer(END),
-        tokenizer_2=_tokenizer("!"),
-        scheduler=cast(Any, EulerDiscreteScheduler.from_config(_config("scheduler"))),
-        add_watermarker=False,
-    )
-    pipeline.save_pretrained(folder)
-    tiny_vae.save_pretrained(folder / "tiny_vae")
-    shutil.copyfile(CONFIGS / "latentcast.json", folder / "latentcast.json")
-
-
-def _config(name: str) -> dict[str, Any]:
-    return json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    # One by one: the pipeline, which could save them, takes longer to import than they take to be made.
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    for name in ("latentcast.json", "model_index.json"):
+        shutil.copyfile(configs / name, folder / name)
 
 
 def _tokenizer(pad: str) -> CLIPTokenizer:
@@ -88,10 +54,3 @@ def _byte_alphabet() -> list[str]:
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     free = iter(range(256, 512))
     return [chr(byte) if byte in printable else chr(next(free)) for byte in range(256)]
-
-
-def _fingerprint() -> str:
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for config in sorted(CONFIGS.glob("*.json")):
-        digest.update(config.read_bytes())
-    return digest.hexdigest()[:12]
