@@ -62,7 +62,7 @@ export class PoolMember {
         return onChange();
       }
       if (record !== undefined && hasListened) {
-        const reason = `pool ${pool} is served with another model or other settings; give this node's pool a name of its own`;
+        const reason = `pool ${pool} is served with another model or other settings, or by another release; give this node's pool a name of its own`;
         if (this.#standing.state !== "mismatch") log.error({ pool }, reason);
         this.#standing = { state: "mismatch", reason, fingerprint };
         onChange();
@@ -83,7 +83,7 @@ export class PoolMember {
     const { bus, layout, pool, hasOthers, log } = this.#options;
     try {
       const mayReplace = hasListened && !hasOthers();
-      return (await joinPool(bus, layout, { pool, facts, mayReplace })).fingerprint;
+      return await joinPool(bus, layout, { pool, facts, mayReplace });
     } catch (error) {
       log.warn({ pool, err: error }, "the record of the pool could not be read or written");
       return undefined;

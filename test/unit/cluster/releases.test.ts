@@ -74,3 +74,15 @@ it("a process of a later version is not heard, and a gateway goes on with those 
   gateway.submit("a");
   await eventually(() => expect(worker.jobs).toEqual(["a"]));
 });
+
+it("a pool whose record is of another version is joined once no node of this one draws for it, as after a roll back", async () => {
+  await using fleet = new MemoryFleet();
+  const other = fleet.network.connect();
+  const record = { v: WIRE_VERSION + 1, fingerprint: "x" };
+  await other.put(fleet.layout.streams.state, fleet.layout.pool("default"), record, Buffer.alloc(0), { id: "x" });
+  const gateway = fleet.gateway();
+  const { worker, node } = await fleet.node();
+  await eventually(() => expect(node.beat.state).toBe("ready"));
+  gateway.submit("a");
+  await eventually(() => expect(worker.jobs).toEqual(["a"]));
+});

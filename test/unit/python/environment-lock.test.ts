@@ -4,7 +4,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { deferred } from "../../../src/async/deferred.ts";
 import { withLock, type LockTimes } from "../../../src/python/environment-lock.ts";
+import { eventually } from "../../support/eventually.ts";
 
 const QUICK: LockTimes = { heartbeatMs: 20, staleAfterMs: 200, pollMs: 5, settleMs: 30 };
 
@@ -62,12 +64,18 @@ describe("withLock", () => {
 
   it("waits for a living process for as long as it takes, and says once for whom", async () => {
     const waitedFor: (number | null)[] = [];
-    let release: () => void = () => undefined;
-    const first = withLock(lock, { times: QUICK }, () => new Promise<void>((resolve) => (release = resolve)));
+    const [work, begun] = [deferred<void>(), deferred<void>()];
+    const first = withLock(lock, { times: QUICK }, () => {
+      begun.resolve();
+      return work.promise;
+    });
+    // On a busy machine the second might have the lock first.
+    await begun.promise;
     const second = withLock(lock, { times: QUICK, onWait: (pid) => waitedFor.push(pid) }, () => Promise.resolve());
+    await eventually(() => expect(waitedFor).toEqual([process.pid]));
     await new Promise((resolve) => setTimeout(resolve, 3 * QUICK.staleAfterMs));
     expect(waitedFor).toEqual([process.pid]);
-    release();
+    work.resolve();
     await Promise.all([first, second]);
   });
 
