@@ -69,6 +69,8 @@ export interface LatentcastServer {
 export interface RunningServer extends LatentcastServer {
   readonly app: FastifyInstance;
   readonly jobs: Jobs;
+  /** Of a node of a fleet: resolves when it takes the work of its pool, or when `signal` fires. */
+  joined?(signal: AbortSignal): Promise<void>;
 }
 
 /** How long clients may take to read responses that are ready when a drain ends. */

@@ -45,17 +45,21 @@ async function openLog(level: string, terminal: Terminal): Promise<Logger> {
 /** Loading is bounded by the workers' own start timeout, and a failure is in the log and in `GET /health`. */
 async function announceModel(
   { terminal, signal }: CommandContext,
-  { url, jobs }: RunningServer,
+  server: RunningServer,
   { natsUrls, role, pool }: Config,
 ): Promise<void> {
   try {
-    const { id } = await jobs.modelLoaded(signal);
-    if (natsUrls.length > 0 && role === "node") return terminal.note(`Ready with ${id}; takes work of pool ${pool}.`);
+    const { id } = await server.jobs.modelLoaded(signal);
+    if (natsUrls.length > 0 && role === "node") {
+      await server.joined?.(signal);
+      if (!signal.aborted) terminal.note(`Ready with ${id}; takes work of pool ${pool}.`);
+      return;
+    }
     terminal.note(
       [
         `Ready with ${id}. Try:`,
         "",
-        `  curl -N ${url}/stream -H 'content-type: application/json' -d '{"prompt": "a lighthouse at dusk"}'`,
+        `  curl -N ${server.url}/stream -H 'content-type: application/json' -d '{"prompt": "a lighthouse at dusk"}'`,
         "",
       ].join("\n"),
     );

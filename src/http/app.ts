@@ -180,7 +180,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     uploadLimitBytes: config.bodyLimitBytes,
   });
   webhookKeyRoutes(app, options.webhookKeys);
-  healthRoutes(app, jobs, config.loraDir);
+  healthRoutes(app, { jobs, loraFolder: config.loraDir });
   loraRoutes(app, config.loraDir);
   openApiRoutes(app, documentedRoutes, { version: packageVersion(), needsKey: config.apiKeys.length > 0 });
   await playgroundRoutes(app);

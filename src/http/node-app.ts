@@ -18,9 +18,11 @@ export interface NodeAppOptions {
   readonly jobs: Jobs;
   readonly log: FastifyBaseLogger;
   readonly metrics: Metrics;
+  /** Why the node takes no work, whatever its workers say; undefined while it does. */
+  readonly problem: () => string | undefined;
 }
 
-export function buildNodeApp({ config, jobs, log, metrics }: NodeAppOptions): FastifyInstance {
+export function buildNodeApp({ config, jobs, log, metrics, problem }: NodeAppOptions): FastifyInstance {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -32,7 +34,7 @@ export function buildNodeApp({ config, jobs, log, metrics }: NodeAppOptions): Fa
   // Nobody is given a token here.
   requireKeys(app, config.apiKeys, new AccessTokens(randomBytes(32)));
   metricsRoutes(app, metrics);
-  healthRoutes(app, jobs, config.loraDir);
+  healthRoutes(app, { jobs, loraFolder: config.loraDir, problem });
   handleNotFound(app);
   return app;
 }

@@ -117,6 +117,8 @@ export interface ServedJobs {
   readonly jobs: Jobs;
   /** Of a gateway. */
   readonly pools?: QueuePools;
+  /** Of a node: how it stands in its pool. */
+  readonly membership?: Pick<Node, "problem" | "joined">;
   /** Refuses what is new, finishes what was accepted, at most for `timeoutMs`. */
   drain(timeoutMs: number): Promise<void>;
   /** Cancels everything. May be called in the middle of a drain, and again. */
@@ -170,6 +172,7 @@ export async function startNode(
   node.start();
   return {
     jobs,
+    membership: node,
     // What has not begun is handed back.
     drain: async (timeoutMs) => {
       await node.retire();

@@ -13,6 +13,8 @@ export interface NodeServer {
   readonly url: string;
   readonly app: FastifyInstance;
   readonly jobs: Jobs;
+  /** Resolves when it takes the work of its pool, or when `signal` fires. */
+  joined(signal: AbortSignal): Promise<void>;
   drain(): Promise<void>;
   close(): Promise<void>;
 }
@@ -26,9 +28,9 @@ export async function serveNode(
     open,
   }: { readonly config: Config; readonly log: Logger; readonly metrics: Metrics; readonly open: Disposers },
 ): Promise<NodeServer> {
-  const { jobs } = served;
+  const { jobs, membership } = served;
   open.add(() => served.close());
-  const app = buildNodeApp({ config, jobs, log, metrics });
+  const app = buildNodeApp({ config, jobs, log, metrics, problem: () => membership?.problem });
   open.add(() => app.close());
   const url = await app.listen({ host: config.host, port: config.port });
   await loadEncoder();
@@ -36,6 +38,7 @@ export async function serveNode(
     url,
     app,
     jobs,
+    joined: async (signal) => membership?.joined(signal),
     drain: async () => {
       await served.drain(config.drainTimeoutMs);
       await open.close();

@@ -1,5 +1,6 @@
 /** A machine of the fleet that draws: it pulls tickets for its own workers, says what it holds, and is asked about it. */
 import type { Logger } from "pino";
+import { Changes } from "../../async/changes.ts";
 import type { JobService } from "../../jobs/service.ts";
 import { NoResponders, type Bus, type Delivery, type Subscription } from "../bus.ts";
 import { GatewayLink } from "./gateway-link.ts";
@@ -64,6 +65,7 @@ export class Node {
   readonly #held = new HeldTickets(() => this.#heartbeats.changed());
   readonly #member: PoolMember;
   readonly #work = new Set<Promise<void>>();
+  readonly #changes = new Changes();
   /** By gateway: checks in a row that nobody heard. */
   readonly #unheard = new Map<string, number>();
   #cancellations: Subscription | undefined;
@@ -81,6 +83,7 @@ export class Node {
       onChange: () => {
         this.#heartbeats.changed();
         this.#puller.wake();
+        this.#changes.announce();
       },
     });
     this.#puller = new Puller({
@@ -103,6 +106,19 @@ export class Node {
     this.#puller.start();
     this.#checks = setInterval(() => this.#check(), CHECK_MS);
     void this.#member.join();
+  }
+
+  /** Why it takes no work, whatever its workers say; undefined while it does. */
+  get problem(): string | undefined {
+    const { fleet, pool } = this.#options;
+    const { state, reason } = this.#member.standing;
+    if (state !== "ready") return reason ?? `it takes no work of pool ${pool} yet`;
+    return fleet.isHearing ? undefined : "the NATS servers do not answer";
+  }
+
+  /** Resolves when it takes the work of its pool, or when `signal` fires. */
+  async joined(signal: AbortSignal): Promise<void> {
+    while (this.#member.standing.state !== "ready" && !signal.aborted) await this.#changes.next(signal);
   }
 
   /** What a heartbeat says. */

@@ -8,7 +8,14 @@ import { sendError } from "../error-body.ts";
 import { listLoras } from "../lora-folder.ts";
 import { healthOperation, readyOperation } from "../operations/service.ts";
 
-export function healthRoutes(app: FastifyInstance, jobs: Jobs, loraFolder: string | null): void {
+export interface HealthOptions {
+  readonly jobs: Jobs;
+  readonly loraFolder: string | null;
+  /** Why no job would start, whatever the workers say. */
+  readonly problem?: () => string | undefined;
+}
+
+export function healthRoutes(app: FastifyInstance, { jobs, loraFolder, problem }: HealthOptions): void {
   app.get("/health", documented(healthOperation), async (): Promise<Health> => {
     const loras = await listLoras(loraFolder);
     return { ...jobs.snapshot(), loras: loras.map(({ path }) => path) };
@@ -16,13 +23,18 @@ export function healthRoutes(app: FastifyInstance, jobs: Jobs, loraFolder: strin
 
   app.get("/ready", documented(readyOperation), (_request, reply) => {
     const { status } = jobs.snapshot();
-    if (status === "ready" || status === "busy") return { status };
-    return sendError(reply, notReady(status));
+    if (status !== "ready" && status !== "busy") return sendError(reply, notReady(status));
+    const reason = problem?.();
+    return reason === undefined ? { status } : sendError(reply, unavailable(`Not ready: ${reason}.`));
   });
 }
 
 function notReady(status: "loading" | "draining" | "failed"): LatentcastError {
   if (status === "draining") return new LatentcastError("draining");
   const message = status === "loading" ? "The model is still loading." : "No worker could be started; see GET /health.";
+  return unavailable(message);
+}
+
+function unavailable(message: string): LatentcastError {
   return new LatentcastError("worker_unavailable", { message, retryAfterSeconds: 2 });
 }

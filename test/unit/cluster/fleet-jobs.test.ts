@@ -412,10 +412,32 @@ describe("a pool", () => {
     const odd = await fleet.node("odd", { facts: { shortcuts: ["cfg-cutoff"], maxBatch: null } });
     await vi.advanceTimersByTimeAsync(3_000);
     expect(odd.node.beat).toMatchObject({ state: "mismatch", reason: expect.stringContaining("default") });
+    expect([first.node.problem, odd.node.problem]).toEqual([undefined, odd.node.beat.reason]);
     await first.close();
     await vi.advanceTimersByTimeAsync(DEATH_MS);
     // Nobody is left for whom it would be another model.
     expect(odd.node.beat.state).toBe("ready");
+  });
+});
+
+describe("a node that has loaded", () => {
+  it("has joined, and takes work, once the servers have taken it into its pool", async () => {
+    await using fleet = new MemoryFleet();
+    const { node } = await fleet.node();
+    expect(node.problem).toMatch(/yet/);
+    const joined = node.joined(new AbortController().signal).then(() => node.beat.state);
+    expect(await joined).toBe("ready");
+    await eventually(() => expect(node.problem).toBeUndefined());
+  });
+
+  it("takes no work while it is cut off from the servers", async () => {
+    await using fleet = new MemoryFleet();
+    const { node, bus } = await fleet.node();
+    await eventually(() => expect(node.problem).toBeUndefined());
+    bus.isConnected = false;
+    await eventually(() => expect(node.problem).toMatch(/do not answer/));
+    bus.isConnected = true;
+    await eventually(() => expect(node.problem).toBeUndefined());
   });
 });
 
