@@ -105,6 +105,8 @@ function permissions(context: CommandContext, config: Config): Promise<CommandRe
 async function status({ args, terminal, signal }: CommandContext, config: Config): Promise<CommandResult> {
   const monitors = args.values["monitor"]?.split(",").map((url) => url.trim());
   const found = await fleetStatus(config, monitors, signal);
+  // It has not listened for long enough to say who is missing.
+  if (signal.aborted) return "interrupted";
   terminal.print(args.switches.has("json") ? JSON.stringify(found, null, 2) : shown(found));
   return found.problems.length === 0 ? "done" : "failed";
 }

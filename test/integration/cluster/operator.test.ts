@@ -16,11 +16,14 @@ interface Ran {
   readonly err: string;
 }
 
-async function latentcast(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+async function latentcast(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  signal = new AbortController().signal,
+): Promise<Ran> {
   let [out, err] = ["", ""];
   const terminal = openTerminal({ write: (text) => (out += text) }, { write: (text) => (err += text) }, {});
   const folders = { LATENTCAST_DATA_DIR: "/nowhere", LATENTCAST_CACHE_DIR: "/nowhere" };
-  const signal = new AbortController().signal;
   const result = await runCommandLine({ args, env: { ...folders, ...env }, terminal, signal });
   return { result, out, err };
 }
@@ -175,6 +178,11 @@ describe.concurrent("latentcast cluster", () => {
 });
 
 describe("latentcast cluster", () => {
+  it("status that is interrupted says nothing of those whom it has not heard yet", async () => {
+    const ran = await latentcast(["cluster", "status"], settings("e"), AbortSignal.abort());
+    expect(ran).toEqual({ result: "interrupted", out: "", err: "" });
+  });
+
   it("status names a server that is away, and says in one line when most are", { timeout: 120_000 }, async () => {
     await latentcast(["cluster", "init"], settings("d"));
     const server = cluster().server(2);
