@@ -195,11 +195,13 @@ describe("latentcast cluster", () => {
     const second = cluster().server(1);
     await second.kill();
     // A leader without its followers answers for some seconds more, so what the first question is that nobody answers may differ.
-    const most = await latentcast(["cluster", "status"], settings("d"));
-    expect(most.result).toBe("failed");
-    expect(
-      most.out.match(/^wrong .+: the NATS servers do not answer, or have no majority; more than half/gm),
-    ).toHaveLength(1);
+    await eventually(async () => {
+      const most = await latentcast(["cluster", "status"], settings("d"));
+      expect(most.result).toBe("failed");
+      expect(
+        most.out.match(/^wrong .+: the NATS servers do not answer, or have no majority; more than half/gm),
+      ).toHaveLength(1);
+    });
     const refused = await latentcast(["cluster", "init"], settings("d"));
     expect(refused).toMatchObject({ result: "misused", out: "" });
     expect(refused.err).toMatch(/^latentcast: --nats: the NATS servers do not answer, or have no majority; .+\n$/);
