@@ -17,7 +17,8 @@ export interface EntranceOptions {
 
 export class Entrance {
   readonly #options: EntranceOptions;
-  #promised = 0;
+  /** By pool: what is promised to one does not fill another. A pool is remembered for as long as it has some. */
+  readonly #promised = new Map<string, number>();
 
   constructor(options: EntranceOptions) {
     this.#options = options;
@@ -25,7 +26,11 @@ export class Entrance {
 
   /** Places of jobs on their way here. */
   get promised(): number {
-    return this.#promised;
+    return [...this.#promised.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  promisedTo(pool: string): number {
+    return this.#promised.get(pool) ?? 0;
   }
 
   /** Throws `draining` unless jobs are taken. */
@@ -33,10 +38,12 @@ export class Entrance {
     if (this.#options.phase() !== "open") throw new LatentcastError("draining", { retryAfterSeconds: 1 });
   }
 
-  promise(): Admission {
-    this.#promised += 1;
+  promise(pool: string): Admission {
+    this.#promised.set(pool, this.promisedTo(pool) + 1);
     return new Admission(() => {
-      this.#promised -= 1;
+      const left = this.promisedTo(pool) - 1;
+      if (left === 0) this.#promised.delete(pool);
+      else this.#promised.set(pool, left);
     });
   }
 

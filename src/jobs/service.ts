@@ -144,7 +144,7 @@ export class JobService implements Jobs {
     const isFull = waiting >= this.#options.config.queueLimit && !(waiting === 0 && this.#wouldBegin(submission));
     if (!isKnown && (isFull || waiting > maxWaiting))
       throw new LatentcastError("queue_full", { retryAfterSeconds: this.#retryAfterSeconds() });
-    return this.#entrance.promise();
+    return this.#entrance.promise(OWN_POOL);
   }
 
   submit(submission: Submission, admission = this.admit(submission)): Job {

@@ -25,7 +25,6 @@ import type { Layout } from "../layout.ts";
 import { Placement } from "./placement.ts";
 import { Pools } from "../pool/pools.ts";
 import type { PoolView } from "../pool/pool-view.ts";
-import { PromisedPlaces } from "./promised-places.ts";
 import { RemoteDispatcher } from "./remote-dispatcher.ts";
 
 export interface RemoteJobsOptions {
@@ -53,8 +52,6 @@ export class RemoteJobs implements Jobs {
   readonly #changes = new Changes();
   #phase: Phase = "open";
   readonly #entrance: Entrance;
-  /** What is promised to one pool does not fill another. */
-  readonly #promised = new PromisedPlaces();
 
   constructor(options: RemoteJobsOptions) {
     const { bus, layout, fleet, name, pool, log, config, observers = [] } = options;
@@ -113,7 +110,7 @@ export class RemoteJobs implements Jobs {
   }
 
   get waiting(): number {
-    return this.#dispatcher.waiting + this.#promised.total;
+    return this.#dispatcher.waiting + this.#entrance.promised;
   }
 
   /** For metrics. */
@@ -140,7 +137,7 @@ export class RemoteJobs implements Jobs {
     const waiting = this.#waitingIn(pool);
     const isFull = waiting >= this.#options.config.queueLimit && !(waiting === 0 && pool.hasRoom);
     if (!isKnown && (isFull || waiting > maxWaiting)) throw this.#full();
-    return this.#promised.promise(pool.name);
+    return this.#entrance.promise(pool.name);
   }
 
   submit(submission: Submission, admission = this.admit(submission)): Job {
@@ -202,7 +199,7 @@ export class RemoteJobs implements Jobs {
   }
 
   #waitingIn(pool: PoolView): number {
-    return this.#dispatcher.waitingIn(pool) + this.#promised.in(pool.name);
+    return this.#dispatcher.waitingIn(pool) + this.#entrance.promisedTo(pool.name);
   }
 
   /** Where it will most likely be drawn; what is wrong with it is said when it is submitted. */
