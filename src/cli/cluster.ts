@@ -1,6 +1,6 @@
 /** `latentcast cluster`: what operators of a fleet need of it. */
-import { fleetStatus, forgetPools, initFleet, NO_MAJORITY, type FleetStatus } from "../cluster/operator/operator.ts";
-import { BusForbidden, BusRefusal, BusUnavailable } from "../cluster/bus.ts";
+import { fleetStatus, forgetPools, initFleet, type FleetStatus } from "../cluster/operator/operator.ts";
+import { BusForbidden, BusRefusal, BusUnavailable, NO_MAJORITY } from "../cluster/bus.ts";
 import { Layout } from "../cluster/layout.ts";
 import { fleetUsers, serverConfiguration } from "../cluster/operator/permissions.ts";
 import { ConfigError, type Config } from "../config.ts";

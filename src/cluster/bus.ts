@@ -169,6 +169,10 @@ export class StreamFull extends Error {
   override readonly name = "StreamFull";
 }
 
+/** For whoever looks after the servers. */
+export const NO_MAJORITY =
+  "the NATS servers do not answer, or have no majority; more than half of them have to be up and to hear each other";
+
 /** The servers did not answer, or have no majority. */
 export class BusUnavailable extends Error {
   override readonly name = "BusUnavailable";

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { Disposers } from "../async/disposers.ts";
-import { BusForbidden, BusRefusal, BusUnavailable, type Bus } from "../cluster/bus.ts";
+import { BusForbidden, BusRefusal, BusUnavailable, NO_MAJORITY, type Bus } from "../cluster/bus.ts";
 import { Fleet } from "../cluster/fleet/fleet.ts";
 import { ServerReadings } from "../cluster/fleet/server-readings.ts";
 import { Gateway } from "../cluster/gateway/gateway.ts";
@@ -79,7 +79,7 @@ async function checkSetUp(bus: Bus, layout: Layout, { cluster, pool }: Config): 
   try {
     await bus.pending(layout.tickets(pool, "n"));
   } catch (error) {
-    if (error instanceof BusUnavailable) throw new ConfigError(`--nats: ${error.message}.`, { cause: error });
+    if (error instanceof BusUnavailable) throw new ConfigError(`--nats: ${NO_MAJORITY}.`, { cause: error });
     if (!(error instanceof BusRefusal)) throw error;
     if (error instanceof BusForbidden) {
       const message = `--nats: these credentials are not for the pool ${pool} of a fleet ${cluster}; \`latentcast cluster permissions\` prints what each user needs.`;

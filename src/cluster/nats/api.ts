@@ -2,7 +2,15 @@
 import { headers, errors, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 import { z } from "zod";
 import { toAsciiJson } from "../../schema/ascii-json.ts";
-import { BusForbidden, BusRefusal, BusUnavailable, StreamFull, WrongSequence, type Header } from "../bus.ts";
+import {
+  BusForbidden,
+  BusRefusal,
+  BusUnavailable,
+  NO_MAJORITY,
+  StreamFull,
+  WrongSequence,
+  type Header,
+} from "../bus.ts";
 
 /** Elections take 4 to 9 s. */
 const PATIENCE_MS = 10_000;
@@ -64,7 +72,7 @@ export class JetStreamApi {
       }
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
-    throw new BusUnavailable("the NATS servers do not answer, or have no majority", { cause: last });
+    throw new BusUnavailable(NO_MAJORITY, { cause: last });
   }
 }
 

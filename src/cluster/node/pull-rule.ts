@@ -34,7 +34,7 @@ const FIRST_POINT_STEPS = 0.42;
 /**
  * How much a second of backlog counts beside a second until the first preview. More of it ends images sooner and gives first previews to
  * slow devices. In a simulation of nodes of speed 1, 1, 1/2, 1/4 at load 0.8, 0.012 means 2.9 steps (p95) and 1.09 times the mean
- * completion of an oracle, 0.02 means 3.9 and 0.97. `npm run bench -- cluster` measures it.
+ * completion of an oracle, 0.02 means 3.8 and 0.96. `npm run bench -- cluster` measures it.
  */
 const BACKLOG_WEIGHT = 0.012;
 /**

@@ -2,7 +2,7 @@
 import { hostname } from "node:os";
 import { pause } from "../../async/timer.ts";
 import type { Config } from "../../config.ts";
-import { BusForbidden, BusRefusal, BusUnavailable, type Bus } from "../bus.ts";
+import { BusForbidden, BusRefusal, BusUnavailable, NO_MAJORITY, type Bus } from "../bus.ts";
 import { Layout, type LayoutOptions } from "../layout.ts";
 import type { SetupStep } from "../nats/setup.ts";
 import { poolModels, poolProblems, poolStatus, sharedNames, type PoolStatus } from "./pool-status.ts";
@@ -20,8 +20,6 @@ const LISTEN_MS = 2_500;
 /** Of a hundred thousand records, if need be. */
 const RECORDS_MS = 30_000;
 const FULL = 0.8;
-export const NO_MAJORITY =
-  "the NATS servers do not answer, or have no majority; more than half of them have to be up and to hear each other";
 
 export interface FleetStatus {
   readonly nodes: readonly NodeBeat[];
